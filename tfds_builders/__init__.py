@@ -1,0 +1,1 @@
+"""TensorFlow Datasets builders: one folder, one data set (`tfds build tfds_builders/<name>`)."""
