@@ -1,0 +1,167 @@
+"""Overlapping tiles out of a picture, and blended back in.
+
+A network sees a large picture as overlapping windows of one size (TensorFlow Serving batches only
+equal shapes): the last window of a row or column shifts inward, and a picture smaller than a window
+is padded with its own edge. Coming back, every window is weighted by a raised-cosine ramp across
+its overlaps. The windows form a grid, so the weights are separable: they are divided by their sum
+once per axis, in one dimension, and no weight plane of the picture's size exists. Finished rows
+leave as soon as no later window touches them, so what is in memory is one row of windows, however
+tall the picture.
+
+Pure numpy; the identity comes back to 1e-6.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Window(NamedTuple):
+    """Place of one tile: its upper left corner in pixels."""
+
+    top: int
+    left: int
+
+
+class Tiles:
+    """A grid of equal, overlapping windows over a picture.
+
+    Iterating gives the windows row by row, left to right; `len()` is their number.
+
+    Args:
+        height: Rows of the picture, at least 1.
+        width: Columns of the picture, at least 1.
+        tile: Side of a square window in pixels, or `(height, width)` of one.
+        overlap: Pixels that neighbouring windows share at least; smaller than the window.
+
+    Attributes:
+        tile_height: Rows of every window, also where the picture has fewer.
+        tile_width: Columns of every window.
+        tops: First row of each row of windows, ascending.
+        lefts: First column of each column of windows, ascending.
+
+    Raises:
+        ValueError: A size is below 1, or the overlap is not in `[0, tile)`.
+    """
+
+    def __init__(self, height: int, width: int, tile: int | tuple[int, int], overlap: int):
+        tile_height, tile_width = (tile, tile) if isinstance(tile, int) else tile
+        if min(height, width) < 1:
+            raise ValueError(
+                "The picture must have at least one row and one column. "
+                f"Received: height={height}, width={width}."
+            )
+        if min(tile_height, tile_width) < 1:
+            raise ValueError(f"The tile must be at least 1 pixel wide. Received: tile={tile}.")
+        if not 0 <= overlap < min(tile_height, tile_width):
+            raise ValueError(
+                "The overlap must be at least 0 and smaller than the tile. "
+                f"Received: overlap={overlap}, tile={tile}. Choose a smaller overlap or a larger "
+                "tile."
+            )
+        self.height = height
+        self.width = width
+        self.tile_height = tile_height
+        self.tile_width = tile_width
+        self.overlap = overlap
+        self.tops = _starts(height, tile_height, overlap)
+        self.lefts = _starts(width, tile_width, overlap)
+        self._row_weights = _weights(self.tops, height, tile_height, overlap)
+        self._column_weights = _weights(self.lefts, width, tile_width, overlap)
+
+    def __len__(self) -> int:
+        return len(self.tops) * len(self.lefts)
+
+    def __iter__(self) -> Iterator[Window]:
+        for top in self.tops:
+            for left in self.lefts:
+                yield Window(top, left)
+
+    def cut(self, image: np.ndarray, window: Window) -> np.ndarray:
+        """Take one tile out of a picture.
+
+        Args:
+            image: Array of shape (height, width, channels), any dtype.
+            window: One of this grid's windows.
+
+        Returns:
+            Array of shape (tile_height, tile_width, channels): a view where the picture fills the
+            window, else a copy whose last row and column are repeated.
+        """
+        tile = image[
+            window.top : window.top + self.tile_height,
+            window.left : window.left + self.tile_width,
+        ]
+        below = self.tile_height - tile.shape[0]
+        right = self.tile_width - tile.shape[1]
+        if below or right:
+            tile = np.pad(tile, ((0, below), (0, right), (0, 0)), mode="edge")
+        return tile
+
+    def blend(self, tiles: Iterable[np.ndarray]) -> Iterator[tuple[int, np.ndarray]]:
+        """Join tiles into the picture, band by band from the top.
+
+        Args:
+            tiles: Arrays of shape (tile_height, tile_width, channels), one for each window in the
+                order of iteration. They are taken one at a time, as the bands need them.
+
+        Yields:
+            `(top, band)`: the first row of a band of finished rows, and the band as float32 of
+            shape (rows, width, channels). The bands follow each other and cover the picture. A
+            band of row `top` leaves after the last tile that starts at or above it, and before
+            the first tile that starts below it is asked for.
+
+        Raises:
+            ValueError: There are fewer tiles than windows, or one has another size.
+        """
+        source = iter(tiles)
+        rows = min(self.tile_height, self.height)
+        columns = min(self.tile_width, self.width)
+        following = [*self.tops[1:], self.height]
+        carried = None
+        for top, end, row_weight in zip(self.tops, following, self._row_weights, strict=True):
+            band = None
+            for left, column_weight in zip(self.lefts, self._column_weights, strict=True):
+                tile = next(source, None)
+                expected = (self.tile_height, self.tile_width)
+                if tile is None or tile.ndim != 3 or tile.shape[:2] != expected:
+                    raise ValueError(
+                        f"Blending needs {len(self)} tiles of shape {(*expected, 'channels')}. "
+                        f"Received: {'no tile' if tile is None else tile.shape} for the window at "
+                        f"row {top}, column {left}."
+                    )
+                if band is None:
+                    band = np.zeros((rows, self.width, tile.shape[2]), np.float32)
+                    if carried is not None:
+                        band[: carried.shape[0]] = carried
+                weight = row_weight[:, np.newaxis] * column_weight
+                band[:, left : left + columns] += tile[:rows, :columns] * weight[..., np.newaxis]
+            yield top, band[: end - top]
+            carried = band[end - top :]
+
+
+def _starts(length: int, tile: int, overlap: int) -> tuple[int, ...]:
+    """First pixels of the windows along one axis; the last window ends with the picture."""
+    last = max(length - tile, 0)
+    return (*range(0, last, tile - overlap), last)
+
+
+def _weights(starts: tuple[int, ...], length: int, tile: int, overlap: int) -> list[np.ndarray]:
+    """Weights of the windows along one axis, summing to one at every pixel."""
+    size = min(tile, length)
+    ramp = np.sin(np.pi / 2 * (np.arange(overlap) + 0.5) / max(overlap, 1)) ** 2
+    total = np.zeros(length)
+    windows = []
+    for index, start in enumerate(starts):
+        window = np.ones(size)
+        if index > 0:
+            window[:overlap] *= ramp
+        if index < len(starts) - 1:
+            window[size - overlap :] *= ramp[::-1]
+        total[start : start + size] += window
+        windows.append(window)
+    return [
+        (window / total[start : start + size]).astype(np.float32)
+        for start, window in zip(starts, windows, strict=True)
+    ]

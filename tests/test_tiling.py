@@ -1,0 +1,121 @@
+"""Tiles: where they lie, what they weigh, and that they come back as they went."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from keras_refocus.tiling import Tiles, Window
+
+
+def stitch(tiles, pieces):
+    """All bands of a blend as one picture, checking that they follow each other."""
+    bands = []
+    row = 0
+    for top, band in tiles.blend(pieces):
+        assert top == row
+        row += band.shape[0]
+        bands.append(band)
+    return np.concatenate(bands)
+
+
+def test_windows_follow_the_stride_and_the_last_shifts_inward():
+    tiles = Tiles(10, 7, 4, 1)
+    # Stride 3: rows 0, 3, 6 reach the end exactly; columns 0, 3 do.
+    assert tiles.tops == (0, 3, 6)
+    assert tiles.lefts == (0, 3)
+    assert len(tiles) == 6
+    assert list(tiles)[:3] == [Window(0, 0), Window(0, 3), Window(3, 0)]
+    # One row more: the last window starts at 11 - 4 = 7, not at 9.
+    assert Tiles(11, 7, 4, 1).tops == (0, 3, 6, 7)
+
+
+@pytest.mark.parametrize("height", [1, 2, 5, 16, 17, 31, 40])
+@pytest.mark.parametrize("width", [1, 3, 16, 45])
+@pytest.mark.parametrize(("tile", "overlap"), [(1, 0), (5, 0), (5, 4), (16, 3), (16, 12), (64, 9)])
+def test_identity_is_exact(height, width, tile, overlap):
+    image = np.random.default_rng(0).random((height, width, 2), np.float32)
+    tiles = Tiles(height, width, tile, overlap)
+    pieces = [tiles.cut(image, window) for window in tiles]
+    assert {piece.shape for piece in pieces} == {(tile, tile, 2)}
+    assert len(pieces) == len(tiles)
+    np.testing.assert_allclose(stitch(tiles, pieces), image, atol=1e-6, rtol=0)
+
+
+def test_rectangular_tile():
+    image = np.random.default_rng(1).random((20, 33, 1), np.float32)
+    tiles = Tiles(20, 33, (7, 11), 2)
+    pieces = [tiles.cut(image, window) for window in tiles]
+    assert pieces[0].shape == (7, 11, 1)
+    np.testing.assert_allclose(stitch(tiles, pieces), image, atol=1e-6, rtol=0)
+
+
+def test_a_small_picture_is_padded_with_its_edge():
+    image = np.array([[1.0, 2.0], [3.0, 4.0]], np.float32)[..., np.newaxis]
+    tile = Tiles(2, 2, 4, 1).cut(image, Window(0, 0))
+    expected = [[1, 2, 2, 2], [3, 4, 4, 4], [3, 4, 4, 4], [3, 4, 4, 4]]
+    np.testing.assert_array_equal(tile[..., 0], expected)
+
+
+def test_blend_across_one_overlap_is_the_raised_cosine():
+    # Two windows of 4 share 2 pixels; the left holds 0, the right 1. sin^2(pi/2 * (k + 0.5) / 2)
+    # is 0.1464 and 0.8536, and the two ramps already sum to one.
+    tiles = Tiles(1, 6, (3, 4), 2)
+    zero, one = np.zeros((3, 4, 1), np.float32), np.ones((3, 4, 1), np.float32)
+    result = stitch(tiles, [zero, one])[0, :, 0]
+    np.testing.assert_allclose(result, [0, 0, 0.146447, 0.853553, 1, 1], atol=1e-6)
+
+
+def test_a_constant_stays_constant_where_four_windows_meet():
+    tiles = Tiles(13, 19, 8, 5)
+    result = stitch(tiles, itertools.repeat(np.full((8, 8, 1), 0.7, np.float32)))
+    np.testing.assert_allclose(result, 0.7, atol=1e-6)
+
+
+def test_tiles_are_asked_for_only_when_their_band_is_due():
+    """One row of windows at a time: what keeps a 100-megapixel picture in bounded memory."""
+    image = np.random.default_rng(2).random((40, 20, 1), np.float32)
+    tiles = Tiles(40, 20, 8, 2)
+    asked = []
+
+    def pieces():
+        for window in tiles:
+            asked.append(window)
+            yield tiles.cut(image, window)
+
+    for top, band in tiles.blend(pieces()):
+        assert asked[-1].top == top
+        assert band.shape[0] <= 8
+
+
+def test_a_finished_band_may_overwrite_its_source():
+    """Rows leave before a later window reads from below them, so restoring in place is exact."""
+    image = np.random.default_rng(3).random((50, 30, 1), np.float32)
+    tiles = Tiles(50, 30, 16, 11)
+    expected = stitch(tiles, (1 - tiles.cut(image, window) for window in tiles))
+    in_place = image.copy()
+    for top, band in tiles.blend(1 - tiles.cut(in_place, window) for window in tiles):
+        in_place[top : top + band.shape[0]] = band
+    np.testing.assert_array_equal(in_place, expected)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((0, 5, 4, 1), "at least one row"),
+        ((5, 5, 0, 0), "at least 1 pixel"),
+        ((5, 5, 4, 4), "smaller than the tile"),
+        ((5, 5, 4, -1), "smaller than the tile"),
+    ],
+)
+def test_impossible_grids_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        Tiles(*arguments)
+
+
+def test_wrong_tiles_are_refused():
+    tiles = Tiles(8, 8, 4, 0)
+    with pytest.raises(ValueError, match="needs 4 tiles"):
+        stitch(tiles, [np.zeros((4, 4, 1))] * 3)
+    with pytest.raises(ValueError, match=r"\(4, 5, 1\)"):
+        stitch(tiles, [np.zeros((4, 5, 1))] * 4)
