@@ -1,0 +1,56 @@
+"""Network architectures: one file each, and the two dictionaries that name them.
+
+Generators map luminance `(batch, height, width, 1)` float32 in [0, 1] to restored luminance of the
+same shape, for any height and width of at least 1, without clipping. Discriminators map a picture
+to scores without activation. All are functional models of built-in layers and `keras.ops`: a saved
+generator loads with no custom objects, under every backend.
+"""
+
+import difflib
+import inspect
+
+from keras_refocus.networks.patchgan import patch_discriminator
+from keras_refocus.networks.unet import unet_generator
+
+GENERATORS = {
+    "unet": unet_generator,
+}
+
+DISCRIMINATORS = {
+    "patchgan": patch_discriminator,
+}
+
+
+def _nearest(word, choices):
+    matches = difflib.get_close_matches(word, choices, n=1)
+    return f" Did you mean {matches[0]!r}?" if matches else ""
+
+
+def build(name, **options):
+    """Build a network by name.
+
+    Args:
+        name: A key of `GENERATORS` or `DISCRIMINATORS`.
+        **options: Options of that network; see its builder.
+
+    Returns:
+        `keras.Model`.
+
+    Raises:
+        ValueError: If the name or an option is unknown, or an option's value has no meaning.
+    """
+    builders = {**GENERATORS, **DISCRIMINATORS}
+    if name not in builders:
+        raise ValueError(
+            f"The network must be one of {sorted(builders)}. Received: name={name!r}."
+            f"{_nearest(str(name), builders)}"
+        )
+    builder = builders[name]
+    accepted = inspect.signature(builder).parameters
+    for option in options:
+        if option not in accepted:
+            raise ValueError(
+                f"The network {name!r} takes the options {sorted(accepted)}. "
+                f"Received: {option}={options[option]!r}.{_nearest(option, accepted)}"
+            )
+    return builder(**options)
