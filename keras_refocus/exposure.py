@@ -1,0 +1,769 @@
+"""Synthesis of blurred photographs: what a sensor integrates while camera and objects move.
+
+A blurred picture is `y = g(mean_t x_t)`: the sharp frames `x_t` seen during the exposure, averaged
+in linear light, through the camera response `g`. From one sharp photo this module draws a camera
+path, up to three object layers with paths of their own, integrates, and then does to the result
+what cameras and files do: clipping, noise, response curve, JPEG, vignetting, scratches. The middle
+of the exposure is the photo itself, so `(blurred, sharp)` is an aligned training pair.
+
+Everything random comes from the `numpy.random.Generator` that is passed in: the same generator
+state gives the same bytes. OpenCV does the warping with as many threads as `cv2.setNumThreads`
+allows; worker processes should set that to 1 themselves, nothing is set here.
+
+References:
+    Boracchi and Foi, "Modeling the performance of image restoration from motion blur", 2012 (path).
+    Kupyn et al., "DeblurGAN", 2018 (impulsive random walk).
+    Nah et al., "Deep multi-scale CNN for dynamic scene deblurring", 2017 (averaging of frames).
+    Rim et al., "Realistic blur synthesis for learning image deblurring", 2022 (saturation, noise).
+    Elmalem et al., "Motion deblurring using spatiotemporal phase aperture coding", 2020 (PSFs).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import cv2
+import numpy as np
+
+PATH_KINDS = ("walk", "linear", "curved", "shake")
+
+_PATH_POINTS = 65  # odd: the middle of the exposure is one of the points
+_MAX_SUBFRAMES = 96
+_SUBFRAME_STEP = 1.0  # pixels between two sub-frames; bilinear sampling fills one pixel
+_MAX_MARGIN = 128
+_ENCODE_LEVELS = 16384
+
+
+def _setting(default, help_text):
+    return dataclasses.field(default=default, metadata={"help": help_text})
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ExposureSettings:
+    """Distributions that `expose` draws from. Probabilities are in [0, 1], ranges are (low, high).
+
+    Lengths are in pixels of the window that comes out, angles in degrees.
+    """
+
+    untouched: float = _setting(0.05, "probability that the blurred side is the sharp side")
+    still: float = _setting(0.12, "probability of no motion (noise, defocus and JPEG remain)")
+    source_scale: tuple[float, float] = _setting(
+        (0.5, 1.0), "range of the factor by which the photo is shrunk first, for sharper targets"
+    )
+    source_scale_probability: float = _setting(0.5, "probability that the photo is shrunk first")
+    blur_length: tuple[float, float] = _setting(
+        (1.0, 36.0), "extent of the camera path; drawn log-uniformly"
+    )
+    path_weights: tuple[float, float, float, float] = _setting(
+        (0.35, 0.2, 0.25, 0.2), f"relative frequency of the path kinds {PATH_KINDS}"
+    )
+    roll: float = _setting(0.7, "standard deviation of the camera roll during the exposure")
+    zoom: float = _setting(0.01, "standard deviation of the relative zoom during the exposure")
+    tilt: float = _setting(
+        0.35, "standard deviation of the relative change of blur length from centre to edge"
+    )
+    layers: tuple[float, ...] = _setting(
+        (0.5, 0.3, 0.13, 0.07), "relative frequency of 0, 1, 2, 3 moving objects"
+    )
+    few_frame: float = _setting(
+        0.5, "probability of averaging a few discrete frames instead of a continuous exposure"
+    )
+    frame_count: tuple[int, int] = _setting((5, 13), "range of the number of discrete frames")
+    encoded_average: float = _setting(
+        0.6, "share of the discrete averages taken after the response curve"
+    )
+    frame_duty: float = _setting(
+        0.6, "longest share of the time between discrete frames during which each one is exposed"
+    )
+    defocus: float = _setting(0.12, "probability of defocus")
+    defocus_radius: tuple[float, float] = _setting((0.5, 3.0), "range of the radius of defocus")
+    highlights: float = _setting(0.25, "probability that saturated highlights are really brighter")
+    highlight_gain: tuple[float, float] = _setting((1.5, 8.0), "range of the highlights' gain")
+    response: float = _setting(0.5, "probability of a response curve other than sRGB")
+    noise: float = _setting(0.7, "probability of sensor noise")
+    shot_noise: tuple[float, float] = _setting(
+        (1e-5, 4e-3), "range of noise variance per unit of linear light; drawn log-uniformly"
+    )
+    read_noise: tuple[float, float] = _setting(
+        (3e-4, 1e-2), "range of the noise deviation in darkness, linear light; log-uniform"
+    )
+    noise_correlation: float = _setting(
+        0.5, "probability that noise is smooth over neighbours, as after demosaicing or resampling"
+    )
+    jpeg: float = _setting(0.5, "probability of JPEG compression")
+    jpeg_quality: tuple[int, int] = _setting((40, 98), "range of the JPEG quality")
+    vignetting: float = _setting(0.05, "probability of vignetting, blurred side only")
+    scratches: float = _setting(0.02, "probability of light scratches, blurred side only")
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, list):  # as JSON gives them
+                value = tuple(value)
+                object.__setattr__(self, field.name, value)
+            if field.name in _PROBABILITIES and not 0 <= value <= 1:
+                raise ValueError(
+                    f"A probability must be between 0 and 1. Received: {field.name}={value!r}. "
+                    f"Give the share of the samples, for example 0.5."
+                )
+            if field.name in _RANGES:
+                if len(value) != 2 or not 0 < value[0] <= value[1]:
+                    raise ValueError(
+                        f"A range must be (low, high) with 0 < low <= high. "
+                        f"Received: {field.name}={value!r}."
+                    )
+            if field.name in ("path_weights", "layers"):
+                if not value or min(value) < 0 or sum(value) <= 0:
+                    raise ValueError(
+                        f"Weights must not be negative and not all be zero. "
+                        f"Received: {field.name}={value!r}."
+                    )
+        if len(self.path_weights) != len(PATH_KINDS):
+            raise ValueError(
+                f"There must be one weight for each of {PATH_KINDS}. "
+                f"Received: path_weights={self.path_weights!r}."
+            )
+
+
+_PROBABILITIES = frozenset(
+    "untouched still source_scale_probability few_frame encoded_average frame_duty defocus "
+    "highlights response noise noise_correlation jpeg vignetting scratches".split()
+)
+_RANGES = frozenset(
+    "source_scale blur_length frame_count defocus_radius highlight_gain shot_noise read_noise "
+    "jpeg_quality".split()
+)
+
+_CLEAN = dict(
+    untouched=0.0,
+    still=0.0,
+    source_scale_probability=0.0,
+    defocus=0.0,
+    highlights=0.0,
+    response=0.0,
+    noise=0.0,
+    jpeg=0.0,
+    vignetting=0.0,
+    scratches=0.0,
+)
+
+SETTINGS = {
+    "mixed": ExposureSettings(),
+    "smooth": ExposureSettings(few_frame=0.0),
+    "few_frame": ExposureSettings(few_frame=1.0),
+    "gentle": ExposureSettings(
+        still=0.2, blur_length=(0.7, 12.0), layers=(0.7, 0.3), jpeg_quality=(70, 98)
+    ),
+    "clean": ExposureSettings(**_CLEAN),
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Exposure:
+    """One synthetic exposure.
+
+    Attributes:
+        blurred: float32 array (height, width, 3) in [0, 1], sRGB-like encoding: what comes out.
+        sharp: float32 array (height, width, 3) in [0, 1]: the scene in the middle of the exposure.
+        frames: float32 array (count, height, width, 3) in [0, 1], evenly spaced over the exposure,
+            or `None` when none were asked for.
+        path: float32 array (points, 2), x and y of the camera path at the window's centre in
+            pixels, evenly spaced in time; zero in the middle. All zero without motion.
+        kind: `"untouched"`, `"still"`, `"continuous"`, `"frames"` (averaged in linear light) or
+            `"encoded frames"` (averaged after the response curve).
+    """
+
+    blurred: np.ndarray
+    sharp: np.ndarray
+    frames: np.ndarray | None
+    path: np.ndarray
+    kind: str
+
+
+# Camera response
+
+
+def _srgb_decode(encoded):
+    return np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
+
+
+class _Response:
+    """A camera response curve as tables: encoded value <-> linear light, both in [0, 1]."""
+
+    def __init__(self, *, gamma=None, contrast=0.0):
+        grid = np.linspace(0.0, 1.0, 4096)
+        # e + k sin(2 pi e) / (2 pi) rises as long as |k| < 1: the inverse of an S-shaped tone curve
+        toned = grid + contrast * np.sin(2 * np.pi * grid) / (2 * np.pi)
+        linear = _srgb_decode(toned) if gamma is None else toned**gamma
+        self._grid, self._linear = grid, linear
+        self.decode8 = np.interp(np.arange(256) / 255, grid, linear).astype(np.float32)
+        # indexed by the square root of light, which spreads the steep start of the curve
+        root = np.linspace(0.0, 1.0, _ENCODE_LEVELS)
+        self._encode = np.interp(root * root, linear, grid).astype(np.float32)
+
+    @classmethod
+    def draw(cls, rng):
+        gamma = None if rng.random() < 0.5 else rng.uniform(1.8, 2.4)
+        return cls(gamma=gamma, contrast=rng.uniform(-0.4, 0.4))
+
+    def decode(self, encoded):
+        if encoded.dtype == np.uint8:
+            return cv2.LUT(encoded, self.decode8.reshape(1, 256))
+        table = np.interp(np.linspace(0, 1, 65536), self._grid, self._linear).astype(np.float32)
+        return table[(np.clip(encoded, 0, 1) * 65535 + 0.5).astype(np.uint16)]
+
+    def encode(self, linear):
+        root = np.sqrt(np.clip(linear, 0.0, 1.0))
+        root *= _ENCODE_LEVELS - 1
+        root += 0.5
+        return self._encode[root.astype(np.uint16)]
+
+
+_SRGB = _Response()
+
+
+# Paths. Complex numbers are points of the image plane: x + iy.
+
+
+def _unit_path(kind, rng):
+    """Return a path of `_PATH_POINTS` complex points: zero in the middle, largest extent 1."""
+    time = np.linspace(-0.5, 0.5, _PATH_POINTS)
+    heading = np.exp(2j * np.pi * rng.random())
+    if kind == "linear":
+        # mostly constant speed, sometimes braking
+        path = heading * (time + rng.uniform(-0.4, 0.4) * time**2)
+    elif kind == "curved":
+        turn = rng.uniform(0.3, 2.5) * rng.choice((-1, 1))
+        path = heading * np.exp(1j * turn * time) / (1j * turn)
+        path = path * (1 + rng.uniform(-0.5, 0.5) * time)
+    elif kind == "shake":
+        path = heading * rng.uniform(0.0, 1.0) * time
+        for _ in range(3):
+            cycles = rng.uniform(0.4, 2.0)
+            phase = rng.uniform(0, 2 * np.pi, 2)
+            swing = rng.normal(size=2) / (1 + cycles)
+            path = path + swing[0] * np.sin(2 * np.pi * cycles * time + phase[0])
+            path = path + 1j * swing[1] * np.sin(2 * np.pi * cycles * time + phase[1])
+    else:
+        path = _random_walk(rng)
+    path = path - path[_PATH_POINTS // 2]
+    sparse = path[::4]
+    extent = np.abs(sparse[:, None] - sparse[None, :]).max()
+    return path / max(extent, 1e-9)
+
+
+def _random_walk(rng):
+    """Return an impulsive random walk with inertia (Boracchi and Foi 2012)."""
+    inertia = rng.uniform(0.6, 1.0)
+    anxiety = rng.uniform(0.02, 0.25)
+    impulse = rng.uniform(0.0, 0.04)
+    pull = rng.uniform(0.0, 0.5) / _PATH_POINTS
+    normals = rng.normal(size=(_PATH_POINTS, 2)).tolist()
+    chances = rng.random(_PATH_POINTS).tolist()
+    turns = np.exp(2j * np.pi * rng.random(_PATH_POINTS)).tolist()
+    velocity, position = complex(turns[0]), 0j
+    points = []
+    for (a, b), chance, turn in zip(normals, chances, turns, strict=True):
+        points.append(position)
+        push = anxiety * complex(a, b) - pull * position
+        if chance < impulse:
+            push += 2 * abs(velocity) * turn
+        velocity = inertia * velocity + (1 - inertia) * turn * 0.5 + push
+        velocity /= max(abs(velocity), 1e-6)
+        position += velocity
+    return np.array(points)
+
+
+def _draw_kind(settings, rng):
+    weights = np.asarray(settings.path_weights, dtype=np.float64)
+    return PATH_KINDS[rng.choice(len(PATH_KINDS), p=weights / weights.sum())]
+
+
+def _draw_transforms(settings, rng, size, length):
+    """Draw the homographies that carry the middle of the exposure to each moment of it.
+
+    Returns:
+        Array (points, 3, 3) in coordinates whose origin is the centre of the window.
+    """
+    shift = length * _unit_path(_draw_kind(settings, rng), rng)
+    roll = np.deg2rad(rng.normal(0, settings.roll)) * _unit_path("shake", rng).real
+    scale = np.exp(rng.normal(0, settings.zoom) * _unit_path("linear", rng).real)
+    # A camera that moves along a slanted plane: translation grows linearly over the picture.
+    tilt = rng.normal(0, settings.tilt, 2) / (0.5 * max(size))
+    focal = rng.uniform(600.0, 2000.0)  # pixels; camera rotation gives slight keystone
+    x, y = shift.real, shift.imag
+    transforms = np.empty((_PATH_POINTS, 3, 3))
+    transforms[:, 0, 0] = scale * np.cos(roll) + x * tilt[0]
+    transforms[:, 0, 1] = -scale * np.sin(roll) + x * tilt[1]
+    transforms[:, 0, 2] = x
+    transforms[:, 1, 0] = scale * np.sin(roll) + y * tilt[0]
+    transforms[:, 1, 1] = scale * np.cos(roll) + y * tilt[1]
+    transforms[:, 1, 2] = y
+    transforms[:, 2, 0] = -x / focal**2
+    transforms[:, 2, 1] = -y / focal**2
+    transforms[:, 2, 2] = 1
+    return transforms
+
+
+def _corner_tracks(transforms, size):
+    """Return where centre and corners of the window go: array (points, 5, 2), pixels."""
+    h, w = size[0] / 2, size[1] / 2
+    corners = np.array([[0, 0, 1], [-w, -h, 1], [w, -h, 1], [-w, h, 1], [w, h, 1]]).T
+    moved = transforms @ corners
+    return np.moveaxis(moved[:, :2] / moved[:, 2:], 2, 1)
+
+
+def _interpolate(transforms, times):
+    """Interpolate homographies at `times` in [0, 1] of the exposure."""
+    place = np.clip(np.asarray(times, dtype=np.float64), 0, 1) * (len(transforms) - 1)
+    low = np.minimum(place.astype(int), len(transforms) - 2)
+    part = (place - low)[:, None, None]
+    return transforms[low] * (1 - part) + transforms[low + 1] * part
+
+
+def _subframe_times(tracks):
+    """Choose moments at equal steps of the longest track, weighted by the time spent around them.
+
+    Returns:
+        times in [0, 1] and weights that sum to 1.
+    """
+    steps = np.sqrt((np.diff(tracks, axis=0) ** 2).sum(-1)).max(1)
+    travelled = np.concatenate([[0.0], np.cumsum(steps)])
+    length = travelled[-1]
+    count = int(min(max(math.ceil(length / _SUBFRAME_STEP), 2), _MAX_SUBFRAMES))
+    time = np.linspace(0, 1, len(travelled))
+    # a rest does not travel: a small ramp keeps the function invertible
+    travelled = travelled + 1e-6 * max(length, 1e-3) * time
+    edges = np.interp(np.linspace(0, travelled[-1], count + 1), travelled, time)
+    return (edges[1:] + edges[:-1]) / 2, np.diff(edges)
+
+
+# Scene: a background and the objects in front of it
+
+
+def _soft_blob(rng, shape):
+    """Draw the mask of an object: float32 (height, width), exactly 0 outside and 1 inside."""
+    height, width = shape
+    grid = rng.normal(size=(6, 6)).astype(np.float32)
+    rough = cv2.resize(grid, (width, height), interpolation=cv2.INTER_CUBIC)
+    centre = rng.uniform(0.15, 0.85, 2) * (width, height)
+    radius = rng.uniform(0.12, 0.35, 2) * min(height, width)
+    x = (np.arange(width, dtype=np.float32) - centre[0]) / radius[0]
+    y = (np.arange(height, dtype=np.float32) - centre[1]) / radius[1]
+    field = 1 - (x[None] ** 2 + y[:, None] ** 2) + 0.35 * rough
+    edge = rng.uniform(1.0, 3.0)  # width of the soft border, pixels
+    slope = 0.5 * float(radius.mean()) / edge
+    return np.clip(field * slope + 0.5, 0, 1).astype(np.float32)
+
+
+def _fill_behind(scene, mask):
+    """Continue the scene smoothly behind the mask (where it is exactly 1)."""
+    known = (mask < 1).astype(np.float32)
+    levels = [(scene * known[..., None], known)]
+    while min(levels[-1][1].shape) > 4:
+        levels.append(tuple(cv2.pyrDown(part) for part in levels[-1]))
+    colour, weight = levels.pop()
+    fill = colour / np.maximum(weight, 1e-6)[..., None]
+    for colour, weight in reversed(levels):
+        up = cv2.resize(fill, weight.shape[::-1], interpolation=cv2.INTER_LINEAR)
+        fill = colour + (1 - weight)[..., None] * up
+    return fill
+
+
+class _Layer:
+    """A moving object, premultiplied by its mask, with its mask in each of four channels."""
+
+    def __init__(self, scene, mask):
+        self.alpha = np.repeat(mask[..., None], 4, axis=2)
+        self.colour = scene * self.alpha
+
+
+def _warp(picture, matrix, size, interpolation):
+    return cv2.warpPerspective(
+        picture,
+        matrix,
+        (size[1], size[0]),
+        flags=interpolation | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REFLECT_101,
+    )
+
+
+def _source_matrices(transforms, size, margin):
+    """From scene-to-sensor transforms about the centre to sensor-to-source pixel matrices."""
+    centre = np.array(
+        [[1, 0, (size[1] - 1) / 2], [0, 1, (size[0] - 1) / 2], [0, 0, 1]], dtype=np.float64
+    )
+    offset = np.array([[1, 0, margin[1]], [0, 1, margin[0]], [0, 0, 1]], dtype=np.float64)
+    return offset @ centre @ np.linalg.inv(transforms) @ np.linalg.inv(centre)
+
+
+def _render(background, layers, matrices, index, size, interpolation):
+    """Return the frame at sub-frame `index`: float32 (height, width, 4)."""
+    frame = _warp(background, matrices[0][index], size, interpolation)
+    for layer, matrix in zip(layers, matrices[1:], strict=True):
+        alpha = _warp(layer.alpha, matrix[index], size, cv2.INTER_LINEAR)
+        colour = _warp(layer.colour, matrix[index], size, cv2.INTER_LINEAR)
+        frame -= frame * alpha
+        frame += colour
+    return frame
+
+
+# Degradations
+
+
+def _disk(radius):
+    """Return the point-spread function of defocus: an antialiased disk that sums to 1."""
+    reach = int(math.ceil(radius))
+    y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
+    disk = np.clip(radius + 0.5 - np.hypot(x, y), 0, 1).astype(np.float32)
+    return disk / disk.sum()
+
+
+def _log_uniform(rng, bounds):
+    return math.exp(rng.uniform(math.log(bounds[0]), math.log(bounds[1])))
+
+
+def _add_noise(linear, settings, rng):
+    """Add Poisson-Gaussian noise: variance `shot * light + read**2`, drawn as a normal."""
+    shot = _log_uniform(rng, settings.shot_noise)
+    read = _log_uniform(rng, settings.read_noise)
+    noise = rng.standard_normal(linear.shape, dtype=np.float32)
+    if rng.random() < settings.noise_correlation:
+        sigma = rng.uniform(0.35, 0.8)
+        taps = np.exp(-0.5 * (np.arange(-2, 3) / sigma) ** 2)
+        taps /= np.sqrt((taps**2).sum())  # keeps the variance of each pixel
+        taps = taps.astype(np.float32)
+        noise = cv2.sepFilter2D(noise, -1, taps, taps, borderType=cv2.BORDER_REFLECT_101)
+    return linear + noise * np.sqrt(shot * np.maximum(linear, 0) + read * read)
+
+
+def _vignette(shape, rng):
+    """Draw the fall-off of light towards the corners: float32 (height, width, 1), at most 1."""
+    height, width = shape[:2]
+    centre = rng.uniform(-0.3, 1.3, 2)
+    x = np.linspace(0, 1, width, dtype=np.float32) - np.float32(centre[0])
+    y = np.linspace(0, 1, height, dtype=np.float32) - np.float32(centre[1])
+    radius = x[None] ** 2 + y[:, None] ** 2
+    return (1 / (1 + np.float32(rng.uniform(0.1, 0.6)) * radius) ** 2)[..., None]
+
+
+def _scratch(encoded, rng):
+    """Draw light scratches and dust, as on a print or film."""
+    height, width = encoded.shape[:2]
+    mask = np.zeros((height, width), np.uint8)
+    for _ in range(rng.integers(1, 5)):
+        start = rng.uniform(0, 1, 2) * (width, height)
+        step = np.exp(1j * rng.normal(np.pi / 2, 0.5)) * rng.uniform(4, 20)
+        bends = np.cumsum(rng.normal(0, 0.08, 24))
+        points = np.cumsum(np.concatenate([[complex(*start)], step * np.exp(1j * bends)]))
+        line = np.stack([points.real, points.imag], 1)
+        fixed = np.round(line * 16).astype(np.int32).reshape(-1, 1, 2)
+        strength = int(rng.integers(40, 200))
+        cv2.polylines(mask, [fixed], False, strength, 1, lineType=cv2.LINE_AA, shift=4)
+    for _ in range(rng.integers(0, 8)):
+        place = tuple(int(v) for v in rng.uniform(0, 1, 2) * (width, height))
+        cv2.circle(
+            mask, place, int(rng.integers(1, 3)), int(rng.integers(40, 200)), -1, cv2.LINE_AA
+        )
+    share = (mask.astype(np.float32) / 255)[..., None]
+    return encoded + share * (1 - encoded)
+
+
+def _jpeg(encoded, quality):
+    """Compress and decompress: float32 in [0, 1] -> the same."""
+    bgr = cv2.cvtColor((np.clip(encoded, 0, 1) * 255 + 0.5).astype(np.uint8), cv2.COLOR_RGB2BGR)
+    done, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, int(quality)])
+    if not done:
+        raise RuntimeError("OpenCV could not encode a JPEG. Its build has no JPEG support.")
+    rgb = cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    return rgb.astype(np.float32) * np.float32(1 / 255)
+
+
+def _degrade(encoded, linear, settings, rng, response):
+    """Apply vignetting, noise, response, scratches and JPEG; `linear` may be `None`."""
+    if rng.random() < settings.vignetting:
+        linear = response.decode(encoded) if linear is None else linear
+        linear = linear * _vignette(linear.shape, rng)
+    if rng.random() < settings.noise:
+        linear = response.decode(encoded) if linear is None else linear
+        linear = _add_noise(np.clip(linear, 0, 1), settings, rng)
+    if linear is not None:
+        encoded = response.encode(linear)
+    if rng.random() < settings.scratches:
+        encoded = _scratch(encoded, rng)
+    if rng.random() < settings.jpeg:
+        low, high = settings.jpeg_quality
+        encoded = _jpeg(encoded, rng.integers(low, high + 1))
+    return np.ascontiguousarray(np.clip(encoded, 0, 1), dtype=np.float32)
+
+
+def degrade(rgb, settings, rng):
+    """Do to a picture what cameras and files do, without blur.
+
+    Vignetting and Poisson-Gaussian noise act in linear light (sRGB response), then light scratches
+    and JPEG, each with its probability in `settings`.
+
+    Args:
+        rgb: uint8 array, or float32 in [0, 1], of shape (height, width, 3), sRGB.
+        settings: `ExposureSettings`.
+        rng: `numpy.random.Generator`.
+
+    Returns:
+        float32 array (height, width, 3) in [0, 1], sRGB.
+    """
+    _check_rgb(rgb)
+    return _degrade(_as_float(rgb), None, settings, rng, _SRGB)
+
+
+# The exposure
+
+
+def _check_rgb(rgb):
+    if not isinstance(rgb, np.ndarray) or rgb.ndim != 3 or rgb.shape[2] != 3:
+        shape = getattr(rgb, "shape", type(rgb).__name__)
+        raise ValueError(
+            f"`rgb` must be an array of shape (height, width, 3). Received: shape={shape}. "
+            f"Stack a grey picture three times."
+        )
+    if rgb.dtype not in (np.uint8, np.float32):
+        raise TypeError(
+            f"`rgb` must be uint8, or float32 in [0, 1]. Received: dtype={rgb.dtype}. Convert it."
+        )
+
+
+def _as_float(rgb):
+    if rgb.dtype == np.uint8:
+        return rgb.astype(np.float32) * np.float32(1 / 255)
+    return rgb
+
+
+def _cut_window(rgb, size, margin, scale, rng):
+    """Cut a random window with as much surrounding as there is, up to `margin`.
+
+    Returns:
+        The cut, and (rows, columns) of surrounding above and left of the window.
+    """
+    height, width = rgb.shape[:2]
+    scale = max(scale, size[0] / height, size[1] / width)
+    if scale < 1:
+        source = (min(round(size[0] / scale), height), min(round(size[1] / scale), width))
+    else:
+        source = size
+    top = int(rng.integers(0, height - source[0] + 1))
+    left = int(rng.integers(0, width - source[1] + 1))
+    reach = int(math.ceil(margin / scale))
+    above, before = min(reach, top), min(reach, left)
+    bottom = min(top + source[0] + reach, height)
+    right = min(left + source[1] + reach, width)
+    cut = rgb[top - above : bottom, left - before : right]
+    if scale >= 1:
+        return np.ascontiguousarray(cut), (above, before)
+    # whole pixels of surrounding after shrinking: resize the surrounding with the window
+    down = (size[0] / source[0], size[1] / source[1])
+    shape = (round(cut.shape[0] * down[0]), round(cut.shape[1] * down[1]))
+    offset = (round(above * down[0]), round(before * down[1]))
+    shape = (max(shape[0], offset[0] + size[0]), max(shape[1], offset[1] + size[1]))
+    shrunk = cv2.resize(cut, shape[::-1], interpolation=cv2.INTER_AREA)
+    return shrunk, offset
+
+
+def expose(rgb, settings, rng, *, size=None, frames=0, psfs=None, transforms=None):
+    """Expose a moving camera to a photo and return the blurred picture beside the sharp one.
+
+    Args:
+        rgb: uint8 array, or float32 in [0, 1], of shape (height, width, 3), sRGB: a sharp photo.
+        settings: `ExposureSettings`, for example `SETTINGS["mixed"]`.
+        rng: `numpy.random.Generator`: the only source of randomness.
+        size: (height, width) of a random window; the photo around it moves into view. `None` takes
+            the whole photo (never shrunk), mirrored at its border.
+        frames: how many sharp frames of the exposure to return as well, evenly spaced.
+        psfs: optional float array (count, k, k) or (count, k, k, 3) with odd k: point-spread
+            functions of `count` equal parts of the exposure, for each colour, applied in linear
+            light (Elmalem 2020).
+        transforms: optional array (points, 3, 3) instead of a drawn path: homographies, evenly
+            spaced in time, from the scene to the sensor in pixels about the centre of the window.
+
+    Returns:
+        An `Exposure`.
+
+    Raises:
+        ValueError: if the photo is smaller than `size`, or an array has the wrong shape.
+        TypeError: if `rgb` is neither uint8 nor float32.
+    """
+    _check_rgb(rgb)
+    if size is None:
+        size = rgb.shape[:2]
+        scalable = False
+    else:
+        size = (int(size[0]), int(size[1]))
+        scalable = True
+        if min(size) < 1 or size[0] > rgb.shape[0] or size[1] > rgb.shape[1]:
+            raise ValueError(
+                f"The window must lie inside the photo. Received: size={size}, photo of "
+                f"{rgb.shape[:2]}. Enlarge the photo or ask for a smaller window."
+            )
+    scale = 1.0
+    if scalable and rng.random() < settings.source_scale_probability:
+        scale = rng.uniform(*settings.source_scale)
+
+    # What moves, and how
+    untouched = rng.random() < settings.untouched
+    still = rng.random() < settings.still
+    motions = []
+    if transforms is not None:
+        untouched = still = False
+        motions.append(np.asarray(transforms, dtype=np.float64))
+        if motions[0].ndim != 3 or motions[0].shape[1:] != (3, 3) or len(motions[0]) < 2:
+            raise ValueError(
+                f"`transforms` must have the shape (points, 3, 3) with at least two points. "
+                f"Received: shape={motions[0].shape}."
+            )
+    elif not (untouched or still):
+        length = _log_uniform(rng, settings.blur_length)
+        motions.append(_draw_transforms(settings, rng, size, length))
+        weights = np.asarray(settings.layers, dtype=np.float64)
+        for _ in range(rng.choice(len(weights), p=weights / weights.sum())):
+            own = _draw_transforms(settings, rng, size, _log_uniform(rng, settings.blur_length))
+            # objects share some of the camera's motion
+            motions.append(own @ _interpolate(motions[0], np.linspace(0, 1, _PATH_POINTS)))
+    tracks = [_corner_tracks(motion, size) for motion in motions]
+    margin = 2
+    if tracks:
+        reach = max(np.abs(track - track[len(track) // 2]).max() for track in tracks)
+        margin += int(min(math.ceil(reach), _MAX_MARGIN))
+    cut, offset = _cut_window(rgb, size, margin, scale, rng)
+    window = np.s_[offset[0] : offset[0] + size[0], offset[1] : offset[1] + size[1]]
+    sharp = _as_float(cut[window])
+    path = np.zeros((_PATH_POINTS, 2), np.float32)
+    if tracks:
+        path = tracks[0][:, 0].astype(np.float32)
+
+    if untouched:
+        return Exposure(
+            blurred=np.array(sharp),
+            sharp=np.array(sharp),
+            frames=np.repeat(sharp[None], frames, axis=0) if frames else None,
+            path=path,
+            kind="untouched",
+        )
+
+    # What the camera does with light
+    response = _Response.draw(rng) if rng.random() < settings.response else _SRGB
+    kind = "still"
+    if motions:
+        kind = "continuous"
+        if rng.random() < settings.few_frame:
+            kind = "encoded frames" if rng.random() < settings.encoded_average else "frames"
+    encoded_average = kind == "encoded frames"
+    gain = 1.0
+    if rng.random() < settings.highlights and not encoded_average:
+        gain = _log_uniform(rng, settings.highlight_gain)
+    radius = 0.0
+    if rng.random() < settings.defocus:
+        radius = rng.uniform(*settings.defocus_radius)
+
+    optics = radius > 0 or psfs is not None
+    if kind == "still" and not optics and not frames:
+        blurred = _degrade(np.array(sharp), None, settings, rng, response)
+        return Exposure(blurred=blurred, sharp=np.array(sharp), frames=None, path=path, kind=kind)
+
+    scene = np.empty((*cut.shape[:2], 4), np.float32)
+    scene[..., 3] = 1
+    scene[..., :3] = _as_float(cut) if encoded_average else response.decode(cut)
+    if gain > 1:
+        # the photo has lost how bright its white is: only what is nearly white gets brighter
+        light = cv2.LUT(cut, _HIGHLIGHT) if cut.dtype == np.uint8 else _highlight(cut)
+        scene[..., :3] *= 1 + (gain - 1) * light.min(axis=2, keepdims=True)
+        sharp = response.encode(scene[window][..., :3])
+    layers, background = [], scene
+    for _ in motions[1:]:
+        mask = _soft_blob(rng, scene.shape[:2])
+        layers.append(_Layer(scene, mask))
+        background = _fill_behind(background, mask)
+
+    interpolation = cv2.INTER_LINEAR
+    if kind == "continuous":
+        times, weights = _subframe_times(np.concatenate(tracks, axis=1))
+    elif kind == "still":
+        times, weights = np.array([0.5]), np.array([1.0])
+    else:
+        interpolation = cv2.INTER_CUBIC
+        count = int(rng.integers(settings.frame_count[0], settings.frame_count[1] + 1))
+        times, weights = _frame_times(
+            np.concatenate(tracks, axis=1), count, rng.uniform(0, settings.frame_duty)
+        )
+    if not motions:
+        motions = [np.repeat(np.eye(3)[None], 2, axis=0)]
+
+    def render(moments, how):
+        matrices = [_source_matrices(_interpolate(m, moments), size, offset) for m in motions]
+        for index in range(len(moments)):
+            yield _render(background, layers, matrices, index, size, how)
+
+    parts = 1 if psfs is None else len(psfs)
+    integrals = [np.zeros((*size, 4), np.float32) for _ in range(parts)]
+    for time, weight, frame in zip(times, weights, render(times, interpolation), strict=True):
+        part = min(int(time * parts), parts - 1)
+        cv2.scaleAdd(frame, float(weight), integrals[part], integrals[part])
+    if psfs is not None:
+        integrals = [_apply_psf(light, psf) for light, psf in zip(integrals, psfs, strict=True)]
+    light = np.sum(integrals, axis=0) if parts > 1 else integrals[0]
+    light = np.ascontiguousarray(light[..., :3])
+    if radius > 0:
+        light = cv2.filter2D(light, -1, _disk(radius), borderType=cv2.BORDER_REFLECT_101)
+    np.clip(light, 0, 1, out=light)
+
+    if encoded_average:
+        blurred = _degrade(light, None, settings, rng, response)
+    else:
+        blurred = _degrade(None, light, settings, rng, response)
+    kept = None
+    if frames:
+        moments = np.linspace(0, 1, frames) if frames > 1 else np.array([0.5])
+        kept = np.stack(
+            [
+                np.clip(f[..., :3], 0, 1) if encoded_average else response.encode(f[..., :3])
+                for f in render(moments, cv2.INTER_LINEAR)
+            ]
+        )
+    return Exposure(blurred=blurred, sharp=np.array(sharp), frames=kept, path=path, kind=kind)
+
+
+def _frame_times(tracks, count, duty):
+    """Moments of `count` frames at equal distances, each exposed for the share `duty` of its slot.
+
+    Frames that move more than a pixel while they are exposed are split into up to four moments.
+    """
+    steps = np.sqrt((np.diff(tracks, axis=0) ** 2).sum(-1)).sum(0).max()
+    split = int(min(max(math.ceil(duty * steps / count), 1), 4))
+    within = (np.arange(split) + 0.5) / split - 0.5
+    slots = (np.arange(count) + 0.5) / count
+    times = (slots[:, None] + within * duty / count).ravel()
+    return times, np.full(times.size, 1 / times.size)
+
+
+def _highlight(encoded):
+    """Return 0 below nearly white, 1 at white, for encoded values in [0, 1]."""
+    return np.clip((encoded - 0.94) / 0.06, 0, 1).astype(np.float32) ** 2
+
+
+_HIGHLIGHT = _highlight(np.arange(256) / 255).reshape(1, 256)
+
+
+def _apply_psf(light, psf):
+    psf = np.asarray(psf, dtype=np.float32)
+    if psf.ndim == 2:
+        psf = np.repeat(psf[..., None], 3, axis=2)
+    if psf.ndim != 3 or psf.shape[2] != 3 or psf.shape[0] % 2 == 0 or psf.shape[1] % 2 == 0:
+        raise ValueError(
+            f"Each of `psfs` must have the shape (k, k) or (k, k, 3) with odd k. "
+            f"Received: shape={psf.shape}."
+        )
+    result = light.copy()
+    for channel in range(3):
+        # filter2D correlates; a point-spread function convolves
+        kernel = np.ascontiguousarray(psf[::-1, ::-1, channel])
+        plane = np.ascontiguousarray(light[..., channel])
+        result[..., channel] = cv2.filter2D(plane, -1, kernel, borderType=cv2.BORDER_REFLECT_101)
+    return result
