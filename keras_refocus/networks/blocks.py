@@ -92,7 +92,9 @@ def check_positive(**options):
     """Raise `ValueError` unless every named option is a positive integer or a tuple of them."""
     for name, value in options.items():
         values = value if isinstance(value, (tuple, list)) else (value,)
-        if not values or any(isinstance(v, bool) or not isinstance(v, int) or v < 1 for v in values):
+        if not values or any(
+            isinstance(v, bool) or not isinstance(v, int) or v < 1 for v in values
+        ):
             raise ValueError(
                 f"`{name}` must be a positive integer, or a sequence of them where the network has "
                 f"several stages. Received: {name}={value!r}. Use values of 1 or more."

@@ -1,0 +1,238 @@
+"""Losses: pixel, frequency, structural and adversarial, each as its paper writes it.
+
+Content losses map `(sharp, restored)`, tensors of shape `(batch, height, width, channels)` in
+[0, 1], to a scalar: the mean over the batch. Adversarial kinds are pairs of functions of the
+discriminator's scores, without activation, of any shape. Everything is computed in float32 by
+`keras.ops`, so that float16 networks neither overflow in a sum nor lose a small difference.
+"""
+
+import collections.abc
+import dataclasses
+import difflib
+import functools
+
+from keras import ops
+
+from keras_refocus import metrics
+
+_PSNR_EPSILON = 1e-8
+# Under the root of a gradient norm: keeps its derivative finite where the gradient vanishes.
+_NORM_EPSILON = 1e-12
+
+
+def _float32(*tensors):
+    return [ops.cast(tensor, "float32") for tensor in tensors]
+
+
+def l1(sharp, restored):
+    """Mean absolute difference."""
+    sharp, restored = _float32(sharp, restored)
+    return ops.mean(ops.abs(restored - sharp))
+
+
+def mse(sharp, restored):
+    """Mean squared difference."""
+    sharp, restored = _float32(sharp, restored)
+    return ops.mean(ops.square(restored - sharp))
+
+
+def charbonnier(sharp, restored, *, epsilon=1e-3):
+    """Mean of `sqrt(difference^2 + epsilon^2)` (Charbonnier et al. 1994; Lai et al. 2017)."""
+    sharp, restored = _float32(sharp, restored)
+    return ops.mean(ops.sqrt(ops.square(restored - sharp) + epsilon**2))
+
+
+def psnr(sharp, restored):
+    """Negative PSNR in decibels, mean over pictures (NAFNet, Chen et al. 2022).
+
+    The mean squared error is taken per picture before the logarithm, so easy pictures weigh as
+    much as hard ones. 1e-8 inside the logarithm bounds the loss at -80 dB.
+    """
+    sharp, restored = _float32(sharp, restored)
+    errors = ops.mean(ops.square(restored - sharp), axis=(1, 2, 3))
+    return ops.mean(10.0 * ops.log10(errors + _PSNR_EPSILON))
+
+
+def _real_fft2(x):
+    """Two-dimensional Fourier transform of real planes, half spectrum, not normalised.
+
+    Args:
+        x: Tensor of shape `(batch, height, width, channels)`.
+
+    Returns:
+        Tuple `(real, imaginary)` of shape `(batch, channels, width // 2 + 1, height)`.
+    """
+    real, imaginary = ops.rfft(ops.transpose(x, (0, 3, 1, 2)))
+    return ops.fft((ops.swapaxes(real, 2, 3), ops.swapaxes(imaginary, 2, 3)))
+
+
+def frequency(sharp, restored):
+    """Mean absolute difference of Fourier coefficients (MIMO-UNet, Cho et al. 2021, section 3.2).
+
+    Real and imaginary parts count as separate values, and the transform is not normalised: the loss
+    of white noise grows with the square root of the number of pixels. Where we differ: the mean is
+    over the half spectrum, which holds each pair of conjugate coefficients once.
+    """
+    sharp, restored = _float32(sharp, restored)
+    # The transform is linear: one transform of the difference is the difference of two.
+    real, imaginary = _real_fft2(restored - sharp)
+    return 0.5 * (ops.mean(ops.abs(real)) + ops.mean(ops.abs(imaginary)))
+
+
+def ssim(sharp, restored):
+    """One minus the mean SSIM (Zhao et al. 2017); sides of at least 11 pixels."""
+    return 1.0 - ops.mean(metrics.ssim(sharp, restored))
+
+
+def ms_ssim(sharp, restored):
+    """One minus the mean multi-scale SSIM; as many of its five scales as fit, see `metrics`."""
+    return 1.0 - ops.mean(metrics.ms_ssim(sharp, restored))
+
+
+CONTENT_LOSSES = {
+    "l1": l1,
+    "mse": mse,
+    "charbonnier": charbonnier,
+    "psnr": psnr,
+    "frequency": frequency,
+    "ssim": ssim,
+    "ms_ssim": ms_ssim,
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Adversarial:
+    """One kind of adversarial game.
+
+    Attributes:
+        generator_loss: Callable from `(real_scores, fake_scores)` to the generator's loss, a
+            scalar.
+        discriminator_loss: Callable from `(real_scores, fake_scores)` to the discriminator's.
+        gradient_penalty: Whether the discriminator also needs `gradient_penalty`.
+        uses_real_in_generator: Whether the generator's loss depends on `real_scores`; when it does
+            not, `None` may be passed for them.
+    """
+
+    generator_loss: collections.abc.Callable
+    discriminator_loss: collections.abc.Callable
+    gradient_penalty: bool = False
+    uses_real_in_generator: bool = False
+
+
+def _wgan_generator(real_scores, fake_scores):
+    (fake_scores,) = _float32(fake_scores)
+    return -ops.mean(fake_scores)
+
+
+def _wgan_discriminator(real_scores, fake_scores):
+    real_scores, fake_scores = _float32(real_scores, fake_scores)
+    return ops.mean(fake_scores) - ops.mean(real_scores)
+
+
+def _lsgan_generator(real_scores, fake_scores):
+    (fake_scores,) = _float32(fake_scores)
+    return 0.5 * ops.mean(ops.square(fake_scores - 1.0))
+
+
+def _lsgan_discriminator(real_scores, fake_scores):
+    real_scores, fake_scores = _float32(real_scores, fake_scores)
+    return 0.5 * ops.mean(ops.square(real_scores - 1.0)) + 0.5 * ops.mean(ops.square(fake_scores))
+
+
+def _relative(real_scores, fake_scores):
+    """Scores of each side relative to the mean of the other."""
+    real_scores, fake_scores = _float32(real_scores, fake_scores)
+    return real_scores - ops.mean(fake_scores), fake_scores - ops.mean(real_scores)
+
+
+def _ragan_discriminator(real_scores, fake_scores):
+    real, fake = _relative(real_scores, fake_scores)
+    # -log(sigmoid(x)) = softplus(-x), and -log(1 - sigmoid(x)) = softplus(x).
+    return ops.mean(ops.softplus(-real)) + ops.mean(ops.softplus(fake))
+
+
+def _ralsgan_discriminator(real_scores, fake_scores):
+    real, fake = _relative(real_scores, fake_scores)
+    return ops.mean(ops.square(real - 1.0)) + ops.mean(ops.square(fake + 1.0))
+
+
+def _swapped(discriminator):
+    """Loss of a relativistic generator: the discriminator's, with real and fake exchanged."""
+
+    @functools.wraps(discriminator)
+    def generator(real_scores, fake_scores):
+        return discriminator(fake_scores, real_scores)
+
+    return generator
+
+
+ADVERSARIAL = {
+    # Gulrajani et al., "Improved Training of Wasserstein GANs", NeurIPS 2017.
+    "wgan_gp": Adversarial(
+        generator_loss=_wgan_generator,
+        discriminator_loss=_wgan_discriminator,
+        gradient_penalty=True,
+    ),
+    # Mao et al., "Least Squares Generative Adversarial Networks", ICCV 2017, equation 9. The
+    # CycleGAN paper writes the same without the two halves.
+    "lsgan": Adversarial(generator_loss=_lsgan_generator, discriminator_loss=_lsgan_discriminator),
+    # Jolicoeur-Martineau, "The relativistic discriminator", ICLR 2019, algorithm 2 and section
+    # 4.1.2 of the preprint: relativistic average, standard and least squares. DeblurGAN-v2 uses
+    # the latter.
+    "ragan": Adversarial(
+        generator_loss=_swapped(_ragan_discriminator),
+        discriminator_loss=_ragan_discriminator,
+        uses_real_in_generator=True,
+    ),
+    "ralsgan": Adversarial(
+        generator_loss=_swapped(_ralsgan_discriminator),
+        discriminator_loss=_ralsgan_discriminator,
+        uses_real_in_generator=True,
+    ),
+}
+
+
+def _look_up(table, name, kind):
+    if name not in table:
+        near = difflib.get_close_matches(str(name), table, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"The {kind} must be one of {sorted(table)}. Received: {name!r}.{hint}")
+    return table[name]
+
+
+def content_loss(name):
+    """Look a content loss up.
+
+    Raises:
+        ValueError: If there is none of that name; the message lists them.
+    """
+    return _look_up(CONTENT_LOSSES, name, "content loss")
+
+
+def adversarial(name):
+    """Look an adversarial game up.
+
+    Raises:
+        ValueError: If there is none of that name; the message lists them.
+    """
+    return _look_up(ADVERSARIAL, name, "adversarial loss")
+
+
+def gradient_penalty(gradients, *, target=1.0):
+    """Mean of `(norm - target)^2` over pictures (Gulrajani et al. 2017, equation 3).
+
+    The norm runs over all pixels and channels of one picture: taken over the channel axis alone it
+    would constrain nothing.
+
+    Args:
+        gradients: Gradient of each picture's score with respect to the picture, shape
+            `(batch, height, width, channels)`. A PatchGAN's score is the sum over its patches when
+            the gradient comes from `gan.input_gradient`.
+        target: The norm that costs nothing.
+
+    Returns:
+        Scalar; its weight in the critic's loss is 10 in the paper.
+    """
+    (gradients,) = _float32(gradients)
+    norms = ops.sqrt(ops.sum(ops.square(gradients), axis=(1, 2, 3)) + _NORM_EPSILON)
+    return ops.mean(ops.square(norms - target))
