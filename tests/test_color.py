@@ -1,0 +1,159 @@
+import pathlib
+
+import numpy as np
+import pytest
+
+from keras_refocus import color
+
+GOLDEN = pathlib.Path(__file__).parent / "golden" / "tfa_tfio.npz"
+
+
+@pytest.fixture(scope="module")
+def colors():
+    """200,000 colours: the corners and edges of the cube, a grid, and random ones, (n, 3)."""
+    steps = np.linspace(0.0, 1.0, 41, dtype="float32")
+    grid = np.stack(np.meshgrid(steps, steps, steps), -1).reshape(-1, 3)
+    random = np.random.default_rng(0).random((130_000, 3), dtype="float32")
+    return np.concatenate([grid, random])
+
+
+def test_golden_values_of_tensorflow_io():
+    golden = np.load(GOLDEN)
+    luminance, chroma = color.rgb_to_lab(golden["rgb"])
+    np.testing.assert_allclose(luminance * 100, golden["lab"][..., :1], atol=1e-3)
+    np.testing.assert_allclose(chroma * 110, golden["lab"][..., 1:], atol=1e-3)
+    np.testing.assert_allclose(color.lab_to_rgb(luminance, chroma), golden["rgb"], atol=1e-5)
+
+
+def test_red_by_hand():
+    # X/Xn = 0.412453 / 0.95047 = 0.433946, cube root 0.757086; Y = 0.212671, cube root 0.596902;
+    # Z/Zn = 0.019334 / 1.08883 = 0.0177567, cube root 0.260888.
+    luminance, chroma = color.rgb_to_lab(np.array([1.0, 0.0, 0.0], "float32"))
+    np.testing.assert_allclose(luminance, [1.16 * 0.596902 - 0.16], atol=1e-5)
+    np.testing.assert_allclose(
+        chroma,
+        [500 / 110 * (0.757086 - 0.596902), 200 / 110 * (0.596902 - 0.260888)],
+        atol=1e-5,
+    )
+
+
+def test_grey_by_hand():
+    # 0.5 -> ((0.5 + 0.055) / 1.055) ** 2.4 = 0.214041 -> 116 * 0.598181 - 16 = 53.3890.
+    luminance, chroma = color.rgb_to_lab(np.full((2, 2, 3), 0.5, "float32"))
+    np.testing.assert_allclose(luminance, 0.533890, atol=2e-6)
+    np.testing.assert_allclose(chroma, 0.0, atol=1e-4)
+    # The dark branch: 0.04 / 12.92 = 0.00309598, L = 903.292 * 0.00309598 = 2.79657.
+    dark = color.rgb_to_luminance(np.full((1, 3), 0.04, "float32"))
+    np.testing.assert_allclose(dark, 0.0279657, atol=1e-6)
+
+
+def test_round_trip(colors):
+    luminance, chroma = color.rgb_to_lab(colors)
+    assert luminance.dtype == chroma.dtype == np.float32
+    assert np.abs(color.lab_to_rgb(luminance, chroma) - colors).max() < 1e-5
+    np.testing.assert_array_equal(color.rgb_to_luminance(colors), luminance)
+    assert np.abs(chroma).max() <= 108 / 110
+
+
+def test_tensors_agree_with_arrays(colors):
+    ops = pytest.importorskip("keras").ops
+    luminance, chroma = color.rgb_to_lab(colors)
+    tensor_luminance, tensor_chroma = color.rgb_to_lab(ops.convert_to_tensor(colors))
+    assert not isinstance(tensor_chroma, np.ndarray)
+    np.testing.assert_allclose(ops.convert_to_numpy(tensor_luminance), luminance, atol=1e-6)
+    np.testing.assert_allclose(ops.convert_to_numpy(tensor_chroma), chroma, atol=1e-6)
+    only = color.rgb_to_luminance(ops.convert_to_tensor(colors))
+    np.testing.assert_allclose(ops.convert_to_numpy(only), luminance, atol=1e-6)
+    back = color.lab_to_rgb(ops.convert_to_tensor(luminance), ops.convert_to_tensor(chroma))
+    expected = color.lab_to_rgb(luminance, chroma)
+    np.testing.assert_allclose(ops.convert_to_numpy(back), expected, atol=1e-6)
+
+
+def test_leading_dimensions_and_block_borders():
+    rng = np.random.default_rng(1)
+    rgb = rng.random((2, 3, 5, 7, 3), dtype="float32")
+    luminance, chroma = color.rgb_to_lab(rgb)
+    assert luminance.shape == (2, 3, 5, 7, 1) and chroma.shape == (2, 3, 5, 7, 2)
+    # More pixels than one block, and not a multiple of it.
+    many = rng.random((color._BLOCK + 17, 3), dtype="float32")
+    luminance, chroma = color.rgb_to_lab(many)
+    last_luminance, last_chroma = color.rgb_to_lab(many[-3:])
+    np.testing.assert_allclose(luminance[-3:], last_luminance, atol=1e-7)
+    np.testing.assert_allclose(chroma[-3:], last_chroma, atol=1e-7)
+    assert color.rgb_to_luminance(np.zeros((0, 4, 3), "float32")).shape == (0, 4, 1)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_integers_are_converted_by_their_depth(dtype):
+    maximum = np.iinfo(dtype).max
+    rgb = np.random.default_rng(2).integers(0, maximum + 1, (40, 40, 3)).astype(dtype)
+    luminance, chroma = color.rgb_to_lab(rgb)
+    expected_luminance, expected_chroma = color.rgb_to_lab(rgb.astype("float32") / maximum)
+    np.testing.assert_allclose(luminance, expected_luminance, atol=1e-6)
+    np.testing.assert_allclose(chroma, expected_chroma, atol=1e-6)
+    restored = color.from_float(color.lab_to_rgb(luminance, chroma), dtype)
+    np.testing.assert_array_equal(restored, rgb)
+
+
+def test_ranges_by_hand():
+    np.testing.assert_array_equal(
+        color.to_float(np.array([0, 51, 255], "uint8")), np.array([0.0, 0.2, 1.0], "float32")
+    )
+    np.testing.assert_array_equal(
+        color.to_float(np.array([0, 13107, 65535], "uint16")), np.array([0.0, 0.2, 1.0], "float32")
+    )
+    values = np.array([-0.1, 0.0, 0.499 / 255, 0.501 / 255, 1.0, 1.2])
+    np.testing.assert_array_equal(color.from_float(values, np.uint8), [0, 0, 0, 1, 255, 255])
+    assert color.from_float(values, "uint16").tolist() == [0, 0, 128, 129, 65535, 65535]
+    np.testing.assert_array_equal(color.from_float([-1.0, 0.5, 2.0], "float32"), [0.0, 0.5, 1.0])
+
+
+def test_dataset_features_by_hand():
+    luminance = np.array([[0.0], [0.5], [1.0]], "float32")
+    # 127.5 is rounded to the even neighbour.
+    assert color.encode_luminance(luminance).ravel().tolist() == [0, 128, 255]
+    assert color.encode_luminance(luminance, bits=16).ravel().tolist() == [0, 32768, 65535]
+    chroma = np.array([-1.0, 0.0, 0.25, 1.0], "float32")
+    assert color.encode_chroma(chroma).tolist() == [0, 128, 159, 255]  # 127.5 * 1.25 = 159.375
+    np.testing.assert_allclose(
+        color.decode_chroma(np.array([0, 128, 255], "uint8")), [-1.0, 0.5 / 127.5, 1.0], atol=1e-7
+    )
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_dataset_features_round_trip(bits):
+    codes = np.arange(2**bits).astype(f"uint{bits}")
+    assert (color.encode_luminance(color.decode_luminance(codes), bits) == codes).all()
+    assert (color.encode_chroma(color.decode_chroma(codes), bits) == codes).all()
+
+
+def test_range_borders_on_tensors():
+    ops = pytest.importorskip("keras").ops
+    codes = np.arange(256, dtype="uint8")
+    tensor = ops.convert_to_tensor(codes)
+    for function in (color.to_float, color.decode_luminance, color.decode_chroma):
+        np.testing.assert_allclose(
+            ops.convert_to_numpy(function(tensor)), function(codes), atol=1e-7
+        )
+    for function in (color.encode_luminance, color.encode_chroma):
+        values = np.linspace(-1.2, 1.2, 997, dtype="float32")
+        result = ops.convert_to_numpy(function(ops.convert_to_tensor(values)))
+        assert result.dtype == np.uint8
+        np.testing.assert_array_equal(result, function(values))
+
+
+def test_wrong_inputs_are_named():
+    with pytest.raises(ValueError, match=r"rgb.*3 channels.*\(4, 4, 1\)"):
+        color.rgb_to_lab(np.zeros((4, 4, 1), "float32"))
+    with pytest.raises(TypeError, match="int64"):
+        color.rgb_to_lab(np.zeros((4, 4, 3), "int64"))
+    with pytest.raises(ValueError, match="same shape"):
+        color.lab_to_rgb(np.zeros((4, 4, 1)), np.zeros((4, 5, 2)))
+    with pytest.raises(TypeError, match="bool"):
+        color.to_float(np.zeros(3, bool))
+    with pytest.raises(ValueError, match="int32"):
+        color.from_float(np.zeros(3), "int32")
+    with pytest.raises(ValueError, match="bits=12"):
+        color.encode_luminance(np.zeros(3), bits=12)
+    with pytest.raises(TypeError, match="float32"):
+        color.decode_chroma(np.zeros(3, "float32"))
