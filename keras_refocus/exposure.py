@@ -29,10 +29,11 @@ import numpy as np
 PATH_KINDS = ("walk", "linear", "curved", "shake")
 
 _PATH_POINTS = 65  # odd: the middle of the exposure is one of the points
-_MAX_SUBFRAMES = 96
-_SUBFRAME_STEP = 1.0  # pixels between two sub-frames; bilinear sampling fills one pixel
+_MAX_SUBFRAMES = 64
+_LONG_STEP = 1.6  # pixels between two sub-frames of a long path
 _MAX_MARGIN = 128
-_ENCODE_LEVELS = 16384
+_STILL = 1e-3  # pixels: less motion than this is none
+_LEVELS = 16384
 
 
 def _setting(default, help_text):
@@ -197,25 +198,28 @@ class _Response:
         toned = grid + contrast * np.sin(2 * np.pi * grid) / (2 * np.pi)
         linear = _srgb_decode(toned) if gamma is None else toned**gamma
         self._grid, self._linear = grid, linear
+        self._decode = None  # made when a float picture comes
         self.decode8 = np.interp(np.arange(256) / 255, grid, linear).astype(np.float32)
         # indexed by the square root of light, which spreads the steep start of the curve
-        root = np.linspace(0.0, 1.0, _ENCODE_LEVELS)
+        root = np.linspace(0.0, 1.0, _LEVELS)
         self._encode = np.interp(root * root, linear, grid).astype(np.float32)
 
     @classmethod
     def draw(cls, rng):
-        gamma = None if rng.random() < 0.5 else rng.uniform(1.8, 2.4)
+        gamma = None if rng.random() < 0.3 else rng.uniform(1.8, 3.6)
         return cls(gamma=gamma, contrast=rng.uniform(-0.4, 0.4))
 
     def decode(self, encoded):
         if encoded.dtype == np.uint8:
             return cv2.LUT(encoded, self.decode8.reshape(1, 256))
-        table = np.interp(np.linspace(0, 1, 65536), self._grid, self._linear).astype(np.float32)
-        return table[(np.clip(encoded, 0, 1) * 65535 + 0.5).astype(np.uint16)]
+        if self._decode is None:
+            levels = np.linspace(0.0, 1.0, _LEVELS)
+            self._decode = np.interp(levels, self._grid, self._linear).astype(np.float32)
+        return self._decode[(np.clip(encoded, 0, 1) * (_LEVELS - 1) + 0.5).astype(np.uint16)]
 
     def encode(self, linear):
         root = np.sqrt(np.clip(linear, 0.0, 1.0))
-        root *= _ENCODE_LEVELS - 1
+        root *= _LEVELS - 1
         root += 0.5
         return self._encode[root.astype(np.uint16)]
 
@@ -306,11 +310,27 @@ def _draw_transforms(settings, rng, size, length):
     return transforms
 
 
+def _draw_object_motion(camera, settings, rng, size):
+    """Draw the motion of an object on the sensor, given the camera's."""
+    if rng.random() < 0.5:
+        # at another distance: the same path, longer or shorter (-1: the camera follows the object)
+        shift = camera[:, :2, 2] * rng.uniform(-1.2, 1.5)
+        own = np.repeat(np.eye(3)[None], len(camera), axis=0)
+        own[:, :2, 2] = shift
+    else:
+        own = _draw_transforms(settings, rng, size, _log_uniform(rng, settings.blur_length))
+    return own @ camera
+
+
+def _corners(size):
+    h, w = size[0] / 2, size[1] / 2
+    return np.array([[0.0, 0.0], [-w, -h], [w, -h], [-w, h], [w, h]])
+
+
 def _corner_tracks(transforms, size):
     """Return where centre and corners of the window go: array (points, 5, 2), pixels."""
-    h, w = size[0] / 2, size[1] / 2
-    corners = np.array([[0, 0, 1], [-w, -h, 1], [w, -h, 1], [-w, h, 1], [w, h, 1]]).T
-    moved = transforms @ corners
+    corners = _corners(size)
+    moved = transforms @ np.concatenate([corners, np.ones((5, 1))], axis=1).T
     return np.moveaxis(moved[:, :2] / moved[:, 2:], 2, 1)
 
 
@@ -331,7 +351,10 @@ def _subframe_times(tracks):
     steps = np.sqrt((np.diff(tracks, axis=0) ** 2).sum(-1)).max(1)
     travelled = np.concatenate([[0.0], np.cumsum(steps)])
     length = travelled[-1]
-    count = int(min(max(math.ceil(length / _SUBFRAME_STEP), 2), _MAX_SUBFRAMES))
+    # A comb of impulses d pixels apart repeats its spectrum at 1/d: below two pixels nothing that
+    # repeats falls into the picture's own band, so long paths may take longer steps.
+    count = length if length < 8 else 8 + (length - 8) / _LONG_STEP
+    count = int(min(max(math.ceil(count), 2), _MAX_SUBFRAMES))
     time = np.linspace(0, 1, len(travelled))
     # a rest does not travel: a small ramp keeps the function invertible
     travelled = travelled + 1e-6 * max(length, 1e-3) * time
@@ -342,19 +365,47 @@ def _subframe_times(tracks):
 # Scene: a background and the objects in front of it
 
 
-def _soft_blob(rng, shape):
-    """Draw the mask of an object: float32 (height, width), exactly 0 outside and 1 inside."""
-    height, width = shape
+def _object_mask(cut, rng):
+    """Draw the soft mask of an object: an ellipse with a rough outline that prefers the edges.
+
+    Half of the masks follow the picture: they keep to pixels that look like their middle, and a
+    guided filter (He et al. 2013, computed at a quarter of the size) snaps them to its edges.
+
+    Returns:
+        float32 array (height, width), exactly 0 outside and exactly 1 inside.
+    """
+    height, width = cut.shape[:2]
+    small = cv2.resize(cut, (max(width // 4, 2), max(height // 4, 2)), interpolation=cv2.INTER_AREA)
+    small = _as_float(small)
+    rows, columns = small.shape[:2]
     grid = rng.normal(size=(6, 6)).astype(np.float32)
-    rough = cv2.resize(grid, (width, height), interpolation=cv2.INTER_CUBIC)
-    centre = rng.uniform(0.15, 0.85, 2) * (width, height)
-    radius = rng.uniform(0.12, 0.35, 2) * min(height, width)
-    x = (np.arange(width, dtype=np.float32) - centre[0]) / radius[0]
-    y = (np.arange(height, dtype=np.float32) - centre[1]) / radius[1]
+    rough = cv2.resize(grid, (columns, rows), interpolation=cv2.INTER_CUBIC)
+    place = rng.uniform(0.15, 0.85, 2)
+    radius = rng.uniform(0.12, 0.38, 2) * min(rows, columns)
+    x = (np.arange(columns, dtype=np.float32) - np.float32(place[0] * columns)) / radius[0]
+    y = (np.arange(rows, dtype=np.float32) - np.float32(place[1] * rows)) / radius[1]
     field = 1 - (x[None] ** 2 + y[:, None] ** 2) + 0.35 * rough
+    follow = rng.random() < 0.5
+    tolerance = rng.uniform(0.1, 0.25)
     edge = rng.uniform(1.0, 3.0)  # width of the soft border, pixels
-    slope = 0.5 * float(radius.mean()) / edge
-    return np.clip(field * slope + 0.5, 0, 1).astype(np.float32)
+    if not follow:
+        field = cv2.resize(field.astype(np.float32), (width, height))
+        slope = 2.0 * float(radius.mean()) / edge
+        return np.clip(field * slope + 0.5, 0, 1)
+    seed = small[int(place[1] * rows), int(place[0] * columns)]
+    unlike = np.sqrt(((small - seed) ** 2).sum(2)) / tolerance
+    likely = np.clip(1.5 * (field + 0.6 - np.minimum(unlike, 3)) + 0.5, 0, 1).astype(np.float32)
+    guide = small.mean(2)
+    box = (9, 9)
+    mean = cv2.blur(guide, box)
+    variance = cv2.blur(guide * guide, box) - mean * mean
+    level = cv2.blur(likely, box)
+    gain = (cv2.blur(guide * likely, box) - mean * level) / (variance + 2e-3)
+    shift = cv2.blur(level - gain * mean, box)
+    gain = cv2.blur(gain, box)
+    full = _as_float(cut).mean(2)
+    mask = cv2.resize(gain, (width, height)) * full + cv2.resize(shift, (width, height))
+    return np.clip((mask - 0.5) * (6.0 / edge) + 0.5, 0, 1)
 
 
 def _fill_behind(scene, mask):
@@ -371,42 +422,96 @@ def _fill_behind(scene, mask):
     return fill
 
 
+@dataclasses.dataclass
 class _Layer:
-    """A moving object, premultiplied by its mask, with its mask in each of four channels."""
+    """A moving object: colours premultiplied by its mask, the mask itself as fourth channel."""
 
-    def __init__(self, scene, mask):
-        self.alpha = np.repeat(mask[..., None], 4, axis=2)
-        self.colour = scene * self.alpha
+    colour: np.ndarray
+    corner: tuple[int, int]  # row and column of its box in the scene
 
 
-def _warp(picture, matrix, size, interpolation):
+def _lift_object(scene, background, mask):
+    """Cut an object out of the scene and fill the hole behind it, in place.
+
+    Returns:
+        The object as a `_Layer`, or `None` when the mask is empty.
+    """
+    rows = np.flatnonzero(mask.any(1))
+    columns = np.flatnonzero(mask.any(0))
+    if not rows.size:
+        return None
+    # a border of known pixels round the box, for the filling and for interpolation
+    pad = 8
+    top, left = max(rows[0] - pad, 0), max(columns[0] - pad, 0)
+    box = np.s_[top : rows[-1] + 1 + pad, left : columns[-1] + 1 + pad]
+    colour = scene[box] * mask[box][..., None]
+    background[box] = _fill_behind(background[box], mask[box])
+    # an object that is cut by the picture's border goes on beyond it: nothing to add there
+    return _Layer(colour, (int(top), int(left)))
+
+
+def _warp(picture, matrix, size, interpolation, border=cv2.BORDER_REFLECT_101):
     return cv2.warpPerspective(
         picture,
         matrix,
         (size[1], size[0]),
         flags=interpolation | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_REFLECT_101,
+        borderMode=border,
     )
 
 
-def _source_matrices(transforms, size, margin):
+def _source_matrices(transforms, size, offset):
     """From scene-to-sensor transforms about the centre to sensor-to-source pixel matrices."""
-    centre = np.array(
-        [[1, 0, (size[1] - 1) / 2], [0, 1, (size[0] - 1) / 2], [0, 0, 1]], dtype=np.float64
+    centre = _shift_matrix((size[0] - 1) / 2, (size[1] - 1) / 2)
+    return _shift_matrix(*offset) @ centre @ np.linalg.inv(transforms) @ np.linalg.inv(centre)
+
+
+def _shift_matrix(rows, columns):
+    return np.array([[1, 0, columns], [0, 1, rows], [0, 0, 1]], dtype=np.float64)
+
+
+def _boxes_on_sensor(layer, matrices, size):
+    """Return where a layer lands in each frame: int array (frames, 4): top, bottom, left, right."""
+    top, left = layer.corner
+    height, width = layer.colour.shape[:2]
+    corners = np.array(
+        [[left, top, 1], [left + width, top, 1], [left, top + height, 1]]
+        + [[left + width, top + height, 1]],
+        dtype=np.float64,
     )
-    offset = np.array([[1, 0, margin[1]], [0, 1, margin[0]], [0, 0, 1]], dtype=np.float64)
-    return offset @ centre @ np.linalg.inv(transforms) @ np.linalg.inv(centre)
+    landed = np.linalg.inv(matrices) @ corners.T
+    landed = landed[:, :2] / landed[:, 2:]
+    low = np.clip(np.floor(landed.min(2)) - 1, 0, (size[1], size[0]))
+    high = np.clip(np.ceil(landed.max(2)) + 2, 0, (size[1], size[0]))
+    return np.stack([low[:, 1], high[:, 1], low[:, 0], high[:, 0]], 1).astype(int)
 
 
-def _render(background, layers, matrices, index, size, interpolation):
-    """Return the frame at sub-frame `index`: float32 (height, width, 4)."""
-    frame = _warp(background, matrices[0][index], size, interpolation)
+def _render(background, layers, motions, times, size, offset, interpolation):
+    """Yield the frames at `times`: float32 arrays (height, width, 4)."""
+    matrices = [_source_matrices(_interpolate(m, times), size, offset) for m in motions]
+    placed = []
     for layer, matrix in zip(layers, matrices[1:], strict=True):
-        alpha = _warp(layer.alpha, matrix[index], size, cv2.INTER_LINEAR)
-        colour = _warp(layer.colour, matrix[index], size, cv2.INTER_LINEAR)
-        frame -= frame * alpha
-        frame += colour
-    return frame
+        boxes = _boxes_on_sensor(layer, matrix, size)
+        to_layer = _shift_matrix(-layer.corner[0], -layer.corner[1]) @ matrix
+        placed.append((layer, to_layer, boxes))
+    for index in range(len(times)):
+        frame = _warp(background, matrices[0][index], size, interpolation)
+        for layer, to_layer, boxes in placed:
+            top, bottom, left, right = boxes[index]
+            if bottom <= top or right <= left:
+                continue
+            colour = _warp(
+                layer.colour,
+                to_layer[index] @ _shift_matrix(top, left),
+                (bottom - top, right - left),
+                cv2.INTER_LINEAR,
+                cv2.BORDER_CONSTANT,
+            )
+            part = frame[top:bottom, left:right]
+            alpha = cv2.extractChannel(colour, 3)
+            part -= part * cv2.merge([alpha] * 4)
+            part += colour
+        yield frame
 
 
 # Degradations
@@ -624,14 +729,14 @@ def expose(rgb, settings, rng, *, size=None, frames=0, psfs=None, transforms=Non
         motions.append(_draw_transforms(settings, rng, size, length))
         weights = np.asarray(settings.layers, dtype=np.float64)
         for _ in range(rng.choice(len(weights), p=weights / weights.sum())):
-            own = _draw_transforms(settings, rng, size, _log_uniform(rng, settings.blur_length))
-            # objects share some of the camera's motion
-            motions.append(own @ _interpolate(motions[0], np.linspace(0, 1, _PATH_POINTS)))
+            motions.append(_draw_object_motion(motions[0], settings, rng, size))
     tracks = [_corner_tracks(motion, size) for motion in motions]
-    margin = 2
+    margin, reach = 2, 0.0
     if tracks:
-        reach = max(np.abs(track - track[len(track) // 2]).max() for track in tracks)
+        reach = max(np.abs(track - _corners(size)).max() for track in tracks)
         margin += int(min(math.ceil(reach), _MAX_MARGIN))
+        if reach < _STILL:
+            motions, tracks, still = [], [], True
     cut, offset = _cut_window(rgb, size, margin, scale, rng)
     window = np.s_[offset[0] : offset[0] + size[0], offset[1] : offset[1] + size[1]]
     sharp = _as_float(cut[window])
@@ -676,34 +781,35 @@ def expose(rgb, settings, rng, *, size=None, frames=0, psfs=None, transforms=Non
         light = cv2.LUT(cut, _HIGHLIGHT) if cut.dtype == np.uint8 else _highlight(cut)
         scene[..., :3] *= 1 + (gain - 1) * light.min(axis=2, keepdims=True)
         sharp = response.encode(scene[window][..., :3])
-    layers, background = [], scene
-    for _ in motions[1:]:
-        mask = _soft_blob(rng, scene.shape[:2])
-        layers.append(_Layer(scene, mask))
-        background = _fill_behind(background, mask)
+    layers, moving = [], motions[:1]
+    background = scene.copy() if len(motions) > 1 else scene
+    for motion in motions[1:]:
+        layer = _lift_object(scene, background, _object_mask(cut, rng))
+        if layer is not None:
+            layers.append(layer)
+            moving.append(motion)
 
-    interpolation = cv2.INTER_LINEAR
     if kind == "continuous":
         times, weights = _subframe_times(np.concatenate(tracks, axis=1))
+        coarse = len(times) > 4
     elif kind == "still":
+        moving = [np.repeat(np.eye(3)[None], 2, axis=0)]
         times, weights = np.array([0.5]), np.array([1.0])
+        coarse = True
     else:
-        interpolation = cv2.INTER_CUBIC
         count = int(rng.integers(settings.frame_count[0], settings.frame_count[1] + 1))
-        times, weights = _frame_times(
-            np.concatenate(tracks, axis=1), count, rng.uniform(0, settings.frame_duty)
-        )
-    if not motions:
-        motions = [np.repeat(np.eye(3)[None], 2, axis=0)]
+        duty = rng.uniform(0, settings.frame_duty)
+        times, weights = _frame_times(np.concatenate(tracks, axis=1), count, duty)
+        coarse = len(times) > count
+    # Bilinear sampling softens by itself; where few samples are averaged that would show.
+    interpolation = cv2.INTER_LINEAR if coarse else cv2.INTER_CUBIC
 
-    def render(moments, how):
-        matrices = [_source_matrices(_interpolate(m, moments), size, offset) for m in motions]
-        for index in range(len(moments)):
-            yield _render(background, layers, matrices, index, size, how)
+    def render(moments):
+        return _render(background, layers, moving, moments, size, offset, interpolation)
 
     parts = 1 if psfs is None else len(psfs)
     integrals = [np.zeros((*size, 4), np.float32) for _ in range(parts)]
-    for time, weight, frame in zip(times, weights, render(times, interpolation), strict=True):
+    for time, weight, frame in zip(times, weights, render(times), strict=True):
         part = min(int(time * parts), parts - 1)
         cv2.scaleAdd(frame, float(weight), integrals[part], integrals[part])
     if psfs is not None:
@@ -724,7 +830,7 @@ def expose(rgb, settings, rng, *, size=None, frames=0, psfs=None, transforms=Non
         kept = np.stack(
             [
                 np.clip(f[..., :3], 0, 1) if encoded_average else response.encode(f[..., :3])
-                for f in render(moments, cv2.INTER_LINEAR)
+                for f in render(moments)
             ]
         )
     return Exposure(blurred=blurred, sharp=np.array(sharp), frames=kept, path=path, kind=kind)
@@ -748,7 +854,7 @@ def _highlight(encoded):
     return np.clip((encoded - 0.94) / 0.06, 0, 1).astype(np.float32) ** 2
 
 
-_HIGHLIGHT = _highlight(np.arange(256) / 255).reshape(1, 256)
+_HIGHLIGHT = _highlight(np.arange(256, dtype=np.float32) / 255).reshape(1, 256)
 
 
 def _apply_psf(light, psf):
