@@ -16,6 +16,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+# What the client cuts unless told otherwise, in pixels; servers are warmed up for this tile.
+TILE = 512
+OVERLAP = 64
+
 
 class Window(NamedTuple):
     """Place of one tile: its upper left corner in pixels."""

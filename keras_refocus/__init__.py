@@ -1,0 +1,54 @@
+"""Restores photographs: removes motion blur from the luminance, colours grey pictures.
+
+color            sRGB, linear light and CIELAB; colourfulness; grey or colour; gamut
+images           read and write photos: orientation, profiles, depth, alpha, metadata
+exposure         blur synthesis: what a sensor integrates while camera and objects move
+tiling           overlapping tiles out, blended back in
+upsampling       chroma from the colorizer's working size to full size, guided by luminance
+faces            find faces and blur them for good
+config           presets and options of training
+data             photos and pairs to batches
+networks         generators and discriminators by name
+losses           adversarial, content, perceptual and frequency losses
+metrics          PSNR, SSIM and colour metrics
+gan              the gradient seam, the averaged generator, what a checkpoint holds
+deblur_gan       DeblurGAN: paired training on luminance
+training         a training run and its folder
+engines          where networks run; names of models, signatures and tensors
+pipeline         Restorer: a picture in, the restored picture out
+console          quiet TensorFlow and progress bars for the commands
+train evaluate export restore demo curate benchmark
+                 the commands, one for each verb of `refocus`
+"""
+
+import importlib
+from importlib.metadata import PackageNotFoundError, version
+
+try:
+    __version__ = version("keras_refocus")
+except PackageNotFoundError:  # run from a folder that was never installed
+    __version__ = "0+unknown"
+
+# Where each public name lives. They are imported when first asked for, so that importing the
+# package (and asking a command for its help) costs neither NumPy nor TensorFlow.
+_HOMES = {
+    "LocalEngine": "engines",
+    "RestoreOptions": "pipeline",
+    "RestoreResult": "pipeline",
+    "Restorer": "pipeline",
+    "reblend": "pipeline",
+}
+
+__all__ = ["LocalEngine", "RestoreOptions", "RestoreResult", "Restorer", "reblend"]
+
+
+def __getattr__(name: str):
+    if name not in _HOMES:
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

@@ -1,0 +1,360 @@
+"""Write a trained network as a SavedModel that TensorFlow Serving and the pipeline can load.
+
+    refocus export runs/mine --name restorer --out saved_models
+
+The SavedModel takes any number of pictures of any size, speaks the names of
+`keras_refocus.engines`, keeps its output in range, brings warm-up requests of the shape that the
+client really sends, and is compared with the Keras model before it takes its place.
+"""
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from keras_refocus import console, engines, upsampling
+from keras_refocus.tiling import TILE
+
+AVERAGED_FILE, BEST_FILE = "averaged.keras", "best.keras"
+
+# Sizes that any padding, stride or pooling inside a network must survive.
+_CHECKED_SHAPES = ((1, 1, 1), (1, 1, 40), (2, 33, 17), (1, 64, 50))
+_TOLERANCE = 1e-5
+_HALF_TOLERANCE = 1e-3
+
+
+def main(argv=None) -> None:
+    """Export a run from the command line."""
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    run = arguments.run
+    file = run if run.is_file() else run / (BEST_FILE if arguments.best else AVERAGED_FILE)
+    if not file.is_file():
+        parser.error(
+            f"the run must hold a trained network. Received: run='{run}' without '{file.name}'. "
+            "Train one with `refocus train`, or name a .keras file."
+        )
+    console.start_logging(verbose=arguments.verbose)
+    console.import_tensorflow()
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        parser.error(
+            "a SavedModel can only be written by TensorFlow. "
+            f"Received: KERAS_BACKEND={keras.backend.backend()}. "
+            "Run this command with KERAS_BACKEND=tensorflow; the file loads there too."
+        )
+    try:
+        model = keras.saving.load_model(file, compile=False)
+        version = export_model(
+            model,
+            arguments.out / (arguments.name or _kind(model)),
+            version=arguments.number,
+            overwrite=arguments.overwrite,
+            half=arguments.half,
+            tile=arguments.tile,
+        )
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
+    size = sum(part.stat().st_size for part in version.rglob("*") if part.is_file())
+    print(f"{version}  ({size / 1e6:.1f} MB)")
+
+
+def export_restorer(model, folder: str | os.PathLike, **options) -> Path:
+    """Export a generator of restored luminance; see `export_model`."""
+    return _export(model, Path(folder), engines.RESTORED, **options)
+
+
+def export_colorizer(model, folder: str | os.PathLike, **options) -> Path:
+    """Export a generator of chroma; see `export_model`."""
+    return _export(model, Path(folder), engines.CHROMA, **options)
+
+
+def export_model(model, folder: str | os.PathLike, **options) -> Path:
+    """Export a generator as `<folder>/<version>/`.
+
+    Args:
+        model: Keras model from luminance of shape (batch, height, width, 1), float32 in [0, 1], to
+            restored luminance of the same shape (a restorer) or to chroma of shape (batch, height,
+            width, 2) (a colorizer). Trained under mixed precision it is exported in float32.
+        folder: The servable; the last part of its path is its name on TensorFlow Serving.
+        version: Number of the version; by default one more than the highest there.
+        overwrite: Whether an existing version may be replaced.
+        half: Whether weights are stored as float16, which halves the size on disk. Computation
+            stays in float32.
+        tile: Side of the tiles in the warm-up requests of a restorer, in pixels.
+
+    Returns:
+        The folder of the version.
+
+    Raises:
+        FileExistsError: The version exists and `overwrite` is off.
+        ValueError: The model has another number of channels, weights that are not finite, or gives
+            other results as a SavedModel.
+    """
+    export = export_restorer if _kind(model) == engines.RESTORER else export_colorizer
+    return export(model, folder, **options)
+
+
+def _export(
+    model,
+    folder: Path,
+    output: str,
+    *,
+    version: int | None = None,
+    overwrite: bool = False,
+    half: bool = False,
+    tile: int = TILE,
+) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    if version is None:
+        taken = [int(entry.name) for entry in folder.iterdir() if entry.name.isdecimal()]
+        version = max(taken, default=0) + 1
+    if version < 1:
+        raise ValueError(f"The number of a version must be at least 1. Received: {version=}.")
+    target = folder / str(version)
+    if target.exists() and not overwrite:
+        raise FileExistsError(
+            f"A version is never replaced unasked. Received: version={version}, which exists in "
+            f"'{folder}'. Choose another number, or ask for overwriting."
+        )
+    model = _in_float32(model)
+    if not all(np.isfinite(weight).all() for weight in model.get_weights()):
+        raise ValueError(
+            f"The weights must be finite. Received: NaN or infinity in model='{model.name}'. "
+            "Export an earlier checkpoint."
+        )
+    # In the same folder, so that the last step is a rename; the name is no number, so that
+    # TensorFlow Serving passes it by meanwhile.
+    scratch = Path(tempfile.mkdtemp(prefix=".export-", dir=folder))
+    try:
+        draft = scratch / "new"
+        _write(model, draft, output, half=half)
+        _compare(model, draft, output, tolerance=_HALF_TOLERANCE if half else _TOLERANCE)
+        shape = (
+            (1, tile, tile, 1)
+            if output == engines.RESTORED
+            else (1, upsampling.WORKING_SIZE, upsampling.WORKING_SIZE, 1)
+        )
+        write_warmup(draft, folder.name, shape)
+        if target.exists():
+            target.rename(scratch / "old")
+        draft.rename(target)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    card = folder / "README.md"
+    if not card.exists():
+        card.write_text(_card(folder.name, output, model, version), encoding="utf-8")
+    return target
+
+
+def write_warmup(version: Path, servable: str, shape: tuple[int, int, int, int]) -> None:
+    """Write the request that TensorFlow Serving runs before a version takes traffic.
+
+    The first request of a new shape is slow; this one is made at load time instead. Its luminance
+    is a constant, which a tensor message stores as one number.
+
+    Args:
+        version: Folder of a SavedModel.
+        servable: Name of the model on the server.
+        shape: Shape of the luminance (images, height, width, 1).
+    """
+    import tensorflow as tf
+    from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
+
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name = servable
+    request.model_spec.signature_name = engines.DEFAULT_SIGNATURE
+    request.inputs[engines.LUMINANCE].CopyFrom(
+        tf.make_tensor_proto(0.5, dtype=tf.float32, shape=shape)
+    )
+    log = prediction_log_pb2.PredictionLog(
+        predict_log=prediction_log_pb2.PredictLog(request=request)
+    )
+    file = version / engines.WARMUP_FILE
+    file.parent.mkdir(exist_ok=True)
+    with tf.io.TFRecordWriter(str(file)) as writer:
+        writer.write(log.SerializeToString())
+
+
+def _kind(model) -> str:
+    channels = model.output_shape[-1] if isinstance(model.output_shape, tuple) else None
+    if model.input_shape[-1] != 1 or channels not in (1, 2):
+        raise ValueError(
+            "A generator must take one channel (luminance) and give one (restored luminance) or "
+            f"two (chroma). Received: input_shape={model.input_shape}, "
+            f"output_shape={model.output_shape}."
+        )
+    return engines.RESTORER if channels == 1 else engines.COLORIZER
+
+
+def _limits(output: str) -> tuple[float, float]:
+    return (0.0, 1.0) if output == engines.RESTORED else (-1.0, 1.0)
+
+
+def _in_float32(model):
+    """Return the model, or a copy in float32 of one that was built under mixed precision."""
+    import keras
+
+    if all(layer.compute_dtype == "float32" for layer in model.layers):
+        return model
+
+    def change(config):
+        if isinstance(config, dict):
+            if config.get("class_name") == "DTypePolicy":
+                return {**config, "config": {"name": "float32"}}
+            return {key: change(value) for key, value in config.items()}
+        if isinstance(config, list | tuple):
+            return type(config)(change(value) for value in config)
+        return config
+
+    copy = keras.saving.deserialize_keras_object(change(keras.saving.serialize_keras_object(model)))
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+def _write(model, folder: Path, output: str, *, half: bool) -> None:
+    import keras
+    import tensorflow as tf
+    from keras import ops
+
+    archive = keras.export.ExportArchive()
+    low, high = _limits(output)
+    if half:
+        # The archive holds float16 copies; the graph widens them before each use.
+        stored = tf.Module()
+        stored.weights = [
+            tf.Variable(tf.cast(variable.value, tf.float16), trainable=False)
+            for variable in model.variables
+        ]
+        archive.track(stored)
+        trainable = {id(variable) for variable in model.trainable_variables}
+
+        def run(luminance):
+            wide = [tf.cast(weight, tf.float32) for weight in stored.weights]
+            pairs = list(zip(model.variables, wide, strict=True))
+            outputs, _ = model.stateless_call(
+                [value for variable, value in pairs if id(variable) in trainable],
+                [value for variable, value in pairs if id(variable) not in trainable],
+                luminance,
+                training=False,
+            )
+            return outputs
+    else:
+        archive.track(model)
+
+        def run(luminance):
+            return model(luminance, training=False)
+
+    def serve(luminance):
+        return {output: ops.clip(run(luminance), low, high)}
+
+    archive.add_endpoint(
+        "serve",
+        serve,
+        input_signature=[
+            keras.InputSpec(shape=(None, None, None, 1), dtype="float32", name=engines.LUMINANCE)
+        ],
+    )
+    archive.write_out(str(folder), verbose=False)
+
+
+def _compare(model, folder: Path, output: str, *, tolerance: float) -> None:
+    """Refuse a SavedModel that does not give what the Keras model gives."""
+    import tensorflow as tf
+
+    signature = tf.saved_model.load(str(folder)).signatures[engines.DEFAULT_SIGNATURE]
+    rng = np.random.default_rng(0)
+    for shape in _CHECKED_SHAPES:
+        luminance = rng.random((*shape, 1), dtype=np.float32)
+        expected = np.clip(np.asarray(model(luminance, training=False)), *_limits(output))
+        actual = signature(**{engines.LUMINANCE: tf.constant(luminance)})[output].numpy()
+        if actual.shape != (*shape, expected.shape[-1]):
+            raise ValueError(
+                "A generator must give the size that it takes. Received: "
+                f"{output}={actual.shape} for {engines.LUMINANCE}={luminance.shape}."
+            )
+        difference = float(np.abs(actual - expected).max())
+        if not difference <= tolerance:
+            raise ValueError(
+                f"The SavedModel must equal the Keras model to {tolerance}. Received: a difference "
+                f"of {difference:.2g} for {engines.LUMINANCE} of shape {luminance.shape}."
+            )
+
+
+def _card(servable: str, output: str, model, version: int) -> str:
+    """First model card: what the export knows; people add data, results and limits."""
+    channels = model.output_shape[-1]
+    low, high = _limits(output)
+    if output == engines.RESTORED:
+        what = "Removes motion blur: from the luminance of a photo to its restored luminance."
+    else:
+        what = "Colours grey photos: from luminance to a guess of the chroma."
+    lines = [
+        f"# {servable}",
+        "",
+        what,
+        "",
+        f"{model.count_params():,} parameters. Made by `refocus export`.",
+        "",
+        "## Signature",
+        "",
+        f"`{engines.DEFAULT_SIGNATURE}`, any number of pictures N and any size H, W from 1 pixel:",
+        "",
+        "| | name | type | range |",
+        "|---|---|---|---|",
+        f"| input | `{engines.LUMINANCE}` | float32 [N,H,W,1] | 0 to 1 (CIELAB L* / 100) |",
+        f"| output | `{output}` | float32 [N,H,W,{channels}] | {low:g} to {high:g} |",
+        "",
+        "## Versions",
+        "",
+        f"- {version}: first export.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="refocus export",
+        description="Write a trained network as a SavedModel for the pipeline and for TensorFlow "
+        "Serving.",
+        epilog="example: refocus export runs/mine --name restorer --out saved_models",
+    )
+    parser.add_argument("run", type=Path, help="folder of a training run, or a .keras file")
+    parser.add_argument(
+        "--name", help="name of the servable (default: restorer or colorizer, as the network is)"
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("saved_models"),
+        help="folder of models to add it to (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--number", type=int, help="number of the version (default: the next free one)"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace the version if it exists")
+    parser.add_argument(
+        "--best",
+        action="store_true",
+        help=f"take the weights of the best validation ({BEST_FILE}), not the last ones",
+    )
+    parser.add_argument(
+        "--half", action="store_true", help="store weights as float16: half the size on disk"
+    )
+    parser.add_argument(
+        "--tile",
+        type=int,
+        default=TILE,
+        help="side of the tiles that clients send, for the warm-up request (default: %(default)s)",
+    )
+    parser.add_argument("--verbose", action="store_true", help="say what is being done")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,138 @@
+"""From the luminance of a picture to the colorizer's working size, and its chroma back up.
+
+Colour is decided on a small picture: what a sky or a face is does not depend on megapixels, and the
+eye wants sharp edges of light, not of colour. The chroma comes back to full size guided by the
+full-resolution luminance, so that it changes where the picture does and does not bleed over edges.
+
+Reference: He, Sun and Tang, "Guided Image Filtering", 2010; the coefficients are found on the small
+picture and enlarged, as in He and Sun, "Fast Guided Filter", arXiv:1505.00996.
+"""
+
+import math
+
+import cv2
+import numpy as np
+
+# Side of the square whose area the colorizer sees, and what its sides are multiples of, so that
+# pictures of nearly the same shape share one tensor shape.
+WORKING_SIZE = 256
+_MULTIPLE = 16
+
+# Window radius in pixels of the small picture, and the variance of luminance in it above which an
+# edge of luminance is followed (0.01 of the range, squared).
+_RADIUS = 4
+_EPSILON = 1e-4
+
+
+def working_size(height: int, width: int, *, size: int = WORKING_SIZE) -> tuple[int, int]:
+    """Find the size at which the colorizer sees a picture: same shape, fixed area.
+
+    Args:
+        height: Rows of the picture.
+        width: Columns of the picture.
+        size: Side of the square of that area, in pixels.
+
+    Returns:
+        `(height, width)`, multiples of 16 that keep the ratio of the sides nearly; a picture more
+        than 16 times as wide as it is high (or the reverse) is treated as 16 to 1.
+    """
+    ratio = min(max(height / width, 1 / 16), 16)
+    return tuple(
+        max(_MULTIPLE, round(size * math.sqrt(side) / _MULTIPLE) * _MULTIPLE)
+        for side in (ratio, 1 / ratio)
+    )
+
+
+def shrink(plane: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resize a luminance plane, each pixel the mean of the area it covers.
+
+    Args:
+        plane: Array of shape (height, width, 1), float32.
+        size: `(height, width)` wanted; may be larger too (bilinear).
+
+    Returns:
+        Array of shape (*size, 1), float32.
+    """
+    shrinks = size[0] <= plane.shape[0] and size[1] <= plane.shape[1]
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return cv2.resize(plane[..., 0], (size[1], size[0]), interpolation=method)[..., np.newaxis]
+
+
+class GuidedChroma:
+    """Chroma of a full-size picture, computed a band of rows at a time from a small one.
+
+    In each window of the small picture chroma is fitted as a line in luminance, a L + b; the full
+    size gets a and b enlarged and its own luminance.
+
+    Args:
+        luminance: Array of shape (h, w, 1), float32 in [0, 1]: what the colorizer saw.
+        chroma: Array of shape (h, w, 2), float32 in [-1, 1]: what it gave; or of a smaller size,
+            then it is enlarged first.
+        size: `(height, width)` of the full picture.
+    """
+
+    def __init__(self, luminance: np.ndarray, chroma: np.ndarray, size: tuple[int, int]):
+        rows, columns = luminance.shape[:2]
+        if chroma.shape[:2] != (rows, columns):
+            chroma = cv2.resize(chroma, (columns, rows), interpolation=cv2.INTER_CUBIC)
+        slope, offset = _fit(luminance, chroma)
+        lines = np.concatenate([slope, offset], axis=-1)
+        self._height, self._width = size
+        # Columns are enlarged once; rows with each band, so that no full-size plane is kept.
+        position, following, weight = _positions(0, self._width, self._width, columns)
+        weight = weight[:, np.newaxis]
+        self._lines = lines[:, position] * (1 - weight) + lines[:, following] * weight
+
+    def rows(self, top: int, luminance: np.ndarray) -> np.ndarray:
+        """Compute chroma for some rows of the picture.
+
+        Args:
+            top: First row.
+            luminance: Array of shape (rows, width, 1), float32 in [0, 1]: these rows.
+
+        Returns:
+            Array of shape (rows, width, 2), float32 in [-1, 1].
+        """
+        position, following, weight = _positions(
+            top, luminance.shape[0], self._height, self._lines.shape[0]
+        )
+        weight = weight[:, np.newaxis, np.newaxis]
+        lines = self._lines[position] * (1 - weight)
+        lines += self._lines[following] * weight
+        chroma = lines[..., :2] * luminance
+        chroma += lines[..., 2:]
+        return np.clip(chroma, -1.0, 1.0, out=chroma)
+
+
+def _fit(guide: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Slope and offset of the guided filter, both of the target's shape."""
+    count = _window_sums(np.ones(guide.shape[:2], np.float32))[..., np.newaxis]
+
+    def mean(plane):
+        return _window_sums(plane).reshape(plane.shape) / count
+
+    mean_guide = mean(guide)
+    mean_target = mean(target)
+    variance = mean(guide * guide) - mean_guide * mean_guide
+    covariance = mean(guide * target) - mean_guide * mean_target
+    slope = covariance / (variance + _EPSILON)
+    offset = mean_target - slope * mean_guide
+    return mean(slope), mean(offset)
+
+
+def _window_sums(plane: np.ndarray) -> np.ndarray:
+    side = 2 * _RADIUS + 1
+    return cv2.boxFilter(plane, -1, (side, side), normalize=False, borderType=cv2.BORDER_CONSTANT)
+
+
+def _positions(
+    start: int, count: int, length: int, small: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Where full-size pixels lie among small ones: index, next index, weight of the next.
+
+    Pixel centres correspond, as in `cv2.resize`; beyond the outer centres the edge is repeated.
+    """
+    place = (np.arange(start, start + count) + 0.5) * (small / length) - 0.5
+    place = np.clip(place, 0, small - 1)
+    index = np.floor(place).astype(np.intp)
+    return index, np.minimum(index + 1, small - 1), (place - index).astype(np.float32)
