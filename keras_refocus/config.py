@@ -1,0 +1,210 @@
+"""Configurations as frozen dataclasses, named presets, and their argparse and JSON bridges.
+
+A preset is an instance; an experiment is one more preset. The command line is generated from the
+fields, so a flag, its type, its default and its help stand in one place.
+"""
+
+import argparse
+import dataclasses
+import difflib
+import json
+import types
+import typing
+
+# Kinds of adversarial game, as `losses` implements them.
+Adversarial = typing.Literal["none", "wgan_gp", "lsgan", "ragan", "ralsgan"]
+
+
+def _field(default, help_text):
+    return dataclasses.field(default=default, metadata={"help": help_text})
+
+
+def _dict_field(default, help_text):
+    return dataclasses.field(default_factory=lambda: dict(default), metadata={"help": help_text})
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RestorerConfig:
+    """Everything that decides a training of stage 1, apart from the pictures."""
+
+    generator: str = _field("unet", "generator, a name of `networks.GENERATORS`")
+    generator_options: dict = _dict_field({}, "options of the generator, as JSON")
+    discriminator: str = _field("patchgan", "discriminator, a name of `networks.DISCRIMINATORS`")
+    discriminator_options: dict = _dict_field({}, "options of the discriminator, as JSON")
+
+    blur: str = _field("mixed", "blur synthesis for photos, a name of `exposure.SETTINGS`")
+    pairs_share: float = _field(
+        0.15, "share of examples from real pairs when photos and pairs are both given"
+    )
+    patch_size: int = _field(128, "side of the training patches in pixels")
+    batch_size: int = _field(16, "patches in a batch")
+    final_patch_size: int | None = _field(None, "side of the patches in the last epochs")
+    final_batch_size: int | None = _field(None, "patches in a batch in the last epochs")
+    final_epochs: int = _field(0, "number of content epochs that use the final patch size")
+
+    epochs: int = _field(40, "epochs on the content loss alone")
+    adversarial_epochs: int = _field(0, "epochs with the adversarial loss, after the others")
+    steps_per_epoch: int = _field(250, "steps in an epoch; a checkpoint is written after each")
+
+    content: dict = _dict_field(
+        {"charbonnier": 1.0, "frequency": 0.1},
+        "content losses and their weights, as JSON; names of `losses.CONTENT_LOSSES`",
+    )
+    adversarial: Adversarial = _field("ralsgan", "kind of adversarial game")
+    adversarial_weight: float = _field(0.01, "weight of the adversarial loss of the generator")
+    gradient_penalty_weight: float = _field(10.0, "weight of the gradient penalty of wgan_gp")
+    critic_steps: int = _field(1, "discriminator steps for each generator step")
+
+    learning_rate: float = _field(1e-3, "peak learning rate of the content epochs")
+    final_learning_rate: float = _field(1e-6, "learning rate at the end of the content epochs")
+    warmup_steps: int = _field(500, "steps of linear rise to the peak learning rate")
+    adversarial_learning_rate: float = _field(1e-4, "learning rate of the adversarial epochs")
+    weight_decay: float = _field(1e-4, "decoupled weight decay (AdamW)")
+    clip_norm: float | None = _field(1.0, "largest global norm of a gradient; none: no clipping")
+    average_decay: float = _field(0.999, "decay of the averaged weights per step")
+
+    precision: typing.Literal["float32", "mixed_float16", "mixed_bfloat16"] = _field(
+        "float32", "precision of the networks while training"
+    )
+    seed: int = _field(0, "seed of weights, data and everything else that is random")
+    deterministic: bool = _field(False, "ask the backend for bit-exact kernels; slower on GPUs")
+
+    def __post_init__(self):
+        for name in ("patch_size", "batch_size", "steps_per_epoch", "critic_steps"):
+            if getattr(self, name) < 1:
+                raise ValueError(
+                    f"`{name}` must be at least 1. Received: {name}={getattr(self, name)}."
+                )
+        for name in ("epochs", "adversarial_epochs", "final_epochs", "warmup_steps"):
+            if getattr(self, name) < 0:
+                raise ValueError(
+                    f"`{name}` must not be negative. Received: {name}={getattr(self, name)}."
+                )
+        if self.epochs + self.adversarial_epochs < 1:
+            raise ValueError(
+                "There must be at least one epoch. Received: epochs=0, adversarial_epochs=0."
+            )
+        if self.final_epochs > self.epochs:
+            raise ValueError(
+                "`final_epochs` are the last of `epochs` and cannot be more. Received: "
+                f"final_epochs={self.final_epochs}, epochs={self.epochs}."
+            )
+        if not 0.0 <= self.pairs_share <= 1.0:
+            raise ValueError(
+                f"`pairs_share` must be in [0, 1]. Received: pairs_share={self.pairs_share}."
+            )
+        if self.adversarial_epochs and self.adversarial == "none":
+            raise ValueError(
+                "Adversarial epochs need an adversarial loss. Received: "
+                f"adversarial_epochs={self.adversarial_epochs}, adversarial='none'. "
+                "Choose a kind, or set adversarial_epochs to 0."
+            )
+
+    @property
+    def total_epochs(self):
+        return self.epochs + self.adversarial_epochs
+
+    def patches(self, epoch):
+        """Side and number of the patches of an epoch: `(patch_size, batch_size)`."""
+        if epoch < self.epochs - self.final_epochs:
+            return self.patch_size, self.batch_size
+        return self.final_patch_size or self.patch_size, self.final_batch_size or self.batch_size
+
+
+RESTORER_PRESETS = {
+    # Ours. `python -m keras_refocus.train restorer --preset fast --photos PHOTOS`
+    "fast": RestorerConfig(),
+    # A minute on a laptop, to see that everything runs.
+    "quick_test": RestorerConfig(
+        generator_options={"widths": [8, 16], "depths": [1, 1], "decoder_depths": [1]},
+        patch_size=64,
+        batch_size=4,
+        epochs=2,
+        steps_per_epoch=20,
+        warmup_steps=5,
+    ),
+}
+
+
+def preset(presets, name):
+    """Look a preset up.
+
+    Raises:
+        ValueError: If there is no preset of that name; the message lists them.
+    """
+    if name not in presets:
+        near = difflib.get_close_matches(name, presets, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise ValueError(
+            f"`preset` must be one of {', '.join(presets)}. Received: preset={name!r}.{hint}"
+        )
+    return presets[name]
+
+
+def to_json(config):
+    """Write a configuration as a JSON-ready dict."""
+    return dataclasses.asdict(config)
+
+
+def from_json(config_class, values):
+    """Build a configuration out of a dict.
+
+    Raises:
+        TypeError: If a key is not a field; the message names it.
+    """
+    names = {field.name for field in dataclasses.fields(config_class)}
+    unknown = sorted(set(values) - names)
+    if unknown:
+        near = difflib.get_close_matches(unknown[0], names, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise TypeError(
+            f"Every key must be a field of {config_class.__name__}. Received: {unknown}.{hint}"
+        )
+    return config_class(**values)
+
+
+def _parse_dict(text):
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise argparse.ArgumentTypeError(
+            f"must be a JSON object, such as '{{\"l1\": 1.0}}': {error}"
+        ) from error
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError(f"must be a JSON object. Received: {text}")
+    return value
+
+
+def _optional(convert):
+    def parse(text):
+        return None if text.lower() == "none" else convert(text)
+
+    parse.__name__ = convert.__name__  # argparse names it in its error message.
+    return parse
+
+
+def add_arguments(parser, config_class):
+    """Add one flag for each field; a flag that is not given stays out of the namespace."""
+    for field in dataclasses.fields(config_class):
+        flag = "--" + field.name.replace("_", "-")
+        options = {"default": argparse.SUPPRESS, "help": field.metadata["help"]}
+        kind = field.type
+        if typing.get_origin(kind) is typing.Literal:
+            options["choices"] = typing.get_args(kind)
+        elif kind is bool:
+            options["action"] = argparse.BooleanOptionalAction
+        elif kind is dict:
+            options.update(type=_parse_dict, metavar="JSON")
+        elif isinstance(kind, types.UnionType):
+            inner = next(arg for arg in typing.get_args(kind) if arg is not types.NoneType)
+            options.update(type=_optional(inner), metavar=inner.__name__.upper())
+        else:
+            options.update(type=kind, metavar=kind.__name__.upper())
+        parser.add_argument(flag, **options)
+
+
+def from_arguments(base, arguments):
+    """Replace the fields of `base` for which a flag was given."""
+    names = {field.name for field in dataclasses.fields(base)}
+    given = {name: value for name, value in vars(arguments).items() if name in names}
+    return dataclasses.replace(base, **given)

@@ -1,0 +1,224 @@
+"""DeblurGAN: paired adversarial training of a deblurring generator on luminance.
+
+Kupyn et al., "DeblurGAN: Blind Motion Deblurring Using Conditional Adversarial Networks", CVPR
+2018, and Kupyn et al., "DeblurGAN-v2: Deblurring (Orders-of-Magnitude) Faster and Better", ICCV
+2019. Both train on RGB; here the networks see CIELAB lightness alone.
+"""
+
+import keras
+from keras import ops
+
+from keras_refocus import gan, losses, metrics
+
+
+@keras.saving.register_keras_serializable(package="keras_refocus")
+class DeblurGAN(gan.GAN):
+    """Train a generator against a content loss and, when asked, a discriminator.
+
+    Data are pairs `(blurred, sharp)`: float32 tensors of shape `(batch, height, width, 1)`,
+    luminance in [0, 1]. `averaged_generator` is what is validated and exported.
+
+    Args:
+        generator: Model from blurred to restored luminance.
+        discriminator: Model from luminance to logits of any shape, or a list of such models whose
+            losses are averaged (the local and global pair of DeblurGAN-v2); `None` trains on the
+            content loss alone.
+        content: Dict from a name of `losses.CONTENT_LOSSES` to its weight, or to
+            `(weight, callable)` for a loss that needs weights of its own, such as
+            `losses.PerceptualLoss`.
+        adversarial: Name of an entry of `losses.ADVERSARIAL`.
+        adversarial_weight: Weight of the adversarial loss in the generator's total.
+        gradient_penalty_weight: Weight of the gradient penalty, for kinds that have one.
+        critic_steps: Discriminator steps for each generator step.
+        average_decay: See `gan.GAN`.
+        seed: See `gan.GAN`.
+    """
+
+    def __init__(
+        self,
+        generator,
+        discriminator=None,
+        *,
+        content,
+        adversarial="ralsgan",
+        adversarial_weight=0.01,
+        gradient_penalty_weight=10.0,
+        critic_steps=1,
+        average_decay=0.999,
+        seed=0,
+        name="deblur_gan",
+    ):
+        content = dict(content)
+        # Unknown names are refused here, not in the middle of the first step.
+        for term in content:
+            losses.content_loss(term)
+        losses.adversarial(adversarial)
+        names = ["loss", *(f"{term}_loss" for term in content), "psnr", "ssim"]
+        if discriminator is not None:
+            names += ["adversarial_loss", "discriminator_loss", "gradient_penalty"]
+        super().__init__(metric_names=names, average_decay=average_decay, seed=seed, name=name)
+        self.generator = generator
+        self.averaged_generator = gan.averaged_copy(generator)
+        self.discriminator = discriminator
+        self.content = content
+        self.adversarial = adversarial
+        self.adversarial_weight = adversarial_weight
+        self.gradient_penalty_weight = gradient_penalty_weight
+        self.critic_steps = critic_steps
+        self.adversarial_phase = discriminator is not None
+
+    @property
+    def adversarial_phase(self):
+        """Whether `train_step` plays the adversarial game; the content loss is always there."""
+        return self._adversarial_phase
+
+    @adversarial_phase.setter
+    def adversarial_phase(self, value):
+        if value and self.discriminator is None:
+            raise ValueError("The adversarial phase needs a discriminator. Received: None.")
+        self._adversarial_phase = value
+        # The step is traced once; another phase is another graph.
+        self.train_function = None
+
+    def compile(self, *, generator_optimizer, discriminator_optimizer=None, jit_compile=False):
+        """Set the optimizers, each built on the variables of its own network.
+
+        Args:
+            generator_optimizer: `keras.optimizers.Optimizer`.
+            discriminator_optimizer: Another one, when there is a discriminator.
+            jit_compile: See `keras.Model.compile`. XLA made these networks several times slower on
+                CPUs, so it is off unless asked for.
+        """
+        if (self.discriminator is None) != (discriminator_optimizer is None):
+            raise ValueError(
+                "A discriminator and its optimizer come together. Received: "
+                f"discriminator={self.discriminator}, "
+                f"discriminator_optimizer={discriminator_optimizer}."
+            )
+        super().compile(optimizer=None, jit_compile=jit_compile)
+        self.generator_optimizer = gan.prepare_optimizer(generator_optimizer, self.generator)
+        self.discriminator_optimizer = None
+        if self.discriminator is not None:
+            self.discriminator_optimizer = gan.prepare_optimizer(
+                discriminator_optimizer, self.discriminator
+            )
+
+    def get_compile_config(self):
+        serialize = keras.saving.serialize_keras_object
+        return {
+            "generator_optimizer": serialize(self.generator_optimizer),
+            "discriminator_optimizer": serialize(self.discriminator_optimizer),
+            "jit_compile": self.jit_compile,
+        }
+
+    def compile_from_config(self, config):
+        self.compile(**keras.saving.deserialize_keras_object(config))
+
+    def build(self, input_shape=None):
+        self.built = True
+
+    def call(self, blurred, training=False):
+        """Restore with the averaged generator."""
+        return self.averaged_generator(blurred, training=False)
+
+    def _content_terms(self, sharp, restored):
+        """Each content loss, and their weighted sum."""
+        terms, total = {}, 0.0
+        for name, weight in self.content.items():
+            terms[f"{name}_loss"] = losses.content_loss(name)(sharp, restored)
+            total += weight * terms[f"{name}_loss"]
+        return terms, total
+
+    def _update_discriminator(self, blurred, sharp):
+        game = losses.adversarial(self.adversarial)
+        restored = ops.stop_gradient(ops.cast(self.generator(blurred, training=True), "float32"))
+
+        def discriminator_loss():
+            loss = game.discriminator_loss(
+                self.discriminator(sharp, training=True),
+                self.discriminator(restored, training=True),
+            )
+            penalty = ops.zeros(())
+            if game.gradient_penalty:
+                penalty = self._gradient_penalty(sharp, restored)
+            return loss + self.gradient_penalty_weight * penalty, (loss, penalty)
+
+        return gan.minimize(
+            discriminator_loss, self.discriminator_optimizer, self.discriminator.trainable_variables
+        )
+
+    def _gradient_penalty(self, sharp, restored):
+        """WGAN-GP (Gulrajani 2017, equation 3): one point per image between real and generated."""
+        position = keras.random.uniform(
+            (ops.shape(sharp)[0], 1, 1, 1), seed=self.seed_generator, dtype="float32"
+        )
+        between = position * sharp + (1.0 - position) * restored
+
+        def score(pictures):
+            # One score for each picture: the mean over patches, as the critic's loss takes it.
+            scores = ops.cast(self.discriminator(pictures, training=True), "float32")
+            return ops.mean(ops.reshape(scores, (ops.shape(scores)[0], -1)), axis=1)
+
+        return losses.gradient_penalty(gan.input_gradient(score, between))
+
+    def _update_generator(self, blurred, sharp):
+        def generator_loss():
+            restored = ops.cast(self.generator(blurred, training=True), "float32")
+            values, total = self._content_terms(sharp, restored)
+            if self.adversarial_phase:
+                game = losses.adversarial(self.adversarial)
+                loss = game.generator_loss(
+                    self.discriminator(sharp, training=False),
+                    self.discriminator(restored, training=False),
+                )
+                values["adversarial_loss"] = loss
+                total += self.adversarial_weight * loss
+            return total, {"loss": total} | values
+
+        return gan.minimize(
+            generator_loss, self.generator_optimizer, self.generator.trainable_variables
+        )
+
+    def train_step(self, data):
+        blurred, sharp = data
+        values = {}
+        if self.adversarial_phase:
+            for _ in range(self.critic_steps):
+                loss, penalty = self._update_discriminator(blurred, sharp)
+            values["discriminator_loss"] = loss
+            if losses.adversarial(self.adversarial).gradient_penalty:
+                values["gradient_penalty"] = penalty
+        values |= self._update_generator(blurred, sharp)
+        self.finish_step([(self.averaged_generator, self.generator)])
+        return self.report(values)
+
+    def test_step(self, data):
+        blurred, sharp = data
+        # What a user sees is clipped, so that is what is measured.
+        restored = ops.clip(self(blurred), 0.0, 1.0)
+        return self.report(
+            {"psnr": metrics.psnr(sharp, restored), "ssim": metrics.ssim(sharp, restored)}
+        )
+
+    def get_config(self):
+        serialize = keras.saving.serialize_keras_object
+        return {
+            "generator": serialize(self.generator),
+            "discriminator": serialize(self.discriminator),
+            "content": self.content,
+            "adversarial": self.adversarial,
+            "adversarial_weight": self.adversarial_weight,
+            "gradient_penalty_weight": self.gradient_penalty_weight,
+            "critic_steps": self.critic_steps,
+            "average_decay": self.average_decay,
+            "seed": self.seed,
+            "name": self.name,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        networks = {
+            name: keras.saving.deserialize_keras_object(config[name])
+            for name in ("generator", "discriminator")
+        }
+        return cls(**config | networks)

@@ -1,0 +1,344 @@
+"""Training examples out of folders: numpy only, one pure function of (seed, batch number).
+
+Nothing here imports a backend, so worker processes start fast and stay small. A sampler keeps no
+position: batch `k` is the same whoever asks for it and whatever was asked before, which is what
+makes a resumed training equal to an uninterrupted one.
+"""
+
+import collections
+import dataclasses
+import logging
+import pathlib
+
+import cv2
+import numpy as np
+
+from keras_refocus import color, exposure, images
+
+_log = logging.getLogger(__name__)
+
+# Names under which public deblurring sets keep the two sides of a pair.
+_BLURRED_FOLDERS = ("blur", "blurred", "input")
+_SHARP_FOLDERS = ("sharp", "target", "gt", "GT")
+
+# Separate random streams out of one seed.
+_ORDER_STREAM, _EXAMPLE_STREAM, _HOLD_OUT_STREAM = 0, 1, 2
+
+
+def list_photos(folder):
+    """List the pictures below a folder.
+
+    Args:
+        folder: Path of a folder, searched with its sub-folders.
+
+    Returns:
+        Sorted list of paths.
+
+    Raises:
+        FileNotFoundError: If the folder does not exist or holds no picture.
+    """
+    folder = pathlib.Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"A folder of pictures must exist. Received: {folder}. Check the path."
+        )
+    paths = sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in images.SUFFIXES and not path.name.startswith(".")
+    )
+    if not paths:
+        raise FileNotFoundError(
+            f"The folder must hold at least one picture ({', '.join(sorted(images.SUFFIXES))}). "
+            f"Received: {folder}, which holds none. Point at the folder that has the pictures."
+        )
+    return paths
+
+
+def list_pairs(folder):
+    """List pairs of equal names below `<folder>/blur` and `<folder>/sharp`.
+
+    The folders may also be called `blurred` or `input`, and `target`, `gt` or `GT`. The suffixes
+    of a pair may differ.
+
+    Args:
+        folder: Path of a folder.
+
+    Returns:
+        Sorted list of `(blurred path, sharp path)`.
+
+    Raises:
+        FileNotFoundError: If the two folders are missing or share no name; the message shows what
+            was found.
+        ValueError: If a picture has no partner.
+    """
+    folder = pathlib.Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"A folder of pairs must exist. Received: {folder}. Check the path."
+        )
+    sides = []
+    for names in (_BLURRED_FOLDERS, _SHARP_FOLDERS):
+        found = [folder / name for name in names if (folder / name).is_dir()]
+        if not found:
+            inside = sorted(path.name for path in folder.iterdir())[:10]
+            raise FileNotFoundError(
+                f"A folder of pairs must hold one of {'/'.join(names)}. Received: {folder}, which "
+                f"holds {inside}. Put the two sides of each pair, under the same name, into "
+                f"{folder.name}/blur and {folder.name}/sharp."
+            )
+        paths = list_photos(found[0])
+        sides.append({path.relative_to(found[0]).with_suffix(""): path for path in paths})
+    blurred, sharp = sides
+    alone = sorted(str(name) for name in blurred.keys() ^ sharp.keys())
+    if alone:
+        raise ValueError(
+            f"Every picture must have a partner of the same name. Received: {len(alone)} without "
+            f"one in {folder}, such as {alone[:5]}. Remove them or add their partners."
+        )
+    return [(blurred[name], sharp[name]) for name in sorted(blurred)]
+
+
+def read_rgb(path, *, max_pixels=None):
+    """Read a picture as 8-bit RGB, shrunk to at most `max_pixels` by area averaging.
+
+    Args:
+        path: Path of a picture.
+        max_pixels: Largest number of pixels kept; `None` keeps all.
+
+    Returns:
+        uint8 array of shape `(height, width, 3)`, sRGB.
+    """
+    rgb = images.read(path).rgb
+    if rgb.dtype != np.uint8:
+        rgb = color.from_float(color.to_float(rgb), np.uint8)
+    height, width = rgb.shape[:2]
+    if max_pixels is not None and height * width > max_pixels:
+        factor = (max_pixels / (height * width)) ** 0.5
+        size = (max(1, round(width * factor)), max(1, round(height * factor)))
+        rgb = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
+    return rgb
+
+
+class _Cache:
+    """Decoded pictures, least recently used first out, bounded in bytes."""
+
+    def __init__(self, max_bytes):
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._entries = collections.OrderedDict()
+
+    def get(self, key, load):
+        if key in self._entries:
+            try:
+                self._entries.move_to_end(key)
+                return self._entries[key]
+            except KeyError:
+                pass  # Another thread evicted it between the two lines; load it again.
+        value = load()
+        self._entries[key] = value
+        self._bytes += value.nbytes
+        while self._bytes > self._max_bytes and len(self._entries) > 1:
+            _, evicted = self._entries.popitem(last=False)
+            self._bytes -= evicted.nbytes
+        return value
+
+
+def _shuffled_index(position, count, seed):
+    """Index at a position of an endless sequence of shuffled passes over `count` items."""
+    epoch, offset = divmod(position, count)
+    order = np.random.default_rng([seed, _ORDER_STREAM, epoch]).permutation(count)
+    return int(order[offset])
+
+
+def _orient(array, turns, flip):
+    """Rotate by quarter turns and mirror: the eight symmetries of the square."""
+    array = np.rot90(array, turns, axes=(0, 1))
+    return array[:, ::-1] if flip else array
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PhotoSource:
+    """Sharp photos whose blur is synthesised on the fly.
+
+    Attributes:
+        paths: Paths of the photos.
+        blur: Name of an entry of `exposure.SETTINGS`.
+        max_pixels: Photos above this size are shrunk when read: a training patch then covers more
+            of the scene, and a sensor's own softness is averaged away.
+    """
+
+    paths: tuple
+    blur: str = "mixed"
+    max_pixels: int = 2_000_000
+
+    def __len__(self):
+        return len(self.paths)
+
+    def example(self, index, rng, size, crop, cache):
+        path = self.paths[index]
+        rgb = cache.get(path, lambda: read_rgb(path, max_pixels=self.max_pixels))
+        rgb = _at_least(rgb, size)
+        if crop == "center":
+            rgb = _window(rgb, *_center(rgb.shape, size), size)
+        result = exposure.expose(rgb, exposure.SETTINGS[self.blur], rng, size=(size, size))
+        return result.blurred, result.sharp
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PairSource:
+    """Pictures that exist both blurred and sharp.
+
+    Attributes:
+        paths: Tuple of `(blurred path, sharp path)`.
+        degradations: Name of an entry of `exposure.SETTINGS` whose noise, JPEG, vignetting and
+            scratches are added to the blurred side only; `None` adds nothing.
+    """
+
+    paths: tuple
+    degradations: str | None = None
+
+    def __len__(self):
+        return len(self.paths)
+
+    def example(self, index, rng, size, crop, cache):
+        pair = [cache.get(path, lambda path=path: read_rgb(path)) for path in self.paths[index]]
+        blurred, sharp = (_at_least(rgb, size) for rgb in pair)
+        if blurred.shape != sharp.shape:
+            raise ValueError(
+                "The two sides of a pair must have the same size. Received: "
+                f"{self.paths[index][0]} with {pair[0].shape[:2]} and {self.paths[index][1]} with "
+                f"{pair[1].shape[:2]} (height, width). Remove or repair the pair."
+            )
+        if crop == "center":
+            top, left = _center(blurred.shape, size)
+        else:
+            top = int(rng.integers(blurred.shape[0] - size + 1))
+            left = int(rng.integers(blurred.shape[1] - size + 1))
+        blurred = color.to_float(_window(blurred, top, left, size))
+        sharp = color.to_float(_window(sharp, top, left, size))
+        if self.degradations is not None:
+            blurred = exposure.degrade(blurred, exposure.SETTINGS[self.degradations], rng)
+        return blurred, sharp
+
+
+def _at_least(rgb, size):
+    """Mirror-extend a picture whose side is below `size` pixels."""
+    height, width = rgb.shape[:2]
+    if height >= size and width >= size:
+        return rgb
+    pad = [(0, max(0, size - height)), (0, max(0, size - width)), (0, 0)]
+    return np.pad(rgb, pad, mode="symmetric")
+
+
+def _center(shape, size):
+    return (shape[0] - size) // 2, (shape[1] - size) // 2
+
+
+def _window(rgb, top, left, size):
+    return rgb[top : top + size, left : left + size]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Sampler:
+    """Batches of blurred and sharp luminance out of one or more sources.
+
+    Attributes:
+        sources: Tuple of `PhotoSource` and `PairSource`.
+        shares: Tuple of the probability of each source; they sum to 1.
+        size: Side of the square patches in pixels.
+        batch_size: Number of patches in a batch.
+        seed: Seed of everything random.
+        crop: "random" sees every part of every picture in the course of training and is the
+            default for it; "center" is the central square, as the evaluation protocols of some
+            papers have it.
+        flip: Whether patches are turned and mirrored at random.
+        cache_bytes: Memory for decoded pictures in each process.
+    """
+
+    sources: tuple
+    shares: tuple
+    size: int
+    batch_size: int
+    seed: int
+    crop: str = "random"
+    flip: bool = True
+    cache_bytes: int = 1_000_000_000
+
+    def __post_init__(self):
+        if len(self.sources) != len(self.shares) or not np.isclose(sum(self.shares), 1.0):
+            raise ValueError(
+                "Each source must have a share, and the shares must sum to 1. Received: "
+                f"{len(self.sources)} sources, shares={self.shares}."
+            )
+        # Not a field: a cache is neither compared nor sent to worker processes.
+        object.__setattr__(self, "_cache", _Cache(self.cache_bytes))
+
+    def __reduce__(self):
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return _make_sampler, (values,)
+
+    def example(self, position):
+        """Make the example at a position of the endless shuffled sequence.
+
+        Returns:
+            Tuple `(blurred, sharp)` of float32 arrays of shape `(size, size, 1)`, luminance in
+            [0, 1].
+        """
+        rng = np.random.default_rng([self.seed, _EXAMPLE_STREAM, position])
+        # Drawn per position, so each source advances at its share without a counter.
+        which = int(rng.choice(len(self.sources), p=self.shares))
+        source = self.sources[which]
+        index = _shuffled_index(position, len(source), self.seed + which)
+        blurred, sharp = source.example(index, rng, self.size, self.crop, self._cache)
+        turns, flip = int(rng.integers(4)), bool(rng.integers(2))
+        pair = []
+        for rgb in (blurred, sharp):
+            luminance = color.rgb_to_luminance(rgb)
+            pair.append(_orient(luminance, turns, flip) if self.flip else luminance)
+        return tuple(pair)
+
+    def batch(self, number):
+        """Make batch `number`.
+
+        Returns:
+            Tuple `(blurred, sharp)` of float32 arrays of shape `(batch_size, size, size, 1)`,
+            luminance in [0, 1].
+        """
+        first = number * self.batch_size
+        examples = [self.example(first + offset) for offset in range(self.batch_size)]
+        blurred, sharp = zip(*examples, strict=True)
+        return np.stack(blurred).astype(np.float32), np.stack(sharp).astype(np.float32)
+
+
+def _make_sampler(values):
+    return Sampler(**values)
+
+
+def split_hold_out(paths, *, share=0.05, most=64, seed=0):
+    """Set some photos aside for validation.
+
+    Args:
+        paths: List of paths.
+        share: Share of the photos to set aside; at least one.
+        most: Largest number to set aside.
+        seed: Seed of the choice.
+
+    Returns:
+        Tuple `(training paths, validation paths)`.
+
+    Raises:
+        ValueError: If there are fewer than two photos.
+    """
+    if len(paths) < 2:
+        raise ValueError(
+            "Training needs at least two pictures, one of them for validation. Received: "
+            f"{len(paths)}. Add pictures or name a validation folder."
+        )
+    count = min(most, max(1, round(share * len(paths))))
+    order = np.random.default_rng([seed, _HOLD_OUT_STREAM]).permutation(len(paths))
+    chosen = set(order[:count].tolist())
+    return (
+        [path for index, path in enumerate(paths) if index not in chosen],
+        [path for index, path in enumerate(paths) if index in chosen],
+    )

@@ -1,0 +1,142 @@
+"""Train a model: `python -m keras_refocus.train restorer --photos PHOTOS --run runs/first`."""
+
+import argparse
+import dataclasses
+import logging
+import pathlib
+import sys
+
+from keras_refocus import config as configs
+
+
+def _parser():
+    parser = argparse.ArgumentParser(
+        prog="refocus train",
+        description="Train a model on your own pictures. A run can be stopped at any moment and "
+        "goes on from its last whole epoch with --resume.",
+        epilog="Example: refocus train restorer --photos my_photos --run runs/first",
+    )
+    stages = parser.add_subparsers(dest="stage", required=True, metavar="restorer")
+    restorer = stages.add_parser(
+        "restorer",
+        help="stage 1: blurred to sharp luminance",
+        description="Train the restorer (stage 1). Photos get synthetic blur on the fly; pairs "
+        "are folders with blur/ and sharp/ inside. Give one of the two, or both.",
+        epilog="Example: refocus train restorer --photos my_photos --run runs/first",
+    )
+    data = restorer.add_argument_group("data")
+    data.add_argument("--photos", type=pathlib.Path, metavar="FOLDER", help="sharp photos")
+    data.add_argument(
+        "--pairs",
+        type=pathlib.Path,
+        metavar="FOLDER",
+        action="append",
+        help="pairs of blurred and sharp pictures; may be given more than once",
+    )
+    data.add_argument(
+        "--validation-photos", type=pathlib.Path, metavar="FOLDER", help="validate on these photos"
+    )
+    data.add_argument(
+        "--validation-pairs", type=pathlib.Path, metavar="FOLDER", help="validate on these pairs"
+    )
+    data.add_argument(
+        "--validation-count",
+        type=int,
+        default=64,
+        metavar="N",
+        help="pictures to validate on after each epoch (default: %(default)s)",
+    )
+    data.add_argument(
+        "--data-license", metavar="TEXT", help="licence of the pictures, kept in the record"
+    )
+    data.add_argument(
+        "--workers", type=int, metavar="N", help="processes that prepare batches; 0: none"
+    )
+    run = restorer.add_argument_group("run")
+    run.add_argument(
+        "--run", type=pathlib.Path, required=True, metavar="FOLDER", help="where the run is kept"
+    )
+    run.add_argument("--resume", action="store_true", help="go on with the run in --run")
+    run.add_argument(
+        "--init-from",
+        type=pathlib.Path,
+        metavar="PATH",
+        help="start from the weights of another run's folder, or of a .keras or .weights.h5 file",
+    )
+    run.add_argument(
+        "--preset",
+        default=None,
+        metavar="NAME",
+        help=f"starting point of the configuration: {', '.join(configs.RESTORER_PRESETS)} "
+        "(default: fast)",
+    )
+    configs.add_arguments(
+        restorer.add_argument_group("configuration (defaults come from the preset)"),
+        configs.RestorerConfig,
+    )
+    return parser
+
+
+def main(argv=None):
+    """Run the command line; see `refocus train --help`."""
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    # Imported after parsing: `--help` and mistakes answer at once.
+    from keras_refocus import training
+
+    try:
+        if arguments.resume:
+            job = training.RestorerJob.from_run(arguments.run, workers=arguments.workers)
+            _refuse_changes(parser, arguments, job)
+        else:
+            preset = configs.preset(configs.RESTORER_PRESETS, arguments.preset or "fast")
+            job = training.RestorerJob(
+                folder=arguments.run,
+                config=configs.from_arguments(preset, arguments),
+                photos=arguments.photos,
+                pairs=tuple(arguments.pairs or ()),
+                validation_photos=arguments.validation_photos,
+                validation_pairs=arguments.validation_pairs,
+                validation_count=arguments.validation_count,
+                data_license=arguments.data_license,
+                init_from=arguments.init_from,
+                workers=arguments.workers,
+            )
+        training.run(job, resume=arguments.resume)
+    except (ValueError, TypeError, OSError) as error:
+        parser.error(str(error))
+    except KeyboardInterrupt:
+        print(
+            f"\nStopped. Go on with: refocus train restorer --run {arguments.run} --resume",
+            file=sys.stderr,
+        )
+        sys.exit(130)
+
+
+def _refuse_changes(parser, arguments, job):
+    """A resumed run goes on as it began; say so instead of ignoring a flag."""
+    names = {field.name for field in dataclasses.fields(configs.RestorerConfig)}
+    given = [name for name in vars(arguments) if name in names]
+    given += [
+        name
+        for name in (
+            "photos",
+            "pairs",
+            "validation_photos",
+            "validation_pairs",
+            "init_from",
+            "preset",
+        )
+        if getattr(arguments, name) is not None
+    ]
+    if given:
+        flags = ", ".join("--" + name.replace("_", "-") for name in given)
+        parser.error(
+            f"A resumed run keeps its configuration and data. Received: {flags}. Leave them out, "
+            f"or start another run with --init-from {job.folder}."
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,210 @@
+import pickle
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_refocus import color, sampling
+
+
+def save(path, rgb):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(rgb).save(path)
+
+
+@pytest.fixture
+def photos(tmp_path):
+    rng = np.random.default_rng(0)
+    for index in range(5):
+        small = rng.integers(0, 256, (10, 12, 3), dtype=np.uint8)
+        picture = Image.fromarray(small).resize((96, 80), Image.Resampling.BICUBIC)
+        save(tmp_path / "photos" / f"{index}.png", np.asarray(picture))
+    return tmp_path / "photos"
+
+
+@pytest.fixture
+def pairs(tmp_path):
+    rng = np.random.default_rng(1)
+    for index in range(3):
+        sharp = rng.integers(0, 256, (40, 50, 3), dtype=np.uint8)
+        save(tmp_path / "pairs" / "sharp" / f"{index}.png", sharp)
+        save(tmp_path / "pairs" / "blur" / f"{index}.png", 255 - sharp)
+    return tmp_path / "pairs"
+
+
+def photo_sampler(folder, **options):
+    source = sampling.PhotoSource(paths=tuple(sampling.list_photos(folder)))
+    values = {"sources": (source,), "shares": (1.0,), "size": 32, "batch_size": 4, "seed": 7}
+    return sampling.Sampler(**values | options)
+
+
+def pair_sampler(folder, **options):
+    source = sampling.PairSource(paths=tuple(sampling.list_pairs(folder)))
+    values = {"sources": (source,), "shares": (1.0,), "size": 32, "batch_size": 4, "seed": 7}
+    return sampling.Sampler(**values | options)
+
+
+def test_batch_is_a_pure_function_of_its_number(photos):
+    sampler, other = photo_sampler(photos), photo_sampler(photos)
+    first = sampler.batch(3)
+    other.batch(9)
+    for a, b in zip(first, other.batch(3), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert (sampler.batch(4)[0] != first[0]).any()
+    assert (photo_sampler(photos, seed=8).batch(3)[0] != first[0]).any()
+
+
+def test_a_pickled_sampler_makes_the_same_batches(photos):
+    sampler = photo_sampler(photos)
+    for a, b in zip(sampler.batch(0), pickle.loads(pickle.dumps(sampler)).batch(0), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_batches_are_luminance_planes(photos):
+    for side in photo_sampler(photos).batch(0):
+        assert side.shape == (4, 32, 32, 1)
+        assert side.dtype == np.float32
+        assert -1e-6 <= side.min() and side.max() <= 1 + 1e-6
+
+
+def test_every_picture_is_seen_once_in_a_pass():
+    for seed in range(3):
+        passes = [sampling._shuffled_index(position, 7, seed) for position in range(14)]
+        assert sorted(passes[:7]) == sorted(passes[7:]) == list(range(7))
+        assert passes[:7] != passes[7:]
+
+
+def test_pairs_share_crop_and_flip(pairs):
+    # The blurred side of the test pairs is the negative: where lightness is monotonic in the
+    # value, equal crops make every bright pixel dark. Compare through the RGB values instead.
+    path = sampling.list_pairs(pairs)[0]
+    source = sampling.PairSource(paths=(path,))
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        blurred, sharp = source.example(0, rng, 32, "random", sampling._Cache(10**6))
+        np.testing.assert_allclose(blurred, 1 - sharp, atol=1e-6)
+
+
+def test_flips_turn_both_sides_alike(pairs):
+    for side in (
+        sharp_from_negative(*pair) for pair in zip(*pair_sampler(pairs).batch(0), strict=True)
+    ):
+        assert side
+
+
+def sharp_from_negative(blurred, sharp):
+    """Grey test pictures are not used here, so only an order-preserving property holds."""
+    return np.corrcoef(blurred.ravel(), sharp.ravel())[0, 1] < -0.8
+
+
+def test_center_crop_is_the_central_square(pairs):
+    paths = sampling.list_pairs(pairs)
+    rng = np.random.default_rng(0)
+    source = sampling.PairSource(paths=tuple(paths))
+    _, sharp = source.example(0, rng, 32, "center", sampling._Cache(10**6))
+    expected = np.asarray(Image.open(paths[0][1]))[4:36, 9:41]
+    np.testing.assert_allclose(sharp, expected / 255, atol=1e-6)
+
+
+def test_pictures_below_the_patch_size_are_extended(pairs):
+    for side in pair_sampler(pairs, size=64).batch(0):
+        assert side.shape == (4, 64, 64, 1)
+
+
+def test_degradations_touch_the_blurred_side_only(pairs):
+    paths = tuple(sampling.list_pairs(pairs))
+    examples = []
+    for degradations in (None, "mixed"):
+        source = sampling.PairSource(paths=paths, degradations=degradations)
+        cache = sampling._Cache(10**6)
+        examples.append(
+            [source.example(0, np.random.default_rng(s), 32, "center", cache) for s in range(8)]
+        )
+    clean, degraded = examples
+    assert all((a[1] == b[1]).all() for a, b in zip(clean, degraded, strict=True))
+    assert any((a[0] != b[0]).any() for a, b in zip(clean, degraded, strict=True))
+
+
+def test_sources_are_drawn_at_their_shares(photos, pairs):
+    sources = (
+        sampling.PhotoSource(paths=tuple(sampling.list_photos(photos)), blur="clean"),
+        sampling.PairSource(paths=tuple(sampling.list_pairs(pairs))),
+    )
+    only_pairs = sampling.Sampler(
+        sources=sources, shares=(0.0, 1.0), size=32, batch_size=4, seed=0
+    ).batch(0)
+    for blurred, sharp in zip(*only_pairs, strict=True):
+        assert sharp_from_negative(blurred, sharp)
+    with pytest.raises(ValueError, match="sum to 1"):
+        sampling.Sampler(sources=sources, shares=(0.5, 0.1), size=32, batch_size=4, seed=0)
+
+
+def test_large_photos_are_shrunk_by_area(tmp_path):
+    picture = np.zeros((40, 60, 3), np.uint8)
+    picture[:, 30:] = 200
+    save(tmp_path / "large.png", picture)
+    shrunk = sampling.read_rgb(tmp_path / "large.png", max_pixels=600)
+    assert shrunk.shape == (20, 30, 3)
+    assert (shrunk[:, :14] == 0).all() and (shrunk[:, 16:] == 200).all()
+
+
+def test_deep_pictures_become_8_bit(tmp_path):
+    grey = np.linspace(0, 65535, 64).astype(np.uint16).reshape(8, 8)
+    Image.fromarray(grey).save(tmp_path / "deep.png")
+    rgb = sampling.read_rgb(tmp_path / "deep.png")
+    np.testing.assert_array_equal(rgb[..., 0], color.from_float(color.to_float(grey), np.uint8))
+
+
+def test_cache_forgets_the_least_recently_used():
+    cache = sampling._Cache(max_bytes=25)
+    loads = []
+
+    def load(key):
+        def make():
+            loads.append(key)
+            return np.zeros(10, np.uint8)
+
+        return make
+
+    for key in "abacab":
+        cache.get(key, load(key))
+    # b was evicted for c, then c for b; a was always the more recent.
+    assert loads == ["a", "b", "c", "b"]
+
+
+def test_pairs_need_partners(pairs):
+    (pairs / "blur" / "1.png").unlink()
+    with pytest.raises(ValueError, match="1 without.*'1'"):
+        sampling.list_pairs(pairs)
+
+
+def test_other_folder_names_are_known(pairs):
+    (pairs / "blur").rename(pairs / "input")
+    (pairs / "sharp").rename(pairs / "target")
+    assert len(sampling.list_pairs(pairs)) == 3
+
+
+def test_missing_side_shows_what_was_found(pairs):
+    (pairs / "blur").rename(pairs / "fuzzy")
+    with pytest.raises(FileNotFoundError, match="fuzzy"):
+        sampling.list_pairs(pairs)
+
+
+def test_empty_and_missing_folders_are_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="at least one picture"):
+        sampling.list_photos(tmp_path)
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        sampling.list_photos(tmp_path / "nowhere")
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        sampling.list_pairs(tmp_path / "nowhere")
+
+
+def test_hold_out_is_seeded_disjoint_and_bounded():
+    paths = [f"{index}.png" for index in range(100)]
+    training, validation = sampling.split_hold_out(paths, share=0.1)
+    assert len(validation) == 10
+    assert sorted(training + validation) == sorted(paths)
+    assert sampling.split_hold_out(paths, share=0.1) == (training, validation)
+    assert len(sampling.split_hold_out(paths, share=0.9, most=5)[1]) == 5
+    with pytest.raises(ValueError, match="at least two"):
+        sampling.split_hold_out(paths[:1])
