@@ -54,18 +54,21 @@ class ExposureSettings:
     )
     source_scale_probability: float = _setting(0.5, "probability that the photo is shrunk first")
     blur_length: tuple[float, float] = _setting(
-        (1.0, 36.0), "extent of the camera path; drawn log-uniformly"
+        (2.0, 48.0), "extent of the path of a continuous exposure; drawn log-uniformly"
+    )
+    few_frame_length: tuple[float, float] = _setting(
+        (2.0, 30.0), "extent of the path when few frames are averaged; drawn log-uniformly"
     )
     path_weights: tuple[float, float, float, float] = _setting(
-        (0.35, 0.2, 0.25, 0.2), f"relative frequency of the path kinds {PATH_KINDS}"
+        (0.14, 0.5, 0.28, 0.08), f"relative frequency of the path kinds {PATH_KINDS}"
     )
-    roll: float = _setting(0.7, "standard deviation of the camera roll during the exposure")
+    roll: float = _setting(0.5, "standard deviation of the camera roll during the exposure")
     zoom: float = _setting(0.01, "standard deviation of the relative zoom during the exposure")
     tilt: float = _setting(
-        0.35, "standard deviation of the relative change of blur length from centre to edge"
+        0.25, "standard deviation of the relative change of blur length from centre to edge"
     )
     layers: tuple[float, ...] = _setting(
-        (0.5, 0.3, 0.13, 0.07), "relative frequency of 0, 1, 2, 3 moving objects"
+        (0.55, 0.3, 0.1, 0.05), "relative frequency of 0, 1, 2, 3 moving objects"
     )
     few_frame: float = _setting(
         0.5, "probability of averaging a few discrete frames instead of a continuous exposure"
@@ -77,17 +80,18 @@ class ExposureSettings:
     frame_duty: float = _setting(
         0.6, "longest share of the time between discrete frames during which each one is exposed"
     )
-    defocus: float = _setting(0.12, "probability of defocus")
+    defocus: float = _setting(0.08, "probability of defocus beside motion")
+    still_defocus: float = _setting(0.4, "probability of defocus without motion")
     defocus_radius: tuple[float, float] = _setting((0.5, 3.0), "range of the radius of defocus")
     highlights: float = _setting(0.25, "probability that saturated highlights are really brighter")
     highlight_gain: tuple[float, float] = _setting((1.5, 8.0), "range of the highlights' gain")
     response: float = _setting(0.5, "probability of a response curve other than sRGB")
     noise: float = _setting(0.7, "probability of sensor noise")
     shot_noise: tuple[float, float] = _setting(
-        (1e-5, 4e-3), "range of noise variance per unit of linear light; drawn log-uniformly"
+        (1e-5, 1e-2), "range of noise variance per unit of linear light; drawn log-uniformly"
     )
     read_noise: tuple[float, float] = _setting(
-        (3e-4, 1e-2), "range of the noise deviation in darkness, linear light; log-uniform"
+        (2e-4, 5e-3), "range of the noise deviation in darkness, linear light; log-uniform"
     )
     noise_correlation: float = _setting(
         0.5, "probability that noise is smooth over neighbours, as after demosaicing or resampling"
@@ -129,11 +133,12 @@ class ExposureSettings:
 
 _PROBABILITIES = frozenset(
     "untouched still source_scale_probability few_frame encoded_average frame_duty defocus "
+    "still_defocus "
     "highlights response noise noise_correlation jpeg vignetting scratches".split()
 )
 _RANGES = frozenset(
-    "source_scale blur_length frame_count defocus_radius highlight_gain shot_noise read_noise "
-    "jpeg_quality".split()
+    "source_scale blur_length few_frame_length frame_count defocus_radius highlight_gain "
+    "shot_noise read_noise jpeg_quality".split()
 )
 
 _CLEAN = dict(
@@ -141,6 +146,7 @@ _CLEAN = dict(
     still=0.0,
     source_scale_probability=0.0,
     defocus=0.0,
+    still_defocus=0.0,
     highlights=0.0,
     response=0.0,
     noise=0.0,
@@ -154,7 +160,11 @@ SETTINGS = {
     "smooth": ExposureSettings(few_frame=0.0),
     "few_frame": ExposureSettings(few_frame=1.0),
     "gentle": ExposureSettings(
-        still=0.2, blur_length=(0.7, 12.0), layers=(0.7, 0.3), jpeg_quality=(70, 98)
+        still=0.25,
+        blur_length=(0.7, 12.0),
+        few_frame_length=(0.7, 10.0),
+        layers=(0.7, 0.3),
+        jpeg_quality=(70, 98),
     ),
     "clean": ExposureSettings(**_CLEAN),
 }
@@ -238,7 +248,7 @@ def _unit_path(kind, rng):
         # mostly constant speed, sometimes braking
         path = heading * (time + rng.uniform(-0.4, 0.4) * time**2)
     elif kind == "curved":
-        turn = rng.uniform(0.3, 2.5) * rng.choice((-1, 1))
+        turn = rng.uniform(0.1, 1.6) * rng.choice((-1, 1))
         path = heading * np.exp(1j * turn * time) / (1j * turn)
         path = path * (1 + rng.uniform(-0.5, 0.5) * time)
     elif kind == "shake":
@@ -310,7 +320,7 @@ def _draw_transforms(settings, rng, size, length):
     return transforms
 
 
-def _draw_object_motion(camera, settings, rng, size):
+def _draw_object_motion(camera, settings, rng, size, lengths):
     """Draw the motion of an object on the sensor, given the camera's."""
     if rng.random() < 0.5:
         # at another distance: the same path, longer or shorter (-1: the camera follows the object)
@@ -318,7 +328,7 @@ def _draw_object_motion(camera, settings, rng, size):
         own = np.repeat(np.eye(3)[None], len(camera), axis=0)
         own[:, :2, 2] = shift
     else:
-        own = _draw_transforms(settings, rng, size, _log_uniform(rng, settings.blur_length))
+        own = _draw_transforms(settings, rng, size, _log_uniform(rng, lengths))
     return own @ camera
 
 
@@ -422,32 +432,45 @@ def _fill_behind(scene, mask):
     return fill
 
 
-@dataclasses.dataclass
-class _Layer:
-    """A moving object: colours premultiplied by its mask, the mask itself as fourth channel."""
+def _sampling_loss(matrices, weights, size):
+    """Return how much bilinear sampling softens along x and y: 0 not at all, 1 as offsets vary.
 
-    colour: np.ndarray
-    corner: tuple[int, int]  # row and column of its box in the scene
-
-
-def _lift_object(scene, background, mask):
-    """Cut an object out of the scene and fill the hole behind it, in place.
-
-    Returns:
-        The object as a `_Layer`, or `None` when the mask is empty.
+    A sample that falls between two pixels, at the fractions u and 1 - u, loses in proportion to
+    u (1 - u), on average 1/6. Along the motion the loss is welcome: there the sub-frames must run
+    into each other.
     """
-    rows = np.flatnonzero(mask.any(1))
-    columns = np.flatnonzero(mask.any(0))
-    if not rows.size:
-        return None
-    # a border of known pixels round the box, for the filling and for interpolation
-    pad = 8
-    top, left = max(rows[0] - pad, 0), max(columns[0] - pad, 0)
-    box = np.s_[top : rows[-1] + 1 + pad, left : columns[-1] + 1 + pad]
-    colour = scene[box] * mask[box][..., None]
-    background[box] = _fill_behind(background[box], mask[box])
-    # an object that is cut by the picture's border goes on beyond it: nothing to add there
-    return _Layer(colour, (int(top), int(left)))
+    centre = matrices @ np.array([(size[1] - 1) / 2, (size[0] - 1) / 2, 1.0])
+    place = centre[:, :2] / centre[:, 2:]
+    part = place - np.floor(place)
+    loss = np.minimum(6 * weights @ (part * (1 - part)), 1.0)
+    spread = weights @ (place - weights @ place) ** 2
+    along = spread / max(spread.sum(), 1e-12)
+    return loss * (1 - along**2)
+
+
+def _compensation(loss):
+    """Return five symmetric taps, of sum 1, that undo the average loss of bilinear sampling.
+
+    Averaged over all offsets, bilinear sampling multiplies the spectrum by sinc(f)**2, f in cycles
+    per pixel: -4.8 dB at 0.4. Real exposures know no such loss, and a network would learn to
+    undo it by sharpening too much.
+    """
+    wanted = 1 / (1 - loss * (1 - np.sinc(_BAND) ** 2))
+    outer = np.linalg.lstsq(_BAND_COSINES, wanted - 1, rcond=None)[0]
+    taps = np.array([outer[1], outer[0], 0, outer[0], outer[1]])
+    taps[2] = 1 - taps.sum()
+    return taps
+
+
+_BAND = np.linspace(0.0, 0.45, 46)
+_BAND_COSINES = np.stack([2 * np.cos(2 * np.pi * k * _BAND) - 2 for k in (1, 2)], axis=1)
+
+
+def _sharpen_for(scene, loss):
+    if max(loss) < 0.02:
+        return scene
+    across, down = _compensation(loss[0]), _compensation(loss[1])
+    return cv2.sepFilter2D(scene, -1, across, down, borderType=cv2.BORDER_REFLECT_101)
 
 
 def _warp(picture, matrix, size, interpolation, border=cv2.BORDER_REFLECT_101):
@@ -470,10 +493,10 @@ def _shift_matrix(rows, columns):
     return np.array([[1, 0, columns], [0, 1, rows], [0, 0, 1]], dtype=np.float64)
 
 
-def _boxes_on_sensor(layer, matrices, size):
+def _boxes_on_sensor(corner, shape, matrices, size):
     """Return where a layer lands in each frame: int array (frames, 4): top, bottom, left, right."""
-    top, left = layer.corner
-    height, width = layer.colour.shape[:2]
+    top, left = corner
+    height, width = shape[:2]
     corners = np.array(
         [[left, top, 1], [left + width, top, 1], [left, top + height, 1]]
         + [[left + width, top + height, 1]],
@@ -486,32 +509,82 @@ def _boxes_on_sensor(layer, matrices, size):
     return np.stack([low[:, 1], high[:, 1], low[:, 0], high[:, 0]], 1).astype(int)
 
 
-def _render(background, layers, motions, times, size, offset, interpolation):
-    """Yield the frames at `times`: float32 arrays (height, width, 4)."""
-    matrices = [_source_matrices(_interpolate(m, times), size, offset) for m in motions]
-    placed = []
-    for layer, matrix in zip(layers, matrices[1:], strict=True):
-        boxes = _boxes_on_sensor(layer, matrix, size)
-        to_layer = _shift_matrix(-layer.corner[0], -layer.corner[1]) @ matrix
-        placed.append((layer, to_layer, boxes))
-    for index in range(len(times)):
-        frame = _warp(background, matrices[0][index], size, interpolation)
-        for layer, to_layer, boxes in placed:
-            top, bottom, left, right = boxes[index]
-            if bottom <= top or right <= left:
-                continue
-            colour = _warp(
-                layer.colour,
-                to_layer[index] @ _shift_matrix(top, left),
-                (bottom - top, right - left),
-                cv2.INTER_LINEAR,
-                cv2.BORDER_CONSTANT,
-            )
-            part = frame[top:bottom, left:right]
-            alpha = cv2.extractChannel(colour, 3)
-            part -= part * cv2.merge([alpha] * 4)
-            part += colour
-        yield frame
+class _Scene:
+    """A picture with objects in front of it, each with a motion of its own.
+
+    Args:
+        picture: float32 array (height, width, 4): window and surroundings, fourth channel 1.
+        masks: soft masks of the objects, float32 arrays (height, width).
+        motions: scene-to-sensor homographies, arrays (points, 3, 3): the camera's, then one for
+            each object.
+        size: (height, width) of the window.
+        offset: (row, column) of the window in the picture.
+    """
+
+    def __init__(self, picture, masks, motions, size, offset):
+        self._picture = picture
+        self._size = size
+        self._offset = offset
+        self._camera = motions[0]
+        self._objects = [
+            (mask, motion) for mask, motion in zip(masks, motions[1:], strict=True) if mask.any()
+        ]
+
+    def frames(self, times, weights, interpolation):
+        """Yield what the sensor sees at `times`: float32 arrays (height, width, 4).
+
+        With bilinear interpolation the loss of sharpness is made good in the mean of the frames,
+        weighted by `weights`.
+        """
+        matrices = _source_matrices(_interpolate(self._camera, times), self._size, self._offset)
+        loss = self._loss(matrices, weights, interpolation)
+        background, layers = self._picture, []
+        if self._objects:
+            background = background.copy()
+        for mask, motion in self._objects:
+            layers.append(self._lift(background, mask, motion, times, weights, interpolation))
+        background = _sharpen_for(background, loss)
+        for index in range(len(times)):
+            frame = _warp(background, matrices[index], self._size, interpolation)
+            for colour, to_layer, boxes in layers:
+                _put_in_front(frame, colour, to_layer[index], boxes[index])
+            yield frame
+
+    def _loss(self, matrices, weights, interpolation):
+        if interpolation != cv2.INTER_LINEAR:
+            return (0.0, 0.0)
+        return _sampling_loss(matrices, weights, self._size)
+
+    def _lift(self, background, mask, motion, times, weights, interpolation):
+        """Cut out an object, filling the hole in `background` in place.
+
+        Returns:
+            The object's colours premultiplied by its mask (which is the fourth channel), the
+            matrices from the sensor to these, and its boxes on the sensor.
+        """
+        matrices = _source_matrices(_interpolate(motion, times), self._size, self._offset)
+        loss = self._loss(matrices, weights, interpolation)
+        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+        pad = 8  # known pixels round the hole, and zeros round the object
+        top, left = max(rows[0] - pad, 0), max(columns[0] - pad, 0)
+        box = np.s_[top : rows[-1] + 1 + pad, left : columns[-1] + 1 + pad]
+        colour = _sharpen_for(self._picture[box], loss) * mask[box][..., None]
+        background[box] = _fill_behind(background[box], mask[box])
+        boxes = _boxes_on_sensor((top, left), colour.shape, matrices, self._size)
+        return colour, _shift_matrix(-top, -left) @ matrices, boxes
+
+
+def _put_in_front(frame, colour, matrix, box):
+    """Draw a premultiplied layer over `frame`, in place, inside `box`."""
+    top, bottom, left, right = box
+    if bottom <= top or right <= left:
+        return
+    matrix = matrix @ _shift_matrix(top, left)
+    size = (bottom - top, right - left)
+    colour = _warp(colour, matrix, size, cv2.INTER_LINEAR, cv2.BORDER_CONSTANT)
+    part = frame[top:bottom, left:right]
+    part -= part * cv2.merge([cv2.extractChannel(colour, 3)] * 4)
+    part += colour
 
 
 # Degradations
@@ -688,6 +761,7 @@ def expose(rgb, settings, rng, *, size=None, frames=0, psfs=None, transforms=Non
             light (Elmalem 2020).
         transforms: optional array (points, 3, 3) instead of a drawn path: homographies, evenly
             spaced in time, from the scene to the sensor in pixels about the centre of the window.
+            No objects move on their own then, and no photo stays untouched or still.
 
     Returns:
         An `Exposure`.
@@ -697,125 +771,66 @@ def expose(rgb, settings, rng, *, size=None, frames=0, psfs=None, transforms=Non
         TypeError: if `rgb` is neither uint8 nor float32.
     """
     _check_rgb(rgb)
+    scale = 1.0
     if size is None:
         size = rgb.shape[:2]
-        scalable = False
     else:
         size = (int(size[0]), int(size[1]))
-        scalable = True
         if min(size) < 1 or size[0] > rgb.shape[0] or size[1] > rgb.shape[1]:
             raise ValueError(
                 f"The window must lie inside the photo. Received: size={size}, photo of "
                 f"{rgb.shape[:2]}. Enlarge the photo or ask for a smaller window."
             )
-    scale = 1.0
-    if scalable and rng.random() < settings.source_scale_probability:
-        scale = rng.uniform(*settings.source_scale)
+        if rng.random() < settings.source_scale_probability:
+            scale = rng.uniform(*settings.source_scale)
+    psfs = None if psfs is None else [_check_psf(psf) for psf in psfs]
 
-    # What moves, and how
-    untouched = rng.random() < settings.untouched
-    still = rng.random() < settings.still
+    kind = _draw_exposure_kind(settings, rng, moving=transforms is not None)
     motions = []
     if transforms is not None:
-        untouched = still = False
-        motions.append(np.asarray(transforms, dtype=np.float64))
-        if motions[0].ndim != 3 or motions[0].shape[1:] != (3, 3) or len(motions[0]) < 2:
-            raise ValueError(
-                f"`transforms` must have the shape (points, 3, 3) with at least two points. "
-                f"Received: shape={motions[0].shape}."
-            )
-    elif not (untouched or still):
-        length = _log_uniform(rng, settings.blur_length)
-        motions.append(_draw_transforms(settings, rng, size, length))
-        weights = np.asarray(settings.layers, dtype=np.float64)
-        for _ in range(rng.choice(len(weights), p=weights / weights.sum())):
-            motions.append(_draw_object_motion(motions[0], settings, rng, size))
+        motions = [_check_transforms(transforms)]
+    elif kind not in ("untouched", "still"):
+        lengths = settings.blur_length if kind == "continuous" else settings.few_frame_length
+        motions = _draw_motions(settings, rng, size, lengths)
     tracks = [_corner_tracks(motion, size) for motion in motions]
-    margin, reach = 2, 0.0
-    if tracks:
-        reach = max(np.abs(track - _corners(size)).max() for track in tracks)
-        margin += int(min(math.ceil(reach), _MAX_MARGIN))
-        if reach < _STILL:
-            motions, tracks, still = [], [], True
+    reach = max([np.abs(track - _corners(size)).max() for track in tracks], default=0.0)
+    if motions and reach < _STILL:
+        kind, motions, tracks = "still", [], []
+    margin = 2 + int(min(math.ceil(reach), _MAX_MARGIN))
     cut, offset = _cut_window(rgb, size, margin, scale, rng)
     window = np.s_[offset[0] : offset[0] + size[0], offset[1] : offset[1] + size[1]]
-    sharp = _as_float(cut[window])
-    path = np.zeros((_PATH_POINTS, 2), np.float32)
-    if tracks:
-        path = tracks[0][:, 0].astype(np.float32)
+    sharp = np.array(_as_float(cut[window]))
+    path = tracks[0][:, 0].astype(np.float32) if tracks else np.zeros((_PATH_POINTS, 2), np.float32)
 
-    if untouched:
-        return Exposure(
-            blurred=np.array(sharp),
-            sharp=np.array(sharp),
-            frames=np.repeat(sharp[None], frames, axis=0) if frames else None,
-            path=path,
-            kind="untouched",
-        )
-
-    # What the camera does with light
     response = _Response.draw(rng) if rng.random() < settings.response else _SRGB
-    kind = "still"
-    if motions:
-        kind = "continuous"
-        if rng.random() < settings.few_frame:
-            kind = "encoded frames" if rng.random() < settings.encoded_average else "frames"
     encoded_average = kind == "encoded frames"
-    gain = 1.0
+    gain = radius = 0.0
     if rng.random() < settings.highlights and not encoded_average:
-        gain = _log_uniform(rng, settings.highlight_gain)
-    radius = 0.0
-    if rng.random() < settings.defocus:
+        gain = _log_uniform(rng, settings.highlight_gain) - 1
+    if rng.random() < (settings.defocus if motions else settings.still_defocus):
         radius = rng.uniform(*settings.defocus_radius)
+    if kind == "untouched" or (not motions and not radius and psfs is None):
+        # nothing is integrated: the photo's own bytes, without a detour through light
+        blurred = np.array(sharp)
+        if kind != "untouched":
+            blurred = _degrade(blurred, None, settings, rng, response)
+        kept = np.repeat(sharp[None], frames, axis=0) if frames else None
+        return Exposure(blurred=blurred, sharp=sharp, frames=kept, path=path, kind=kind)
 
-    optics = radius > 0 or psfs is not None
-    if kind == "still" and not optics and not frames:
-        blurred = _degrade(np.array(sharp), None, settings, rng, response)
-        return Exposure(blurred=blurred, sharp=np.array(sharp), frames=None, path=path, kind=kind)
-
-    scene = np.empty((*cut.shape[:2], 4), np.float32)
-    scene[..., 3] = 1
-    scene[..., :3] = _as_float(cut) if encoded_average else response.decode(cut)
-    if gain > 1:
-        # the photo has lost how bright its white is: only what is nearly white gets brighter
-        light = cv2.LUT(cut, _HIGHLIGHT) if cut.dtype == np.uint8 else _highlight(cut)
-        scene[..., :3] *= 1 + (gain - 1) * light.min(axis=2, keepdims=True)
-        sharp = response.encode(scene[window][..., :3])
-    layers, moving = [], motions[:1]
-    background = scene.copy() if len(motions) > 1 else scene
-    for motion in motions[1:]:
-        layer = _lift_object(scene, background, _object_mask(cut, rng))
-        if layer is not None:
-            layers.append(layer)
-            moving.append(motion)
-
-    if kind == "continuous":
-        times, weights = _subframe_times(np.concatenate(tracks, axis=1))
-        coarse = len(times) > 4
-    elif kind == "still":
-        moving = [np.repeat(np.eye(3)[None], 2, axis=0)]
-        times, weights = np.array([0.5]), np.array([1.0])
-        coarse = True
-    else:
-        count = int(rng.integers(settings.frame_count[0], settings.frame_count[1] + 1))
-        duty = rng.uniform(0, settings.frame_duty)
-        times, weights = _frame_times(np.concatenate(tracks, axis=1), count, duty)
-        coarse = len(times) > count
-    # Bilinear sampling softens by itself; where few samples are averaged that would show.
-    interpolation = cv2.INTER_LINEAR if coarse else cv2.INTER_CUBIC
-
-    def render(moments):
-        return _render(background, layers, moving, moments, size, offset, interpolation)
-
-    parts = 1 if psfs is None else len(psfs)
-    integrals = [np.zeros((*size, 4), np.float32) for _ in range(parts)]
-    for time, weight, frame in zip(times, weights, render(times), strict=True):
-        part = min(int(time * parts), parts - 1)
-        cv2.scaleAdd(frame, float(weight), integrals[part], integrals[part])
-    if psfs is not None:
-        integrals = [_apply_psf(light, psf) for light, psf in zip(integrals, psfs, strict=True)]
-    light = np.sum(integrals, axis=0) if parts > 1 else integrals[0]
-    light = np.ascontiguousarray(light[..., :3])
+    picture = np.empty((*cut.shape[:2], 4), np.float32)
+    picture[..., 3] = 1
+    picture[..., :3] = _as_float(cut) if encoded_average else response.decode(cut)
+    if gain > 0:
+        # The photo has lost how bright its white is: only what is nearly white gets brighter.
+        white = cv2.LUT(cut, _WHITENESS) if cut.dtype == np.uint8 else _whiteness(cut)
+        white = np.minimum(np.minimum(white[..., 0], white[..., 1]), white[..., 2])
+        if white.any():
+            picture[..., :3] *= 1 + gain * white[..., None]
+            sharp = response.encode(picture[window][..., :3])
+    masks = [_object_mask(cut, rng) for _ in motions[1:]]
+    times, weights, interpolation = _draw_schedule(kind, tracks, settings, rng)
+    scene = _Scene(picture, masks, motions or [_NO_MOTION], size, offset)
+    light = _integrate(scene.frames(times, weights, interpolation), times, weights, size, psfs)
     if radius > 0:
         light = cv2.filter2D(light, -1, _disk(radius), borderType=cv2.BORDER_REFLECT_101)
     np.clip(light, 0, 1, out=light)
@@ -827,13 +842,50 @@ def expose(rgb, settings, rng, *, size=None, frames=0, psfs=None, transforms=Non
     kept = None
     if frames:
         moments = np.linspace(0, 1, frames) if frames > 1 else np.array([0.5])
-        kept = np.stack(
-            [
-                np.clip(f[..., :3], 0, 1) if encoded_average else response.encode(f[..., :3])
-                for f in render(moments)
-            ]
-        )
-    return Exposure(blurred=blurred, sharp=np.array(sharp), frames=kept, path=path, kind=kind)
+        moments = scene.frames(moments, np.full(frames, 1 / frames), cv2.INTER_CUBIC)
+        kept = np.stack([frame[..., :3] for frame in moments])
+        kept = np.clip(kept, 0, 1) if encoded_average else response.encode(kept)
+    return Exposure(blurred=blurred, sharp=sharp, frames=kept, path=path, kind=kind)
+
+
+def _draw_exposure_kind(settings, rng, *, moving):
+    untouched, still, few, encoded = rng.random(4)
+    if not moving and untouched < settings.untouched:
+        return "untouched"
+    if not moving and still < settings.still:
+        return "still"
+    if few < settings.few_frame:
+        return "encoded frames" if encoded < settings.encoded_average else "frames"
+    return "continuous"
+
+
+def _draw_motions(settings, rng, size, lengths):
+    """Draw the camera's motion and those of the objects."""
+    motions = [_draw_transforms(settings, rng, size, _log_uniform(rng, lengths))]
+    weights = np.asarray(settings.layers, dtype=np.float64)
+    for _ in range(rng.choice(len(weights), p=weights / weights.sum())):
+        motions.append(_draw_object_motion(motions[0], settings, rng, size, lengths))
+    return motions
+
+
+def _draw_schedule(kind, tracks, settings, rng):
+    """Return when the scene is sampled, with what weights, and the interpolation that takes.
+
+    Bilinear sampling costs a seventh of cubic; it takes enough samples that its loss can be made
+    good in the mean.
+    """
+    if kind == "still":
+        return np.array([0.5]), np.array([1.0]), cv2.INTER_LINEAR
+    tracks = np.concatenate(tracks, axis=1)
+    if kind == "continuous":
+        times, weights = _subframe_times(tracks)
+        few = len(times) <= 4
+    else:
+        count = int(rng.integers(settings.frame_count[0], settings.frame_count[1] + 1))
+        duty = rng.uniform(0, settings.frame_duty)
+        times, weights = _frame_times(tracks, count, duty)
+        few = len(times) == count
+    return times, weights, cv2.INTER_CUBIC if few else cv2.INTER_LINEAR
 
 
 def _frame_times(tracks, count, duty):
@@ -849,15 +901,43 @@ def _frame_times(tracks, count, duty):
     return times, np.full(times.size, 1 / times.size)
 
 
-def _highlight(encoded):
-    """Return 0 below nearly white, 1 at white, for encoded values in [0, 1]."""
-    return np.clip((encoded - 0.94) / 0.06, 0, 1).astype(np.float32) ** 2
-
-
-_HIGHLIGHT = _highlight(np.arange(256, dtype=np.float32) / 255).reshape(1, 256)
+def _integrate(frames, times, weights, size, psfs):
+    """Sum up weighted frames, each part of the exposure through its own point-spread function."""
+    parts = 1 if psfs is None else len(psfs)
+    sums = [np.zeros((*size, 4), np.float32) for _ in range(parts)]
+    for time, weight, frame in zip(times, weights, frames, strict=True):
+        part = min(int(time * parts), parts - 1)
+        cv2.scaleAdd(frame, float(weight), sums[part], sums[part])
+    if psfs is None:
+        return np.ascontiguousarray(sums[0][..., :3])
+    return np.sum([_apply_psf(part, psf) for part, psf in zip(sums, psfs, strict=True)], axis=0)
 
 
 def _apply_psf(light, psf):
+    planes = [
+        # filter2D correlates; a point-spread function convolves
+        cv2.filter2D(
+            np.ascontiguousarray(light[..., channel]),
+            -1,
+            np.ascontiguousarray(psf[::-1, ::-1, channel]),
+            borderType=cv2.BORDER_REFLECT_101,
+        )
+        for channel in range(3)
+    ]
+    return np.stack(planes, axis=-1)
+
+
+def _check_transforms(transforms):
+    transforms = np.asarray(transforms, dtype=np.float64)
+    if transforms.ndim != 3 or transforms.shape[1:] != (3, 3) or len(transforms) < 2:
+        raise ValueError(
+            f"`transforms` must have the shape (points, 3, 3) with at least two points. "
+            f"Received: shape={transforms.shape}."
+        )
+    return transforms
+
+
+def _check_psf(psf):
     psf = np.asarray(psf, dtype=np.float32)
     if psf.ndim == 2:
         psf = np.repeat(psf[..., None], 3, axis=2)
@@ -866,10 +946,13 @@ def _apply_psf(light, psf):
             f"Each of `psfs` must have the shape (k, k) or (k, k, 3) with odd k. "
             f"Received: shape={psf.shape}."
         )
-    result = light.copy()
-    for channel in range(3):
-        # filter2D correlates; a point-spread function convolves
-        kernel = np.ascontiguousarray(psf[::-1, ::-1, channel])
-        plane = np.ascontiguousarray(light[..., channel])
-        result[..., channel] = cv2.filter2D(plane, -1, kernel, borderType=cv2.BORDER_REFLECT_101)
-    return result
+    return psf
+
+
+def _whiteness(encoded):
+    """Return 0 below nearly white, 1 at white, for encoded values in [0, 1]."""
+    return np.clip((encoded - 0.94) / 0.06, 0, 1).astype(np.float32) ** 2
+
+
+_WHITENESS = _whiteness(np.arange(256, dtype=np.float32) / 255).reshape(1, 256)
+_NO_MOTION = np.repeat(np.eye(3)[None], 2, axis=0)
