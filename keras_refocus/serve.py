@@ -1,0 +1,130 @@
+"""`refocus serve`: TensorFlow Serving's gRPC API for development, on this machine.
+
+    refocus serve                                        the models that came with the installation
+    refocus serve --models DIR                           every model in a folder
+    refocus serve --config serving/models.config --models-root saved_models \
+        --batching serving/batching.config               the files of a deployment
+
+For production use TensorFlow Serving itself, with the files in `serving/`.
+"""
+
+import argparse
+import logging
+import signal
+import sys
+from collections.abc import Sequence
+
+logger = logging.getLogger(__name__)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="refocus serve",
+        description="Answer TensorFlow Serving's gRPC API from this process (for development).",
+    )
+    models = parser.add_argument_group("models")
+    which = models.add_mutually_exclusive_group()
+    which.add_argument(
+        "--models",
+        metavar="DIR",
+        help="folder with one sub-folder per model (default: $REFOCUS_MODELS, else the models "
+        "that came with the installation)",
+    )
+    which.add_argument(
+        "--config", metavar="FILE", help="a TensorFlow Serving models.config instead of a folder"
+    )
+    models.add_argument(
+        "--models-root",
+        metavar="DIR",
+        help="folder that stands for the common parent of the base paths in --config",
+    )
+    models.add_argument(
+        "--poll-seconds",
+        type=float,
+        default=1.0,
+        metavar="S",
+        help="time between two looks for new versions; 0 looks only once (default: %(default)s)",
+    )
+    network = parser.add_argument_group("network")
+    network.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="address to listen on; 0.0.0.0 lets other machines in (default: %(default)s)",
+    )
+    network.add_argument(
+        "--port", type=int, default=8500, help="0 takes a free one (default: %(default)s)"
+    )
+    network.add_argument(
+        "--ssl-config", metavar="FILE", help="a TensorFlow Serving ssl.config; turns TLS on"
+    )
+    network.add_argument(
+        "--threads",
+        type=int,
+        metavar="N",
+        help="requests handled at the same time (default: four per processor)",
+    )
+    network.add_argument(
+        "--grace",
+        type=float,
+        default=30.0,
+        metavar="S",
+        help="time to finish requests when stopped (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--batching",
+        metavar="FILE",
+        help="a TensorFlow Serving batching.config; joins requests into batches",
+    )
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Serves until interrupted or terminated, then finishes the requests under way."""
+    parser = _parser()
+    args = parser.parse_args(argv)
+    if args.models_root and not args.config:
+        parser.error("--models-root goes with --config; without one, use --models")
+    logging.basicConfig(format="%(levelname)s %(message)s", stream=sys.stderr)
+    logging.getLogger("keras_refocus").setLevel(logging.INFO)
+
+    from keras_refocus import engines, serving_config
+    from keras_refocus.local_server import LocalServer
+
+    try:
+        if args.config:
+            config = serving_config.read_model_config(args.config, models_root=args.models_root)
+        else:
+            config = serving_config.model_config_for(engines.find_models(args.models))
+        server = LocalServer(
+            config,
+            host=args.host,
+            port=args.port,
+            threads=args.threads,
+            poll_seconds=args.poll_seconds,
+            batching=serving_config.read_batching_parameters(args.batching)
+            if args.batching
+            else None,
+            credentials=serving_config.read_ssl_config(args.ssl_config)
+            if args.ssl_config
+            else None,
+        )
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
+
+    def stop(number, frame):
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        server.start()
+        logger.info("Serving on %s:%d; press Ctrl-C to stop", args.host, server.port)
+        server.wait()
+    except KeyboardInterrupt:
+        logger.info("Stopping: no new requests, up to %g s for those under way", args.grace)
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        server.stop(args.grace)
+
+
+if __name__ == "__main__":
+    main()
