@@ -13,6 +13,7 @@ reflection. Protocol: https://github.com/tensorflow/serving/tree/master/tensorfl
 import functools
 import logging
 import os
+import threading
 from concurrent import futures
 
 import grpc
@@ -191,6 +192,7 @@ class LocalServer:
                 threads or 4 * (os.cpu_count() or 1), thread_name_prefix="rpc"
             )
             self._server = grpc.server(self._pool, options=_OPTIONS)
+            self._last_health = None
             # Watchers of the health service hold a thread each; they get their own.
             self._health_pool = futures.ThreadPoolExecutor(2, thread_name_prefix="health")
             self._health = health.HealthServicer(
@@ -220,8 +222,14 @@ class LocalServer:
     def stop(self, grace: float | None = 10.0) -> None:
         """Refuses new requests, finishes those under way for up to `grace` seconds, and unloads."""
         self._health.enter_graceful_shutdown()
-        self._server.stop(grace).wait()
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._server.stop(grace)
+        # Requests end with their threads; watchers of the health service never end by themselves,
+        # so the rest is cut off once the requests are done or their time is up.
+        drain = threading.Thread(target=self._pool.shutdown)
+        drain.start()
+        drain.join(grace)
+        self._server.stop(None).wait()
+        drain.join()
         if self._scheduler:
             self._scheduler.close()
         self.manager.close()
@@ -262,6 +270,9 @@ class LocalServer:
         self._set_health(state.SERVING if self.manager.ready else state.NOT_SERVING)
 
     def _set_health(self, state) -> None:
+        if state == self._last_health:
+            return
+        self._last_health = state
         for service in ("", PREDICTION_SERVICE.full_name, MODEL_SERVICE.full_name):
             self._health.set(service, state)
 
@@ -361,4 +372,9 @@ def _braces(names) -> str:
 
 
 def _type_name(number: int) -> str:
-    return tf.dtypes.as_dtype(number).name.replace("float32", "float").replace("float64", "double")
+    """Returns the name of a `DataType` in TensorFlow's error messages."""
+    try:
+        name = tf.dtypes.as_dtype(number).name
+    except TypeError:
+        return f"unknown dtype enum ({number})"
+    return {"float32": "float", "float64": "double"}.get(name, name)

@@ -14,6 +14,8 @@ import signal
 import sys
 from collections.abc import Sequence
 
+from keras_refocus import console, engines
+
 logger = logging.getLogger(__name__)
 
 
@@ -75,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="a TensorFlow Serving batching.config; joins requests into batches",
     )
+    parser.add_argument("--verbose", action="store_true", help="log failed requests too")
     return parser
 
 
@@ -84,10 +87,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     if args.models_root and not args.config:
         parser.error("--models-root goes with --config; without one, use --models")
-    logging.basicConfig(format="%(levelname)s %(message)s", stream=sys.stderr)
-    logging.getLogger("keras_refocus").setLevel(logging.INFO)
-
-    from keras_refocus import engines, serving_config
+    console.start_logging(verbose=args.verbose)
+    if not args.verbose:
+        logging.getLogger("keras_refocus").setLevel(logging.INFO)  # which versions come and go
+    console.import_tensorflow()
+    from keras_refocus import serving_config
     from keras_refocus.local_server import LocalServer
 
     try:
@@ -127,4 +131,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
