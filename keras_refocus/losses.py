@@ -104,6 +104,8 @@ CONTENT_LOSSES = {
 class Adversarial:
     """One kind of adversarial game.
 
+    Scores are a tensor, or a list of tensors from several discriminators whose losses are averaged.
+
     Attributes:
         generator_loss: Callable from `(real_scores, fake_scores)` to the generator's loss, a
             scalar.
@@ -119,21 +121,39 @@ class Adversarial:
     uses_real_in_generator: bool = False
 
 
+def _over_scales(loss):
+    """Let a loss take lists of scores, one of each discriminator, and average over them."""
+
+    @functools.wraps(loss)
+    def mean_loss(real_scores, fake_scores):
+        if not isinstance(fake_scores, (list, tuple)):
+            return loss(real_scores, fake_scores)
+        real_scores = real_scores or [None] * len(fake_scores)
+        values = [loss(*pair) for pair in zip(real_scores, fake_scores, strict=True)]
+        return sum(values) / len(values)
+
+    return mean_loss
+
+
+@_over_scales
 def _wgan_generator(real_scores, fake_scores):
     (fake_scores,) = _float32(fake_scores)
     return -ops.mean(fake_scores)
 
 
+@_over_scales
 def _wgan_discriminator(real_scores, fake_scores):
     real_scores, fake_scores = _float32(real_scores, fake_scores)
     return ops.mean(fake_scores) - ops.mean(real_scores)
 
 
+@_over_scales
 def _lsgan_generator(real_scores, fake_scores):
     (fake_scores,) = _float32(fake_scores)
     return 0.5 * ops.mean(ops.square(fake_scores - 1.0))
 
 
+@_over_scales
 def _lsgan_discriminator(real_scores, fake_scores):
     real_scores, fake_scores = _float32(real_scores, fake_scores)
     return 0.5 * ops.mean(ops.square(real_scores - 1.0)) + 0.5 * ops.mean(ops.square(fake_scores))
@@ -145,12 +165,14 @@ def _relative(real_scores, fake_scores):
     return real_scores - ops.mean(fake_scores), fake_scores - ops.mean(real_scores)
 
 
+@_over_scales
 def _ragan_discriminator(real_scores, fake_scores):
     real, fake = _relative(real_scores, fake_scores)
     # -log(sigmoid(x)) = softplus(-x), and -log(1 - sigmoid(x)) = softplus(x).
     return ops.mean(ops.softplus(-real)) + ops.mean(ops.softplus(fake))
 
 
+@_over_scales
 def _ralsgan_discriminator(real_scores, fake_scores):
     real, fake = _relative(real_scores, fake_scores)
     return ops.mean(ops.square(real - 1.0)) + ops.mean(ops.square(fake + 1.0))
@@ -159,7 +181,6 @@ def _ralsgan_discriminator(real_scores, fake_scores):
 def _swapped(discriminator):
     """Loss of a relativistic generator: the discriminator's, with real and fake exchanged."""
 
-    @functools.wraps(discriminator)
     def generator(real_scores, fake_scores):
         return discriminator(fake_scores, real_scores)
 

@@ -9,15 +9,39 @@ generator loads with no custom objects, under every backend.
 import difflib
 import inspect
 
-from keras_refocus.networks.patchgan import patch_discriminator
+from keras_refocus.networks.fpn import (
+    fpn_inception_resnet_v2_generator,
+    fpn_mobilenet_dsc_generator,
+    fpn_mobilenet_v2_generator,
+)
+from keras_refocus.networks.multipatch import multipatch_generator
+from keras_refocus.networks.multiscale import multiscale_generator
+from keras_refocus.networks.nafnet import nafnet_generator
+from keras_refocus.networks.patchgan import (
+    critic,
+    double_scale_discriminator,
+    patch_discriminator,
+)
+from keras_refocus.networks.resnet import resnet_generator
+from keras_refocus.networks.scale_recurrent import scale_recurrent_generator
 from keras_refocus.networks.unet import unet_generator
 
 GENERATORS = {
     "unet": unet_generator,
+    "resnet": resnet_generator,
+    "fpn_inception_resnet_v2": fpn_inception_resnet_v2_generator,
+    "fpn_mobilenet_v2": fpn_mobilenet_v2_generator,
+    "fpn_mobilenet_dsc": fpn_mobilenet_dsc_generator,
+    "multipatch": multipatch_generator,
+    "scale_recurrent": scale_recurrent_generator,
+    "multiscale": multiscale_generator,
+    "nafnet": nafnet_generator,
 }
 
 DISCRIMINATORS = {
     "patchgan": patch_discriminator,
+    "critic": critic,
+    "double_scale": double_scale_discriminator,
 }
 
 

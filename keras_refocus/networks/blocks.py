@@ -57,35 +57,114 @@ def crop_to_size(x, size):
     return ops.take(ops.take(x, rows, axis=1), columns, axis=2)
 
 
-def upsample_shuffle(x, channels, *, name=None):
+def window_mean(x, window, axis):
+    """Mean along one axis over a window around each position, moved inwards at the borders.
+
+    Where the axis is no longer than the window, that is the mean of the whole axis. By cumulative
+    sums, so the cost does not depend on the window.
+
+    Args:
+        x: Tensor of shape `(batch, height, width, channels)`.
+        window: Positive integer.
+        axis: 1 for rows, 2 for columns.
+
+    Returns:
+        Tensor of the shape and dtype of `x`.
+    """
+    index = _indices(x, axis)
+    length = ops.add(ops.max(index), 1)
+    first = ops.minimum(
+        ops.maximum(ops.subtract(index, window // 2), 0),
+        ops.maximum(ops.subtract(length, window), 0),
+    )
+    last = ops.minimum(ops.add(first, window), length)
+    # Sums over thousands of pixels do not fit float16.
+    sums = ops.cumsum(ops.cast(x, "float32"), axis=axis)
+    empty = ops.zeros_like(ops.take(sums, ops.zeros((1,), dtype="int32"), axis=axis))
+    sums = ops.concatenate([empty, sums], axis=axis)
+    total = ops.subtract(ops.take(sums, last, axis=axis), ops.take(sums, first, axis=axis))
+    count = ops.cast(ops.minimum(length, window), "float32")
+    return ops.cast(ops.divide(total, count), x.dtype)
+
+
+def upsample_shuffle(x, channels, *, use_bias=True, name=None):
     """Double the size: 1x1 convolution to four times the channels, then depth to space.
 
     A transposed convolution of stride 2 would leave a checkerboard.
     """
-    x = keras.layers.Conv2D(4 * channels, 1, name=name)(x)
+    x = keras.layers.Conv2D(4 * channels, 1, use_bias=use_bias, name=name)(x)
     return ops.depth_to_space(x, 2)
 
 
-def residual_block(x, channels, *, name):
-    """Two 3x3 convolutions around a ReLU, added to the input (EDSR, Lim et al. 2017, section 3.1).
+def enlarge_bilinear(x):
+    """Double the size by bilinear interpolation."""
+    return keras.layers.UpSampling2D(2, interpolation="bilinear", dtype=x.dtype)(x)
+
+
+def residual_block(x, channels, *, kernel_size=3, name):
+    """Two convolutions around a ReLU, added to the input (EDSR, Lim et al. 2017, section 3.1).
 
     No normalisation: statistics of a training crop differ from those of a whole picture.
     """
     y = keras.layers.Conv2D(
         channels,
-        3,
+        kernel_size,
         padding="same",
         activation="relu",
         kernel_initializer="he_normal",
         name=f"{name}_conv1",
     )(x)
-    y = keras.layers.Conv2D(channels, 3, padding="same", name=f"{name}_conv2")(y)
+    y = keras.layers.Conv2D(
+        channels,
+        kernel_size,
+        padding="same",
+        # Each block adds a tenth to the variance: without normalisation, blocks that double it
+        # make activations of thousands at the end of a deep network.
+        kernel_initializer=keras.initializers.VarianceScaling(0.1),
+        name=f"{name}_conv2",
+    )(y)
     return keras.layers.Add(name=f"{name}_add")([x, y])
 
 
-def add_residual(picture, residual, *, name="restored"):
+def last_convolution(x, channels, *, kernel_size=3, residual=True, name):
+    """Convolution in float32 to what a network adds to its picture; at first it adds nothing.
+
+    Args:
+        x: Tensor of shape `(batch, height, width, features)`.
+        channels: Number of output channels.
+        kernel_size: Side of the kernel.
+        residual: Whether the result is a residual; otherwise the usual initialiser is used.
+        name: Name of the layer.
+    """
+    return keras.layers.Conv2D(
+        channels,
+        kernel_size,
+        padding="same",
+        kernel_initializer="zeros" if residual else "glorot_uniform",
+        dtype="float32",
+        name=name,
+    )(x)
+
+
+def add_residual(picture, residual):
     """Add what a network predicts to its input picture, in float32 under every policy."""
-    return keras.layers.Add(dtype="float32", name=name)([picture, residual])
+    return keras.layers.Add(dtype="float32", name="restored")([picture, residual])
+
+
+def finish(picture, result, size, *, global_skip, offset=0.0):
+    """Crop what a network predicts, and make the restored picture of it.
+
+    Args:
+        picture: Input of the network.
+        result: Residual, or picture minus `offset`, of padded size.
+        size: As returned by `pad_to_multiple`.
+        global_skip: Whether `result` is a residual.
+        offset: What was taken from the picture before the network saw it.
+    """
+    result = crop_to_size(result, size)
+    if global_skip:
+        return add_residual(picture, result)
+    return keras.layers.Rescaling(1.0, offset=offset, dtype="float32", name="restored")(result)
 
 
 def check_positive(**options):

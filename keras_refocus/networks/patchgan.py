@@ -2,6 +2,8 @@
 
 import keras
 
+from keras_refocus.networks import blocks
+
 # Slope of the discriminators of pix2pix.
 _LEAKY_SLOPE = 0.2
 
@@ -62,6 +64,7 @@ def patch_discriminator(
         ValueError: If an option has no meaning.
     """
     _check_normalization(normalization)
+    blocks.check_positive(channels=channels, filters=filters, layers=layers)
     picture = keras.Input(shape=(None, None, channels), dtype="float32", name="picture")
     # The paper's networks see [-1, 1].
     x = keras.layers.Rescaling(2.0, offset=-1.0, name="to_signed")(picture)
@@ -79,4 +82,65 @@ def patch_discriminator(
     scores = _convolution(
         x, 1, strides=1, normalization=normalization, name="scores", dtype="float32"
     )
+    return keras.Model(picture, scores, name=name)
+
+
+def critic(*, channels=1, filters=64, layers=3, name="critic"):
+    """Build the critic of DeblurGAN: a PatchGAN for WGAN-GP, without normalisation.
+
+    The gradient penalty is a property of single pictures, so no layer may mix or normalise them
+    (Gulrajani et al. 2017, section 4). Where we differ from Kupyn et al. 2018: their critic has
+    instance normalisation.
+
+    Args:
+        channels: See `patch_discriminator`.
+        filters: See `patch_discriminator`.
+        layers: See `patch_discriminator`.
+        name: Name of the model.
+
+    Returns:
+        `keras.Model`, see `patch_discriminator`.
+    """
+    return patch_discriminator(
+        channels=channels, filters=filters, layers=layers, normalization="none", name=name
+    )
+
+
+def double_scale_discriminator(
+    *,
+    channels=1,
+    filters=64,
+    layers=3,
+    global_layers=5,
+    normalization="instance",
+    name="double_scale",
+):
+    """Build the local and the global discriminator of DeblurGAN-v2 (Kupyn et al. 2019, 3.3).
+
+    Two PatchGANs without shared weights on the same picture: one sees patches of 70x70 pixels, one
+    of 286x286, more than the whole of a training patch.
+
+    Args:
+        channels: See `patch_discriminator`.
+        filters: See `patch_discriminator`.
+        layers: Convolutions of stride 2 of the local one.
+        global_layers: Convolutions of stride 2 of the global one.
+        normalization: See `patch_discriminator`.
+        name: Name of the model.
+
+    Returns:
+        `keras.Model` from `(batch, height, width, channels)` float32 in [0, 1] to a list of two
+        maps of scores; `losses.ADVERSARIAL` takes such lists. Sides of at least
+        `3 * 2**global_layers` pixels.
+
+    Raises:
+        ValueError: If an option has no meaning.
+    """
+    picture = keras.Input(shape=(None, None, channels), dtype="float32", name="picture")
+    scores = [
+        patch_discriminator(
+            channels=channels, filters=filters, layers=count, normalization=normalization, name=part
+        )(picture)
+        for part, count in (("local", layers), ("global", global_layers))
+    ]
     return keras.Model(picture, scores, name=name)

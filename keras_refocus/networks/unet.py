@@ -75,14 +75,7 @@ def unet_generator(
         for block in range(depth):
             x = blocks.residual_block(x, widths[scale], name=f"decoder{scale}_{block}")
 
-    residual = keras.layers.Conv2D(
-        stem_factor**2,
-        3,
-        padding="same",
-        kernel_initializer="zeros",
-        dtype="float32",
-        name="residual",
-    )(x)
+    residual = blocks.last_convolution(x, stem_factor**2, name="residual")
     if stem_factor > 1:
         residual = ops.depth_to_space(residual, stem_factor)
     restored = blocks.add_residual(picture, blocks.crop_to_size(residual, size))

@@ -1,0 +1,265 @@
+"""Pretrained classification networks as feature extractors for luminance.
+
+The networks are those of `keras.applications`, cut behind the last layer that is asked for and
+rebuilt so that every layer is a built-in one with a fixed name, and so that each scale of a picture
+whose sides are multiples of 32 has half the size of the one before.
+"""
+
+import dataclasses
+import difflib
+import logging
+import pathlib
+import re
+
+import keras
+import numpy as np
+from keras import ops
+
+_log = logging.getLogger(__name__)
+
+# Mean of ImageNet in 8-bit BGR, which the VGG networks of `keras.applications` expect removed.
+_VGG_SCALE = 255.0
+_VGG_MEAN_BGR = (103.939, 116.779, 123.68)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Backbone:
+    """What must be known of one network of `keras.applications`.
+
+    Attributes:
+        application: Its name there.
+        pyramid: Names of the layers at 1/2, 1/4, 1/8, 1/16 and 1/32 of the size.
+        perceptual: Name of the layer whose features a perceptual loss compares.
+        scale: Factor from luminance in [0, 1] to what the network expects.
+        offset: What is added behind that factor, one number for each of the three channels.
+        same_padding: Whether its unpadded convolutions are given padding.
+    """
+
+    application: str
+    pyramid: tuple
+    perceptual: str
+    scale: float
+    offset: tuple
+    same_padding: bool = False
+
+
+BACKBONES = {
+    # DeblurGAN-v2 takes its five scales here (its code counts the blocks from 1).
+    "mobilenet_v2": _Backbone(
+        application="MobileNetV2",
+        pyramid=(
+            "expanded_conv_project_BN",
+            "block_2_add",
+            "block_5_add",
+            "block_9_add",
+            "block_14_add",
+        ),
+        perceptual="block_3_expand_relu",
+        scale=2.0,
+        offset=(-1.0, -1.0, -1.0),
+    ),
+    "inception_resnet_v2": _Backbone(
+        application="InceptionResNetV2",
+        pyramid=("activation", "max_pooling2d", "max_pooling2d_1", "mixed_6a", "mixed_7a"),
+        perceptual="max_pooling2d_1",
+        scale=2.0,
+        offset=(-1.0, -1.0, -1.0),
+        same_padding=True,
+    ),
+    "vgg19": _Backbone(
+        application="VGG19",
+        pyramid=("block1_pool", "block2_pool", "block3_pool", "block4_pool", "block5_pool"),
+        perceptual="block3_conv3",
+        scale=_VGG_SCALE,
+        offset=tuple(-mean for mean in _VGG_MEAN_BGR),
+    ),
+    "vgg16": _Backbone(
+        application="VGG16",
+        pyramid=("block1_pool", "block2_pool", "block3_pool", "block4_pool", "block5_pool"),
+        perceptual="block3_conv3",
+        scale=_VGG_SCALE,
+        offset=tuple(-mean for mean in _VGG_MEAN_BGR),
+    ),
+}
+
+
+# Layers that `keras.applications` does not name: the second network of a process has `conv2d_203`
+# where the first has `conv2d`.
+_ANONYMOUS = re.compile(
+    "(activation|average_pooling2d|batch_normalization|conv2d|custom_scale_layer|max_pooling2d)"
+    r"(?:_(\d+))?"
+)
+
+
+def _fixed_names(network):
+    """Map layer names to what they would be in the first network of a process."""
+    anonymous = {}
+    for layer in network.layers:
+        match = _ANONYMOUS.fullmatch(layer.name)
+        if match:
+            anonymous.setdefault(match[1], []).append((int(match[2] or 0), layer.name))
+    names = {layer.name: layer.name for layer in network.layers}
+    for base, layers in anonymous.items():
+        for index, (_, name) in enumerate(sorted(layers)):
+            names[name] = f"{base}_{index}" if index else base
+    return names
+
+
+def _application(backbone, weights, required, options):
+    """Build the whole network; with ImageNet weights when asked and possible."""
+    builder = getattr(keras.applications, backbone.application)
+    options = {"include_top": False, "input_shape": (None, None, 3)} | options
+    if weights is None or _is_npz(weights):
+        return builder(weights=None, **options)
+    if weights != "imagenet":
+        return builder(weights=str(weights), **options)
+    try:
+        network = builder(weights="imagenet", **options)
+    except Exception as error:  # Keras raises a bare Exception when a download fails.
+        if required:
+            raise ValueError(
+                f"The ImageNet weights of {backbone.application} must be downloaded. Received: "
+                f"weights='imagenet', and the download failed ({error}). Give `weights` the path "
+                "of a file instead."
+            ) from error
+        _log.warning(
+            "%s starts from random weights: the ImageNet weights could not be downloaded (%s). "
+            "Give `weights` the path of a file to start from them.",
+            backbone.application,
+            error,
+        )
+        return builder(weights=None, **options)
+    _log.info("%s starts from the ImageNet weights of keras.applications.", backbone.application)
+    return network
+
+
+def _is_npz(weights):
+    return pathlib.Path(weights).suffix == ".npz"
+
+
+def _load_npz(network, path):
+    """Set every variable of `network` from the array `<layer>/<variable>` of a file."""
+    with np.load(path) as arrays:
+        for layer in network.layers:
+            for variable in layer.variables:
+                key = f"{layer.name}/{variable.name}"
+                if key not in arrays:
+                    raise ValueError(
+                        "The file of weights must hold every variable of the backbone. Received: "
+                        f"weights={str(path)!r}, which has no {key!r}. Use a file made for this "
+                        "backbone and its options."
+                    )
+                if arrays[key].shape != tuple(variable.shape):
+                    raise ValueError(
+                        "The file of weights must fit the backbone. Received: "
+                        f"weights={str(path)!r}, where {key!r} has shape {arrays[key].shape}, not "
+                        f"{tuple(variable.shape)}. Use a file made for these options."
+                    )
+                variable.assign(arrays[key].astype("float32"))
+
+
+def _call(layer, *args, **kwargs):
+    # Keras' own layer for a scaled sum is not registered, so a saved network would not load.
+    if type(layer).__name__ == "CustomScaleLayer":
+        shortcut, residual = args[0]
+        return ops.add(shortcut, ops.multiply(residual, layer.scale))
+    return layer(*args, **kwargs)
+
+
+def feature_extractor(
+    name,
+    layers,
+    *,
+    weights,
+    required=False,
+    freeze_batch_normalization=None,
+    dtype=None,
+    **options,
+):
+    """Build a network from luminance to feature maps of a classification network.
+
+    Luminance is repeated to three channels and brought to the range the network was trained on. The
+    tone curve of CIELAB lightness is close enough to that of sRGB to be left as it is: they differ
+    by at most 0.04 on greys.
+
+    Args:
+        name: A key of `BACKBONES`.
+        layers: Names of the layers whose outputs are wanted.
+        weights: `"imagenet"` (downloaded by Keras), the path of an `.npz` file whose keys are
+            `<layer>/<variable>`, the path of a weights file that Keras reads, or `None` for random
+            weights.
+        required: Whether a failed download is an error; otherwise the weights are random then, and
+            a warning says so.
+        freeze_batch_normalization: Whether batch normalisation keeps its statistics and scales when
+            the network is trained on; `None` freezes it when weights are given.
+        dtype: Precision of all layers; `None` follows the policy of Keras.
+        **options: Options of the builder in `keras.applications`, such as `alpha`.
+
+    Returns:
+        `keras.Model` from `(batch, height, width, 1)` float32 in [0, 1], sides multiples of 32, to
+        a list of feature maps.
+
+    Raises:
+        FileNotFoundError: If the file of weights does not exist.
+        ValueError: If the backbone or a layer does not exist, the file does not fit, or required
+            weights cannot be had.
+    """
+    if name not in BACKBONES:
+        raise ValueError(f"`backbone` must be one of {sorted(BACKBONES)}. Received: {name!r}.")
+    if weights not in (None, "imagenet") and not pathlib.Path(weights).is_file():
+        raise FileNotFoundError(
+            "`weights` must be 'imagenet', None, or the path of a file. "
+            f"Received: weights={str(weights)!r}, which does not exist."
+        )
+    if required and weights is None:
+        raise ValueError(
+            f"The weights of {name} are needed here: random features mean nothing. "
+            "Received: weights=None. Set `weights` to 'imagenet' or to the path of a file."
+        )
+    backbone = BACKBONES[name]
+    network = _application(backbone, weights, required, options)
+    names = _fixed_names(network)
+    by_name = {names[layer.name]: layer for layer in network.layers}
+    for layer in layers:
+        if layer not in by_name:
+            near = difflib.get_close_matches(layer, by_name, n=3)
+            raise ValueError(
+                f"The layers must be layers of {name}. Received: {layer!r}. Nearest: {near}."
+            )
+    network = keras.Model(network.inputs, [by_name[layer].output for layer in layers])
+    if freeze_batch_normalization is None:
+        freeze_batch_normalization = weights is not None
+
+    def copy(layer):
+        if not isinstance(layer, keras.Layer):
+            return layer
+        config = layer.get_config() | {"name": names[layer.name]}
+        if dtype is not None:
+            config["dtype"] = dtype
+        if backbone.same_padding and config.get("padding") == "valid":
+            config["padding"] = "same"
+        if isinstance(layer, keras.layers.BatchNormalization) and freeze_batch_normalization:
+            config["trainable"] = False
+        return type(layer).from_config(config)
+
+    trunk = keras.models.clone_model(network, clone_function=copy, call_function=_call)
+    if weights is None:
+        _log.info("%s starts from random weights.", backbone.application)
+    elif _is_npz(weights):
+        _load_npz(trunk, weights)
+        _log.info("%s starts from the weights in %s.", backbone.application, weights)
+    else:
+        for layer in network.layers:
+            trunk.get_layer(names[layer.name]).set_weights(layer.get_weights())
+
+    luminance = keras.Input((None, None, 1), dtype="float32", name="luminance")
+    channels = [
+        keras.layers.Rescaling(backbone.scale, offset=offset, dtype=dtype, name=f"channel{index}")(
+            luminance
+        )
+        for index, offset in enumerate(backbone.offset)
+    ]
+    picture = keras.layers.Concatenate(dtype=dtype, name="channels")(channels)
+    features = trunk(picture)
+    features = features if isinstance(features, (list, tuple)) else [features]
+    return keras.Model(luminance, list(features), name=f"{name}_features")

@@ -1,0 +1,69 @@
+"""The multi-scale residual network of Nah et al. 2017."""
+
+import keras
+from keras import ops
+
+from keras_refocus.networks import blocks
+
+
+def multiscale_generator(
+    *, width=64, residual_blocks=19, kernel_size=5, scales=3, global_skip=True, name="multiscale"
+):
+    """Build the multi-scale network (Nah et al. 2017, "Deep Multi-scale Convolutional Neural
+    Network for Dynamic Scene Deblurring").
+
+    At each of the scales 1/4, 1/2 and 1 a network of its own: c5s1-64, 19xR64 with 5x5 kernels,
+    c5s1-1. The two finer ones see their picture and the result of the scale before, enlarged by
+    c5s1-4 and depth to space.
+
+    Where we differ: one channel in and out; scales by 2x2 means; a global skip at each scale
+    (`global_skip=False` is the paper's network); the loss sees the last scale alone, where the
+    authors compare every scale.
+
+    Args:
+        width: Channels inside.
+        residual_blocks: Residual blocks at each scale.
+        kernel_size: Side of the kernels.
+        scales: Number of scales.
+        global_skip: Whether the result of a scale is added to its picture.
+        name: Name of the model.
+
+    Returns:
+        `keras.Model` from luminance `(batch, height, width, 1)` float32 in [0, 1] to restored
+        luminance of the same shape, not clipped. Any height and width of at least 1.
+
+    Raises:
+        ValueError: If an option is not positive.
+    """
+    blocks.check_positive(
+        width=width, residual_blocks=residual_blocks, kernel_size=kernel_size, scales=scales
+    )
+    picture = blocks.luminance_input()
+    padded, size = blocks.pad_to_multiple(picture, 2 ** (scales - 1))
+    # The paper's pictures are centred on zero.
+    padded = keras.layers.Rescaling(1.0, offset=-0.5, dtype="float32", name="to_centred")(padded)
+    pictures = [padded]
+    for _ in range(scales - 1):
+        pictures.append(ops.average_pool(pictures[-1], 2, strides=2))
+
+    result = None
+    for scale in reversed(range(scales)):
+        x = pictures[scale]
+        if result is not None:
+            enlarged = keras.layers.Conv2D(
+                4, kernel_size, padding="same", dtype="float32", name=f"up{scale}"
+            )(result)
+            x = ops.concatenate([x, ops.depth_to_space(enlarged, 2)], axis=-1)
+        x = keras.layers.Conv2D(width, kernel_size, padding="same", name=f"stem{scale}")(x)
+        for block in range(residual_blocks):
+            x = blocks.residual_block(
+                x, width, kernel_size=kernel_size, name=f"residual{scale}_{block}"
+            )
+        result = blocks.last_convolution(
+            x, 1, kernel_size=kernel_size, residual=global_skip, name=f"result{scale}"
+        )
+        if global_skip and scale > 0:
+            result = ops.add(result, pictures[scale])
+
+    restored = blocks.finish(picture, result, size, global_skip=global_skip, offset=0.5)
+    return keras.Model(picture, restored, name=name)

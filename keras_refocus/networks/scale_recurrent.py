@@ -1,0 +1,158 @@
+"""SRN: one encoder and decoder run over three scales, coarse to fine."""
+
+import keras
+from keras import ops
+
+from keras_refocus.networks import blocks
+
+
+class _SharedLayers:
+    """The layers of one scale, made once and called at every scale."""
+
+    def __init__(self, widths, depth, kernel_size, global_skip):
+        self._widths = widths
+        self._depth = depth
+        self._kernel_size = kernel_size
+        self._global_skip = global_skip
+        self._layers = {}
+
+    def convolution(self, x, channels, name, *, kernel_size=None, strides=1, relu=True, **options):
+        if name not in self._layers:
+            self._layers[name] = keras.layers.Conv2D(
+                channels,
+                kernel_size or self._kernel_size,
+                strides=strides,
+                padding="same",
+                activation="relu" if relu else None,
+                name=name,
+                **options,
+            )
+        return self._layers[name](x)
+
+    def residuals(self, x, channels, name):
+        for block in range(self._depth):
+            y = self.convolution(x, channels, f"{name}_{block}_conv1")
+            y = self.convolution(
+                y,
+                channels,
+                f"{name}_{block}_conv2",
+                relu=False,
+                # See `blocks.residual_block`.
+                kernel_initializer=keras.initializers.VarianceScaling(0.1),
+            )
+            x = ops.add(x, y)
+        return x
+
+    def encode(self, x):
+        """Feature maps at full, half and quarter size."""
+        maps = []
+        for scale, channels in enumerate(self._widths):
+            strides = 1 if scale == 0 else 2
+            x = self.convolution(x, channels, f"encoder{scale}", strides=strides)
+            x = self.residuals(x, channels, f"encoder{scale}")
+            maps.append(x)
+        return maps
+
+    def remember(self, x, state):
+        """One step of a convolutional LSTM; `state` is `(memory, hidden)`."""
+        memory, hidden = state
+        gates = self.convolution(
+            ops.concatenate([x, hidden], axis=-1),
+            4 * self._widths[-1],
+            "lstm",
+            kernel_size=3,
+            relu=False,
+            # The paper's code; with large kernels the gates would start saturated.
+            kernel_initializer=keras.initializers.TruncatedNormal(stddev=1e-3),
+        )
+        enter, new, forget, leave = ops.split(gates, 4, axis=-1)
+        memory = ops.add(
+            ops.multiply(memory, ops.sigmoid(ops.add(forget, 1.0))),
+            ops.multiply(ops.sigmoid(enter), ops.tanh(new)),
+        )
+        return memory, ops.multiply(ops.tanh(memory), ops.sigmoid(leave))
+
+    def decode(self, x, maps):
+        for scale in reversed(range(len(self._widths))):
+            x = self.residuals(x, self._widths[scale], f"decoder{scale}")
+            if scale > 0:
+                channels = self._widths[scale - 1]
+                x = self.convolution(x, 4 * channels, f"up{scale}", kernel_size=1)
+                x = ops.add(ops.depth_to_space(x, 2), maps[scale - 1])
+        return self.convolution(
+            x,
+            1,
+            "residual",
+            relu=False,
+            kernel_initializer="zeros" if self._global_skip else "glorot_uniform",
+            dtype="float32",
+        )
+
+
+def scale_recurrent_generator(
+    *,
+    widths=(32, 64, 128),
+    depth=3,
+    kernel_size=5,
+    scales=3,
+    recurrent=True,
+    global_skip=True,
+    name="scale_recurrent",
+):
+    """Build the scale-recurrent network SRN-DeblurNet (Tao et al. 2018).
+
+    The same encoder c5s1-32, 3xR32, d64, 3xR64, d128, 3xR128, convolutional LSTM, and decoder
+    3xR128, u64, 3xR64, u32, 3xR32, c5s1-1 (with the encoder's maps added after each u) run on the
+    picture at 1/4, 1/2 and full size. At each scale they see the picture and the enlarged result of
+    the scale before; the LSTM's state is enlarged and handed on. All kernels are 5x5.
+
+    Where we differ: one channel in and out; a 1x1 convolution and depth to space instead of
+    transposed convolutions; scales by 2x2 means and bilinear enlargement; a global skip at each
+    scale (`global_skip=False` is the paper's network); the loss sees the last scale alone, and
+    its gradient flows through the results of the scales before, where the authors compare every
+    scale and stop the gradient between.
+
+    Args:
+        widths: Channels at full, half and quarter size of a scale.
+        depth: Residual blocks at each of them.
+        kernel_size: Side of the kernels.
+        scales: Number of scales.
+        recurrent: Whether the LSTM is there; the authors' best published colour model is without.
+        global_skip: Whether the result of a scale is added to its picture.
+        name: Name of the model.
+
+    Returns:
+        `keras.Model` from luminance `(batch, height, width, 1)` float32 in [0, 1] to restored
+        luminance of the same shape, not clipped. Any height and width of at least 1.
+
+    Raises:
+        ValueError: If an option is not positive.
+    """
+    widths = tuple(widths)
+    blocks.check_positive(widths=widths, depth=depth, kernel_size=kernel_size, scales=scales)
+    picture = blocks.luminance_input()
+    padded, size = blocks.pad_to_multiple(picture, 2 ** (scales - 1 + len(widths) - 1))
+    shared = _SharedLayers(widths, depth, kernel_size, global_skip)
+
+    pictures = [padded]
+    for _ in range(scales - 1):
+        pictures.append(ops.average_pool(pictures[-1], 2, strides=2))
+    result, state = pictures[-1], None
+    for scale in reversed(range(scales)):
+        if scale < scales - 1:
+            result = blocks.enlarge_bilinear(result)
+        maps = shared.encode(ops.concatenate([pictures[scale], result], axis=-1))
+        x = maps[-1]
+        if recurrent:
+            if state is None:
+                state = (ops.zeros_like(x), ops.zeros_like(x))
+            else:
+                state = tuple(blocks.enlarge_bilinear(part) for part in state)
+            state = shared.remember(x, state)
+            x = state[1]
+        result = shared.decode(x, maps)
+        if global_skip and scale > 0:
+            result = ops.add(result, pictures[scale])
+
+    restored = blocks.finish(picture, result, size, global_skip=global_skip)
+    return keras.Model(picture, restored, name=name)
