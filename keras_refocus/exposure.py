@@ -26,6 +26,8 @@ import math
 import cv2
 import numpy as np
 
+from keras_refocus import color
+
 PATH_KINDS = ("walk", "linear", "curved", "shake")
 
 _PATH_POINTS = 65  # odd: the middle of the exposure is one of the points
@@ -33,7 +35,8 @@ _MAX_SUBFRAMES = 64
 _LONG_STEP = 1.6  # pixels between two sub-frames of a long path
 _MAX_MARGIN = 128
 _STILL = 1e-3  # pixels: less motion than this is none
-_LEVELS = 16384
+_LEVELS = 16384  # of the tables of response curves
+_BYTES = color.to_float(np.arange(256, dtype=np.uint8))
 
 
 def _setting(default, help_text):
@@ -133,32 +136,21 @@ class ExposureSettings:
 
 _PROBABILITIES = frozenset(
     "untouched still source_scale_probability few_frame encoded_average frame_duty defocus "
-    "still_defocus "
-    "highlights response noise noise_correlation jpeg vignetting scratches".split()
+    "still_defocus highlights response noise noise_correlation jpeg vignetting scratches".split()
 )
 _RANGES = frozenset(
     "source_scale blur_length few_frame_length frame_count defocus_radius highlight_gain "
     "shot_noise read_noise jpeg_quality".split()
 )
 
-_CLEAN = dict(
-    untouched=0.0,
-    still=0.0,
-    source_scale_probability=0.0,
-    defocus=0.0,
-    still_defocus=0.0,
-    highlights=0.0,
-    response=0.0,
-    noise=0.0,
-    jpeg=0.0,
-    vignetting=0.0,
-    scratches=0.0,
-)
-
 SETTINGS = {
+    # for photos and video of unknown origin: half continuous exposures, half few-frame averages
     "mixed": ExposureSettings(),
+    # real exposures, and video blur interpolated to many frames (REDS)
     "smooth": ExposureSettings(few_frame=0.0),
+    # averages of high-speed video as in GoPro and HIDE, with their ghosts
     "few_frame": ExposureSettings(few_frame=1.0),
+    # short paths in good light: photos that are slightly shaken
     "gentle": ExposureSettings(
         still=0.25,
         blur_length=(0.7, 12.0),
@@ -166,7 +158,20 @@ SETTINGS = {
         layers=(0.7, 0.3),
         jpeg_quality=(70, 98),
     ),
-    "clean": ExposureSettings(**_CLEAN),
+    # motion and nothing else: for measuring and for looking at the motion
+    "clean": ExposureSettings(
+        untouched=0.0,
+        still=0.0,
+        source_scale_probability=0.0,
+        defocus=0.0,
+        still_defocus=0.0,
+        highlights=0.0,
+        response=0.0,
+        noise=0.0,
+        jpeg=0.0,
+        vignetting=0.0,
+        scratches=0.0,
+    ),
 }
 
 
@@ -200,16 +205,20 @@ def _srgb_decode(encoded):
 
 
 class _Response:
-    """A camera response curve as tables: encoded value <-> linear light, both in [0, 1]."""
+    """A camera response curve as tables: encoded value <-> linear light, both in [0, 1].
 
-    def __init__(self, *, gamma=None, contrast=0.0):
+    Curves steeper than any display's belong here: measured on pairs, REDS averages as if light
+    were the 3.2nd power of the pixel value, GoPro's `blur` folder as if it were the first.
+    """
+
+    def __init__(self, *, gamma=None, contrast=0.0):  # None: the curve of sRGB
         grid = np.linspace(0.0, 1.0, 4096)
         # e + k sin(2 pi e) / (2 pi) rises as long as |k| < 1: the inverse of an S-shaped tone curve
         toned = grid + contrast * np.sin(2 * np.pi * grid) / (2 * np.pi)
         linear = _srgb_decode(toned) if gamma is None else toned**gamma
         self._grid, self._linear = grid, linear
         self._decode = None  # made when a float picture comes
-        self.decode8 = np.interp(np.arange(256) / 255, grid, linear).astype(np.float32)
+        self._decode8 = np.interp(_BYTES, grid, linear).astype(np.float32).reshape(1, 256)
         # indexed by the square root of light, which spreads the steep start of the curve
         root = np.linspace(0.0, 1.0, _LEVELS)
         self._encode = np.interp(root * root, linear, grid).astype(np.float32)
@@ -221,7 +230,7 @@ class _Response:
 
     def decode(self, encoded):
         if encoded.dtype == np.uint8:
-            return cv2.LUT(encoded, self.decode8.reshape(1, 256))
+            return cv2.LUT(encoded, self._decode8)
         if self._decode is None:
             levels = np.linspace(0.0, 1.0, _LEVELS)
             self._decode = np.interp(levels, self._grid, self._linear).astype(np.float32)
@@ -386,7 +395,7 @@ def _object_mask(cut, rng):
     """
     height, width = cut.shape[:2]
     small = cv2.resize(cut, (max(width // 4, 2), max(height // 4, 2)), interpolation=cv2.INTER_AREA)
-    small = _as_float(small)
+    small = color.to_float(small)
     rows, columns = small.shape[:2]
     grid = rng.normal(size=(6, 6)).astype(np.float32)
     rough = cv2.resize(grid, (columns, rows), interpolation=cv2.INTER_CUBIC)
@@ -413,7 +422,7 @@ def _object_mask(cut, rng):
     gain = (cv2.blur(guide * likely, box) - mean * level) / (variance + 2e-3)
     shift = cv2.blur(level - gain * mean, box)
     gain = cv2.blur(gain, box)
-    full = _as_float(cut).mean(2)
+    full = color.to_float(cut).mean(2)
     mask = cv2.resize(gain, (width, height)) * full + cv2.resize(shift, (width, height))
     return np.clip((mask - 0.5) * (6.0 / edge) + 0.5, 0, 1)
 
@@ -439,31 +448,30 @@ def _sampling_loss(matrices, weights, size):
     u (1 - u), on average 1/6. Along the motion the loss is welcome: there the sub-frames must run
     into each other.
     """
-    centre = matrices @ np.array([(size[1] - 1) / 2, (size[0] - 1) / 2, 1.0])
+    centre = matrices @ np.array([size[1] // 2, size[0] // 2, 1.0])  # a pixel, not between pixels
     place = centre[:, :2] / centre[:, 2:]
     part = place - np.floor(place)
     loss = np.minimum(6 * weights @ (part * (1 - part)), 1.0)
     spread = weights @ (place - weights @ place) ** 2
     along = spread / max(spread.sum(), 1e-12)
-    return loss * (1 - along**2)
+    return loss * (1 - along**4)
 
 
 def _compensation(loss):
-    """Return five symmetric taps, of sum 1, that undo the average loss of bilinear sampling.
+    """Return seven symmetric taps, of sum 1, that undo the average loss of bilinear sampling.
 
     Averaged over all offsets, bilinear sampling multiplies the spectrum by sinc(f)**2, f in cycles
     per pixel: -4.8 dB at 0.4. Real exposures know no such loss, and a network would learn to
     undo it by sharpening too much.
     """
-    wanted = 1 / (1 - loss * (1 - np.sinc(_BAND) ** 2))
-    outer = np.linalg.lstsq(_BAND_COSINES, wanted - 1, rcond=None)[0]
-    taps = np.array([outer[1], outer[0], 0, outer[0], outer[1]])
-    taps[2] = 1 - taps.sum()
-    return taps
+    left = 1 - loss * (1 - np.sinc(_BAND) ** 2)
+    # least squares of the relative error
+    outer = np.linalg.lstsq(_BAND_COSINES * left[:, None], 1 - left, rcond=None)[0]
+    return np.concatenate([outer[::-1], [1 - 2 * outer.sum()], outer])
 
 
 _BAND = np.linspace(0.0, 0.45, 46)
-_BAND_COSINES = np.stack([2 * np.cos(2 * np.pi * k * _BAND) - 2 for k in (1, 2)], axis=1)
+_BAND_COSINES = np.stack([2 * np.cos(2 * np.pi * k * _BAND) - 2 for k in (1, 2, 3)], axis=1)
 
 
 def _sharpen_for(scene, loss):
@@ -644,36 +652,17 @@ def _scratch(encoded, rng):
         cv2.circle(
             mask, place, int(rng.integers(1, 3)), int(rng.integers(40, 200)), -1, cv2.LINE_AA
         )
-    share = (mask.astype(np.float32) / 255)[..., None]
+    share = color.to_float(mask)[..., None]
     return encoded + share * (1 - encoded)
 
 
 def _jpeg(encoded, quality):
     """Compress and decompress: float32 in [0, 1] -> the same."""
-    bgr = cv2.cvtColor((np.clip(encoded, 0, 1) * 255 + 0.5).astype(np.uint8), cv2.COLOR_RGB2BGR)
+    bgr = cv2.cvtColor(color.from_float(encoded, "uint8"), cv2.COLOR_RGB2BGR)
     done, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, int(quality)])
     if not done:
         raise RuntimeError("OpenCV could not encode a JPEG. Its build has no JPEG support.")
-    rgb = cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
-    return rgb.astype(np.float32) * np.float32(1 / 255)
-
-
-def _degrade(encoded, linear, settings, rng, response):
-    """Apply vignetting, noise, response, scratches and JPEG; `linear` may be `None`."""
-    if rng.random() < settings.vignetting:
-        linear = response.decode(encoded) if linear is None else linear
-        linear = linear * _vignette(linear.shape, rng)
-    if rng.random() < settings.noise:
-        linear = response.decode(encoded) if linear is None else linear
-        linear = _add_noise(np.clip(linear, 0, 1), settings, rng)
-    if linear is not None:
-        encoded = response.encode(linear)
-    if rng.random() < settings.scratches:
-        encoded = _scratch(encoded, rng)
-    if rng.random() < settings.jpeg:
-        low, high = settings.jpeg_quality
-        encoded = _jpeg(encoded, rng.integers(low, high + 1))
-    return np.ascontiguousarray(np.clip(encoded, 0, 1), dtype=np.float32)
+    return color.to_float(cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB))
 
 
 def degrade(rgb, settings, rng):
@@ -691,7 +680,22 @@ def degrade(rgb, settings, rng):
         float32 array (height, width, 3) in [0, 1], sRGB.
     """
     _check_rgb(rgb)
-    return _degrade(_as_float(rgb), None, settings, rng, _SRGB)
+    vignetting = rng.random() < settings.vignetting
+    noise = rng.random() < settings.noise
+    encoded = color.to_float(rgb)
+    if vignetting or noise:
+        linear = np.clip(_SRGB.decode(rgb), 0, 1)
+        if vignetting:
+            linear *= _vignette(linear.shape, rng)
+        if noise:
+            linear = _add_noise(linear, settings, rng)
+        encoded = _SRGB.encode(linear)
+    if rng.random() < settings.scratches:
+        encoded = _scratch(encoded, rng)
+    if rng.random() < settings.jpeg:
+        low, high = settings.jpeg_quality
+        encoded = _jpeg(encoded, rng.integers(low, high + 1))
+    return np.clip(encoded, 0, 1)
 
 
 # The exposure
@@ -708,12 +712,6 @@ def _check_rgb(rgb):
         raise TypeError(
             f"`rgb` must be uint8, or float32 in [0, 1]. Received: dtype={rgb.dtype}. Convert it."
         )
-
-
-def _as_float(rgb):
-    if rgb.dtype == np.uint8:
-        return rgb.astype(np.float32) * np.float32(1 / 255)
-    return rgb
 
 
 def _cut_window(rgb, size, margin, scale, rng):
@@ -799,7 +797,7 @@ def expose(rgb, settings, rng, *, size=None, frames=0, psfs=None, transforms=Non
     margin = 2 + int(min(math.ceil(reach), _MAX_MARGIN))
     cut, offset = _cut_window(rgb, size, margin, scale, rng)
     window = np.s_[offset[0] : offset[0] + size[0], offset[1] : offset[1] + size[1]]
-    sharp = np.array(_as_float(cut[window]))
+    sharp = np.array(color.to_float(cut[window]))
     path = tracks[0][:, 0].astype(np.float32) if tracks else np.zeros((_PATH_POINTS, 2), np.float32)
 
     response = _Response.draw(rng) if rng.random() < settings.response else _SRGB
@@ -813,13 +811,13 @@ def expose(rgb, settings, rng, *, size=None, frames=0, psfs=None, transforms=Non
         # nothing is integrated: the photo's own bytes, without a detour through light
         blurred = np.array(sharp)
         if kind != "untouched":
-            blurred = _degrade(blurred, None, settings, rng, response)
+            blurred = degrade(blurred, settings, rng)
         kept = np.repeat(sharp[None], frames, axis=0) if frames else None
         return Exposure(blurred=blurred, sharp=sharp, frames=kept, path=path, kind=kind)
 
     picture = np.empty((*cut.shape[:2], 4), np.float32)
     picture[..., 3] = 1
-    picture[..., :3] = _as_float(cut) if encoded_average else response.decode(cut)
+    picture[..., :3] = color.to_float(cut) if encoded_average else response.decode(cut)
     if gain > 0:
         # The photo has lost how bright its white is: only what is nearly white gets brighter.
         white = cv2.LUT(cut, _WHITENESS) if cut.dtype == np.uint8 else _whiteness(cut)
@@ -835,10 +833,7 @@ def expose(rgb, settings, rng, *, size=None, frames=0, psfs=None, transforms=Non
         light = cv2.filter2D(light, -1, _disk(radius), borderType=cv2.BORDER_REFLECT_101)
     np.clip(light, 0, 1, out=light)
 
-    if encoded_average:
-        blurred = _degrade(light, None, settings, rng, response)
-    else:
-        blurred = _degrade(None, light, settings, rng, response)
+    blurred = degrade(light if encoded_average else response.encode(light), settings, rng)
     kept = None
     if frames:
         moments = np.linspace(0, 1, frames) if frames > 1 else np.array([0.5])
@@ -954,5 +949,5 @@ def _whiteness(encoded):
     return np.clip((encoded - 0.94) / 0.06, 0, 1).astype(np.float32) ** 2
 
 
-_WHITENESS = _whiteness(np.arange(256, dtype=np.float32) / 255).reshape(1, 256)
+_WHITENESS = _whiteness(_BYTES).reshape(1, 256)
 _NO_MOTION = np.repeat(np.eye(3)[None], 2, axis=0)
