@@ -173,6 +173,20 @@ SETTINGS = {
         scratches=0.0,
     ),
 }
+# what `evaluate` measures on; docs/evaluation holds the values with which its figures were made
+SETTINGS |= {
+    "evaluation": ExposureSettings(untouched=0.0, still=0.0, source_scale_probability=0.0),
+    "noise": dataclasses.replace(
+        SETTINGS["clean"],
+        still=1.0,
+        noise=1.0,
+        shot_noise=(1e-3, 1e-2),
+        read_noise=(1e-3, 5e-3),
+    ),
+    "defocus": dataclasses.replace(
+        SETTINGS["clean"], still=1.0, still_defocus=1.0, defocus_radius=(0.7, 2.0)
+    ),
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
