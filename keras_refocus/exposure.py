@@ -428,7 +428,7 @@ def _object_mask(cut, rng):
     seed = small[int(place[1] * rows), int(place[0] * columns)]
     unlike = np.sqrt(((small - seed) ** 2).sum(2)) / tolerance
     likely = np.clip(1.5 * (field + 0.6 - np.minimum(unlike, 3)) + 0.5, 0, 1).astype(np.float32)
-    guide = small.mean(2)
+    guide = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
     box = (9, 9)
     mean = cv2.blur(guide, box)
     variance = cv2.blur(guide * guide, box) - mean * mean
@@ -436,7 +436,7 @@ def _object_mask(cut, rng):
     gain = (cv2.blur(guide * likely, box) - mean * level) / (variance + 2e-3)
     shift = cv2.blur(level - gain * mean, box)
     gain = cv2.blur(gain, box)
-    full = color.to_float(cut).mean(2)
+    full = color.to_float(cv2.cvtColor(cut, cv2.COLOR_RGB2GRAY))
     mask = cv2.resize(gain, (width, height)) * full + cv2.resize(shift, (width, height))
     return np.clip((mask - 0.5) * (6.0 / edge) + 0.5, 0, 1)
 
@@ -829,16 +829,16 @@ def expose(rgb, settings, rng, *, size=None, frames=0, psfs=None, transforms=Non
         kept = np.repeat(sharp[None], frames, axis=0) if frames else None
         return Exposure(blurred=blurred, sharp=sharp, frames=kept, path=path, kind=kind)
 
-    picture = np.empty((*cut.shape[:2], 4), np.float32)
-    picture[..., 3] = 1
-    picture[..., :3] = color.to_float(cut) if encoded_average else response.decode(cut)
+    picture = color.to_float(cut) if encoded_average else response.decode(cut)
     if gain > 0:
         # The photo has lost how bright its white is: only what is nearly white gets brighter.
         white = cv2.LUT(cut, _WHITENESS) if cut.dtype == np.uint8 else _whiteness(cut)
         white = np.minimum(np.minimum(white[..., 0], white[..., 1]), white[..., 2])
         if white.any():
-            picture[..., :3] *= 1 + gain * white[..., None]
-            sharp = response.encode(picture[window][..., :3])
+            picture = picture * cv2.cvtColor(1 + np.float32(gain) * white, cv2.COLOR_GRAY2RGB)
+            sharp = response.encode(picture[window])
+    # a channel of ones becomes the masks of the objects; four channels also warp faster than three
+    picture = cv2.cvtColor(picture, cv2.COLOR_RGB2RGBA)
     masks = [_object_mask(cut, rng) for _ in motions[1:]]
     times, weights, interpolation = _draw_schedule(kind, tracks, settings, rng)
     scene = _Scene(picture, masks, motions or [_NO_MOTION], size, offset)
@@ -918,7 +918,7 @@ def _integrate(frames, times, weights, size, psfs):
         part = min(int(time * parts), parts - 1)
         cv2.scaleAdd(frame, float(weight), sums[part], sums[part])
     if psfs is None:
-        return np.ascontiguousarray(sums[0][..., :3])
+        return cv2.cvtColor(sums[0], cv2.COLOR_RGBA2RGB)
     return np.sum([_apply_psf(part, psf) for part, psf in zip(sums, psfs, strict=True)], axis=0)
 
 

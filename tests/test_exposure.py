@@ -273,10 +273,18 @@ def test_background_moves_behind_a_resting_object():
     assert light[32, 12:18].mean() == pytest.approx(1 / 8, abs=0.06)
 
 
-def test_objects_leave_the_middle_of_the_exposure_unchanged():
+@pytest.mark.parametrize("highlights", [0.0, 1.0])
+def test_objects_leave_the_middle_of_the_exposure_unchanged(highlights):
     photo = make_photo(96, 96)
+    photo[20:60, 30:70][make_photo(40, 40, 1) > 150] = 255
     settings = dataclasses.replace(
-        CLEAN, layers=(0, 0, 0, 1), few_frame=1.0, encoded_average=0.0, blur_length=(10, 10)
+        CLEAN,
+        layers=(0, 0, 0, 1),
+        few_frame=1.0,
+        encoded_average=0.0,
+        few_frame_length=(10, 10),
+        highlights=highlights,
+        highlight_gain=(8, 8),
     )
     for seed in range(5):
         result = expose(photo, settings, np.random.default_rng(seed), frames=3)
