@@ -56,8 +56,11 @@ class Engine(Protocol):
     def colorize(self, luminance: np.ndarray, *, model: str = COLORIZER) -> np.ndarray:
         """Run a colorizer: luminance float32 [N,H,W,1] in [0,1] to chroma [N,H,W,2] in [-1,1]."""
 
-    def versions(self) -> dict[str, str]:
-        """Name each servable that can be asked for, with the version that would answer."""
+    def versions(self, *models: str) -> dict[str, str]:
+        """Tell which version of each of these models would answer, leaving out absent ones.
+
+        Without names: of all models the engine knows of.
+        """
 
     def close(self) -> None:
         """Let go of models and connections; the engine cannot be used afterwards."""
@@ -107,20 +110,20 @@ class LocalEngine:
         """Run a colorizer on luminance; see `Engine.colorize`."""
         return self._run(model, luminance, CHROMA)
 
-    def versions(self) -> dict[str, str]:
-        """Name each servable in the folder with its version: the loaded one, else the newest."""
-        versions = {name: newest_version(self.models_dir / name) for name in self._available()}
-        for name, (folder, _) in self._loaded.copy().items():
-            versions[name] = folder
-        return {name: folder.name for name, folder in versions.items()}
+    def versions(self, *models: str) -> dict[str, str]:
+        """Tell the version of each model: the loaded one, else the newest in the folder."""
+        folders = {
+            name: newest_version(self.models_dir / name) for name in servables(self.models_dir)
+        }
+        folders.update({name: folder for name, (folder, _) in self._loaded.copy().items()})
+        return {
+            name: folder.name for name, folder in folders.items() if not models or name in models
+        }
 
     def close(self) -> None:
         """Forget the loaded models."""
         with self._lock:
             self._loaded.clear()
-
-    def _available(self) -> list[str]:
-        return servables(self.models_dir)
 
     def _run(self, name: str, luminance: np.ndarray, output: str) -> np.ndarray:
         model = self._load(name, output)
@@ -141,7 +144,7 @@ class LocalEngine:
                 folder = newest_version(self.models_dir / name)
                 if folder is None:
                     raise FileNotFoundError(
-                        missing_model(name, self._available(), where=str(self.models_dir))
+                        missing_model(name, servables(self.models_dir), where=str(self.models_dir))
                     )
                 self._set_threads()
                 self._loaded[name] = (folder, _load_saved_model(folder))
@@ -168,7 +171,21 @@ class LocalEngine:
 
 
 def open_engine(engine: Engine | str | os.PathLike | None = None) -> Engine:
-    """Give an engine back as it is, or open one in this process over a folder of models."""
+    """Open the engine that a name stands for.
+
+    Args:
+        engine: `"grpc://host:8500"` (or `grpcs://`) asks a server, see `ServingEngine`; a folder of
+            models or `None` runs them in this process, see `LocalEngine`; an engine is given back
+            as it is.
+
+    Raises:
+        FileNotFoundError: There is no such folder of models.
+        ValueError: The address is not one.
+    """
+    if isinstance(engine, str) and engine.startswith(("grpc://", "grpcs://")):
+        from keras_refocus.serving_engine import ServingEngine
+
+        return ServingEngine(engine)
     if engine is None or isinstance(engine, str | os.PathLike):
         return LocalEngine(engine)
     return engine

@@ -1,0 +1,53 @@
+"""What a measurement must say about where it was made: processor, versions, memory."""
+
+import os
+import platform
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+
+def describe() -> str:
+    """Name processor, cores, system, Python and TensorFlow in one line."""
+    return (
+        f"{cpu_name()}, {usable_cores()} cores, {platform.system()}, "
+        f"Python {platform.python_version()}, TensorFlow {version('tensorflow')}"
+    )
+
+
+def usable_cores() -> int:
+    """Count the cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def cpu_name() -> str:
+    """Name the processor as its maker does, where the system tells."""
+    if sys.platform == "linux":
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    if sys.platform == "darwin":
+        asked = subprocess.run(
+            ["/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if asked.stdout:
+            return asked.stdout.strip()
+    return platform.processor() or platform.machine()
+
+
+def peak_memory() -> int:
+    """Measure the most memory that this process has had resident so far, in bytes."""
+    if sys.platform == "win32":
+        import psutil
+
+        return psutil.Process().memory_info().peak_wset
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
