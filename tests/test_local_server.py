@@ -380,6 +380,28 @@ def test_reflection_lists_the_services_and_their_messages(client):
     assert any(service.name == "PredictionService" for file in parsed for service in file.service)
 
 
+def test_a_client_that_we_did_not_write(models):
+    """Intel's client of this API. It names a version in every request, as 0 if it is not told."""
+    ovmsclient = pytest.importorskip(
+        "ovmsclient", reason="install the extra 'test' to try a client that is not ours"
+    )
+    with LocalServer(model_config_for(models), port=0, poll_seconds=0) as server:
+        other = ovmsclient.make_grpc_client(f"127.0.0.1:{server.port}")
+        status = {"state": "AVAILABLE", "error_code": 0, "error_message": ""}
+        assert other.get_model_status("restorer", 2) == {2: status}
+        plane = {"shape": [-1, -1, -1, 1], "dtype": "DT_FLOAT"}
+        assert other.get_model_metadata("restorer", 2) == {
+            "model_version": 2,
+            "inputs": {"luminance": plane},
+            "outputs": {"restored": plane},
+        }
+        assert np.array_equal(other.predict({"luminance": X}, "restorer", 2), 2 * X)
+        with pytest.raises(ovmsclient.tfs_compat.base.errors.ModelNotFoundError):
+            other.predict({"luminance": X}, "restorer", 9)
+        with pytest.raises(ovmsclient.tfs_compat.base.errors.InvalidInputError):
+            other.predict({"luminance": X.astype(np.float64)}, "restorer", 2)
+
+
 def test_a_new_version_is_taken_up(models, tmp_path):
     export_restorer(tmp_path / "restorer" / "1", gain=1.0)
     with LocalServer(model_config_for(tmp_path), port=0, poll_seconds=0.05) as server:

@@ -201,8 +201,11 @@ class ScriptedService(prediction_service_pb2_grpc.PredictionServiceServicer):
 def scripted():
     servers = []
 
-    def start(service, port=0):
-        server = grpc.server(futures.ThreadPoolExecutor(16), options=[("grpc.so_reuseport", 0)])
+    def start(service, port=0, **options):
+        server = grpc.server(
+            futures.ThreadPoolExecutor(16),
+            options=[(f"grpc.{name}", value) for name, value in options.items()],
+        )
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(service, server)
         port = server.add_insecure_port(f"127.0.0.1:{port}")
         server.start()
@@ -313,6 +316,17 @@ def test_several_addresses_share_the_work_and_stand_in_for_each_other(scripted):
         assert np.array_equal(engine.restore(picture(30, 2, 2)), picture(30, 2, 2) * 2)
     assert len(first.requests) + len(second.requests) == 30
     assert min(len(first.requests), len(second.requests)) >= 8
+
+
+def test_connections_that_the_server_renews_lose_nothing(scripted):
+    """A server that closes old connections makes clients look for new pods of a service."""
+    service = ScriptedService()
+    port = scripted(service, max_connection_age_ms=50)
+    with ServingEngine(f"127.0.0.1:{port}") as engine:
+        for _ in range(30):
+            assert np.array_equal(engine.restore(picture(3, 2, 2)), picture(3, 2, 2) * 2)
+            time.sleep(0.02)
+    assert len(service.requests) == 90
 
 
 def test_floats_sent_one_by_one_are_read(scripted):
