@@ -45,6 +45,10 @@ class _NumPyOps:
     """The few names of `keras.ops` that the formulas need, on numpy."""
 
     maximum = staticmethod(np.maximum)
+    minimum = staticmethod(np.minimum)
+    min = staticmethod(np.min)
+    zeros_like = staticmethod(np.zeros_like)
+    ones_like = staticmethod(np.ones_like)
     where = staticmethod(np.where)
     matmul = staticmethod(np.matmul)
     cbrt = staticmethod(np.cbrt)
@@ -62,7 +66,10 @@ class _KerasOps:
     def __init__(self):
         from keras import ops
 
-        self.maximum = ops.maximum
+        self.maximum, self.minimum = ops.maximum, ops.minimum
+        self.min = ops.min
+        self.zeros_like, self.ones_like = ops.zeros_like, ops.ones_like
+        self.clip = ops.clip
         self.where = ops.where
         self.matmul = ops.matmul
         self.power = ops.power
@@ -274,6 +281,115 @@ def _check_lab_arrays(luminance, chroma):
             f"Received: luminance.shape={luminance.shape}, chroma.shape={chroma.shape}."
         )
     return luminance, chroma
+
+
+# How far beyond [0, 1] an encoded value may be before its colour counts as outside the gamut: what
+# the round trip through Lab does to a colour on the boundary, with a margin. 0.005 levels of 255.
+_GAMUT_TOLERANCE = 2e-5
+
+# Halvings in the search for the gamut boundary: chroma is exact to 2 ** -12 of itself.
+_GAMUT_STEPS = 12
+
+
+def _reduce_chroma(ops, luminance, chroma):
+    """Scale chroma down until the colour lies just inside the boundary of the sRGB gamut.
+
+    At constant luminance and hue the gamut is an interval of chroma that begins at grey, so there
+    is one boundary to find, by bisection. Its lower end, which is returned, stays inside
+    throughout.
+    """
+    inside, outside = ops.zeros_like(luminance), ops.ones_like(luminance)
+    for _ in range(_GAMUT_STEPS):
+        scale = 0.5 * (inside + outside)
+        linear = _lab_to_linear(ops, luminance, chroma * scale)
+        margin = ops.min(ops.minimum(linear, 1.0 - linear), -1, keepdims=True)
+        inside = ops.where(margin >= 0.0, scale, inside)
+        outside = ops.where(margin >= 0.0, outside, scale)
+    return chroma * inside
+
+
+def recompose(luminance, chroma):
+    """Convert luminance and chroma to sRGB inside the gamut.
+
+    Where the colour leaves sRGB its chroma is reduced to the boundary of the gamut, at constant
+    luminance and hue; other colours are left alone.
+
+    Args:
+        luminance: Array or tensor of shape `(..., 1)`, float, CIELAB L* / 100; what lies outside
+            [0, 1] counts as 0 or 1.
+        chroma: Array or tensor of shape `(..., 2)`, float, CIELAB a*, b* / 110.
+
+    Returns:
+        Array or tensor of shape `(..., 3)`, float32 sRGB in [0, 1].
+
+    Raises:
+        ValueError: If the last dimensions are not 1 and 2, or the others differ.
+    """
+    if not _is_array(luminance):
+        _check_channels(luminance, 1, "luminance")
+        _check_channels(chroma, 2, "chroma")
+        ops = _keras_ops()
+        luminance = ops.clip(_float_tensor(luminance), 0.0, 1.0)
+        chroma = _float_tensor(chroma)
+        is_inside = _is_in_gamut(ops, lab_to_rgb(luminance, chroma))
+        chroma = ops.where(is_inside, chroma, _reduce_chroma(ops, luminance, chroma))
+        return ops.clip(lab_to_rgb(luminance, chroma), 0.0, 1.0)
+    luminance, chroma = _check_lab_arrays(luminance, chroma)
+    flat_luminance, flat_chroma = luminance.reshape(-1, 1), chroma.reshape(-1, 2)
+    rgb = np.empty((len(flat_luminance), 3), "float32")
+    for block in _blocks(len(rgb)):
+        block_luminance = np.clip(flat_luminance[block], 0.0, 1.0)
+        block_chroma = flat_chroma[block]
+        block_rgb = lab_to_rgb(block_luminance, block_chroma)
+        outside = np.flatnonzero(~_is_in_gamut(_NumPyOps, block_rgb)[:, 0])
+        if outside.size:
+            outside_luminance = block_luminance[outside]
+            reduced = _reduce_chroma(_NumPyOps, outside_luminance, block_chroma[outside])
+            block_rgb[outside] = lab_to_rgb(outside_luminance, reduced)
+        np.clip(block_rgb, 0.0, 1.0, out=rgb[block])
+    return rgb.reshape(*luminance.shape[:-1], 3)
+
+
+def _is_in_gamut(ops, rgb):
+    margin = ops.min(ops.minimum(rgb, 1.0 - rgb), -1, keepdims=True)
+    return margin >= -_GAMUT_TOLERANCE
+
+
+def colorfulness(rgb):
+    """Measure how colourful pictures are: 0 for grey, about 15 slightly, 45 quite, 80 very.
+
+    Reference: Hasler and Suesstrunk, Measuring colourfulness in natural images, 2003; with R, G
+    and B in 0..255 as there.
+
+    Args:
+        rgb: Array of shape `(..., height, width, 3)`, uint8, uint16, or float in [0, 1].
+
+    Returns:
+        Array of shape `(...)`, float64; a scalar for one picture.
+
+    Raises:
+        ValueError: If the shape is another.
+    """
+    rgb = _as_array(rgb, "rgb")
+    _check_channels(rgb, 3, "rgb")
+    if rgb.ndim < 3 or rgb.shape[-2] * rgb.shape[-3] == 0:
+        raise ValueError(
+            "`rgb` must be of shape (..., height, width, 3) with at least one pixel. "
+            f"Received: rgb.shape={rgb.shape}."
+        )
+    pictures = rgb.reshape(-1, rgb.shape[-3] * rgb.shape[-2], 3)
+    results = np.empty(len(pictures))
+    for index, pixels in enumerate(pictures):
+        total, squares = np.zeros(2), np.zeros(2)
+        for block in _blocks(len(pixels)):
+            red, green, blue = 255.0 * to_float(pixels[block]).astype("float64").T
+            opponents = np.stack([red - green, 0.5 * (red + green) - blue])
+            total += opponents.sum(axis=1)
+            squares += (opponents**2).sum(axis=1)
+        mean = total / len(pixels)
+        variance = np.maximum(squares / len(pixels) - mean**2, 0.0)
+        results[index] = np.sqrt(variance.sum()) + 0.3 * np.sqrt((mean**2).sum())
+    return results.reshape(rgb.shape[:-3])[()]
 
 
 # Range borders.

@@ -157,3 +157,71 @@ def test_wrong_inputs_are_named():
         color.encode_luminance(np.zeros(3), bits=12)
     with pytest.raises(TypeError, match="float32"):
         color.decode_chroma(np.zeros(3, "float32"))
+
+
+@pytest.fixture(scope="module")
+def lab_colors():
+    """Luminance, hue in radians and chroma of 30,000 colours, two thirds of them outside sRGB."""
+    rng = np.random.default_rng(3)
+    luminance = rng.random((30_000, 1), dtype="float32")
+    hue = rng.uniform(-np.pi, np.pi, (30_000, 1))
+    radius = rng.uniform(0.0, 1.2, (30_000, 1))
+    chroma = (radius * np.concatenate([np.cos(hue), np.sin(hue)], -1)).astype("float32")
+    return luminance, chroma
+
+
+def test_recompose_keeps_luminance_and_hue_and_reduces_chroma(lab_colors):
+    luminance, chroma = lab_colors
+    rgb = color.recompose(luminance, chroma)
+    assert rgb.dtype == np.float32 and rgb.min() >= 0.0 and rgb.max() <= 1.0
+    found_luminance, found_chroma = color.rgb_to_lab(rgb)
+    np.testing.assert_allclose(found_luminance, luminance, atol=1e-4)
+    # What is across the wanted hue; and what is along it, never more than was asked for.
+    radius = np.linalg.norm(chroma, axis=-1)
+    across = found_chroma[:, 0] * chroma[:, 1] - found_chroma[:, 1] * chroma[:, 0]
+    along = (found_chroma * chroma).sum(-1) / np.maximum(radius, 1e-6)
+    assert np.abs(across / np.maximum(radius, 1e-6)).max() < 2e-4
+    assert (along <= radius + 1e-4).all() and (along >= -1e-4).all()
+    # Reduced no more than needed: a little more chroma would be outside.
+    reduced = along < radius - 1e-3
+    assert 0.5 < reduced.mean() < 0.8
+    more = color.lab_to_rgb(luminance, found_chroma + chroma * 1e-3)
+    assert (((more < 0) | (more > 1)).any(-1))[reduced].mean() > 0.99
+
+
+def test_recompose_leaves_the_gamut_alone(colors):
+    luminance, chroma = color.rgb_to_lab(colors)
+    np.testing.assert_allclose(color.recompose(luminance, chroma), colors, atol=3e-5)
+
+
+def test_recompose_at_the_ends_of_luminance():
+    luminance = np.array([[0.0], [1.0], [-0.2], [1.3]], "float32")
+    chroma = np.full((4, 2), 0.5, "float32")
+    np.testing.assert_allclose(
+        color.recompose(luminance, chroma),
+        [[0.0] * 3, [1.0] * 3, [0.0] * 3, [1.0] * 3],
+        atol=1e-4,
+    )
+
+
+def test_recompose_on_tensors(lab_colors):
+    ops = pytest.importorskip("keras").ops
+    luminance, chroma = lab_colors
+    result = color.recompose(ops.convert_to_tensor(luminance), ops.convert_to_tensor(chroma))
+    expected = color.recompose(luminance, chroma)
+    np.testing.assert_allclose(ops.convert_to_numpy(result), expected, atol=1e-6)
+
+
+def test_colorfulness_by_hand():
+    # Half red (255, 0, 0), half blue (0, 0, 255): rg is 255 and 0, yb is 127.5 and -255, so the
+    # deviations are 127.5 and 191.25, the means 127.5 and -63.75.
+    picture = np.zeros((2, 4, 3), "uint8")
+    picture[:, :2, 0] = 255
+    picture[:, 2:, 2] = 255
+    expected = np.hypot(127.5, 191.25) + 0.3 * np.hypot(127.5, 63.75)
+    assert color.colorfulness(picture) == pytest.approx(expected, abs=1e-4)
+    assert color.colorfulness(np.full((5, 5, 3), 77, "uint8")) == 0.0
+    both = np.stack([picture, np.full_like(picture, 9)])
+    np.testing.assert_allclose(color.colorfulness(both), [expected, 0.0], atol=1e-4)
+    with pytest.raises(ValueError, match=r"\(4, 3\)"):
+        color.colorfulness(np.zeros((4, 3), "uint8"))
