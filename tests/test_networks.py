@@ -18,9 +18,9 @@ TINY_GENERATORS = {
     "fpn_inception_resnet_v2": {"weights": None, "filters": 4, "pyramid_filters": 4},
     "fpn_mobilenet_v2": {"weights": None, "alpha": 0.35, "filters": 8, "pyramid_filters": 8},
     "fpn_mobilenet_dsc": {"weights": None, "alpha": 0.35, "filters": 8, "pyramid_filters": 8},
-    "multipatch": {"widths": (4, 6, 8)},
-    "scale_recurrent": {"widths": (4, 6, 8), "depth": 1, "kernel_size": 3},
-    "multiscale": {"width": 4, "residual_blocks": 1, "kernel_size": 3},
+    "multipatch": {"widths": (4, 6)},
+    "scale_recurrent": {"widths": (4, 6), "depth": 1, "kernel_size": 3, "scales": 2},
+    "multiscale": {"width": 4, "residual_blocks": 1, "kernel_size": 3, "scales": 2},
     "nafnet": {
         "width": 4,
         "encoder_blocks": (1, 1),
@@ -35,6 +35,13 @@ TINY_DISCRIMINATORS = {
     "double_scale": {"filters": 2},
 }
 TINY = TINY_GENERATORS | TINY_DISCRIMINATORS
+
+# Hundreds of layers take their time whatever their width.
+_SLOW = {"fpn_inception_resnet_v2"}
+
+
+def _each(names):
+    return [pytest.param(name, marks=[pytest.mark.slow] if name in _SLOW else []) for name in names]
 
 
 def _wake(network):
@@ -53,12 +60,16 @@ def _build(name, **options):
     return network
 
 
-# The Inception backbone takes seconds to build, so every test shares one network of each name.
 _shared = functools.cache(_build)
 
 
 def _picture(*shape, seed=0):
     return np.random.default_rng(seed).random((*shape, 1), dtype="float32")
+
+
+def _picture_for(name, *, examples):
+    """The smallest picture that a discriminator takes; an odd one for generators."""
+    return _picture(examples, 96, 96) if name in TINY_DISCRIMINATORS else _picture(examples, 39, 33)
 
 
 def _run(network, picture):
@@ -70,7 +81,7 @@ def test_every_network_is_tested():
     assert set(TINY_DISCRIMINATORS) == set(networks.DISCRIMINATORS)
 
 
-@pytest.mark.parametrize("name", networks.GENERATORS)
+@pytest.mark.parametrize("name", _each(networks.GENERATORS))
 @pytest.mark.parametrize("size", [(1, 1), (7, 13), (33, 20)])
 def test_any_size(name, size):
     restored = _run(_shared(name), _picture(2, *size))
@@ -82,14 +93,14 @@ def test_any_size(name, size):
     assert 0 < difference.max() < 5
 
 
-@pytest.mark.parametrize("name", networks.GENERATORS)
+@pytest.mark.parametrize("name", _each(networks.GENERATORS))
 def test_output_is_not_clipped(name):
     picture = np.stack([np.zeros((24, 24, 1), "float32"), np.ones((24, 24, 1), "float32")])
     restored = _run(_shared(name), picture)
     assert restored.min() < 0.0 or restored.max() > 1.0
 
 
-@pytest.mark.parametrize("name", networks.GENERATORS)
+@pytest.mark.parametrize("name", _each(networks.GENERATORS))
 def test_examples_do_not_mix(name):
     pictures = _picture(3, 16, 24)
     together = _run(_shared(name), pictures)
@@ -97,10 +108,10 @@ def test_examples_do_not_mix(name):
     np.testing.assert_allclose(together[1:2], alone, atol=2e-5)
 
 
-@pytest.mark.parametrize("name", TINY)
+@pytest.mark.parametrize("name", _each(TINY))
 def test_saved_file_loads_without_custom_objects(name, tmp_path):
     network = _shared(name)
-    picture = _picture(1, 96, 96)
+    picture = _picture_for(name, examples=1)
     network.save(tmp_path / "network.keras")
     loaded = keras.models.load_model(tmp_path / "network.keras", compile=False)
     for before, after in zip(
@@ -109,17 +120,19 @@ def test_saved_file_loads_without_custom_objects(name, tmp_path):
         strict=True,
     ):
         np.testing.assert_allclose(after, before, atol=1e-6)
-    assert not [key for key in _classes(network.get_config()) if "keras_refocus" in key]
+    modules = _modules(network.get_config())
+    assert modules and all(module.split(".")[0] == "keras" for module in modules)
+    assert not any(module.startswith("keras.src.applications") for module in modules)
 
 
-def _classes(config):
-    """Registered names of every object in a configuration."""
+def _modules(config):
+    """The module of every object in a configuration."""
     if isinstance(config, dict):
-        names = [str(config[key]) for key in ("registered_name", "module") if config.get(key)]
-        return names + [name for value in config.values() for name in _classes(value)]
+        own = {config["module"]} if config.get("module") else set()
+        return own.union(*(_modules(value) for value in config.values()))
     if isinstance(config, (list, tuple)):
-        return [name for value in config for name in _classes(value)]
-    return []
+        return set().union(*(_modules(value) for value in config))
+    return set()
 
 
 @pytest.fixture
@@ -130,12 +143,12 @@ def mixed_float16():
     keras.config.set_dtype_policy(before)
 
 
-@pytest.mark.parametrize("name", TINY)
+@pytest.mark.parametrize("name", _each(TINY))
 def test_mixed_precision(name, mixed_float16):
     network = _build(name)
     full = _shared_float32(name)
     network.set_weights(full.get_weights())
-    picture = _picture(1, 96, 96)
+    picture = _picture_for(name, examples=1)
     for half, exact in zip(
         keras.tree.flatten(_run(network, picture)),
         keras.tree.flatten(_run(full, picture)),
@@ -154,10 +167,10 @@ def _shared_float32(name):
         keras.config.set_dtype_policy(policy)
 
 
-@pytest.mark.parametrize("name", TINY)
+@pytest.mark.parametrize("name", _each(TINY))
 def test_every_trainable_variable_has_a_gradient(name):
     network = _build(name)
-    picture = _picture(2, 96, 96)
+    picture = _picture_for(name, examples=2)
     targets = keras.tree.map_structure(
         lambda scores: np.random.default_rng(1).random(scores.shape, dtype="float32"),
         _run(network, picture),
@@ -172,3 +185,264 @@ def test_every_trainable_variable_has_a_gradient(name):
         if np.array_equal(ops.convert_to_numpy(variable.value), old)
     ]
     assert not still
+
+
+def test_build_suggests_a_name():
+    with pytest.raises(ValueError, match="Did you mean 'nafnet'"):
+        networks.build("nafnett")
+
+
+def test_build_suggests_an_option():
+    with pytest.raises(ValueError, match="Did you mean 'depths'"):
+        networks.build("unet", depth=(1, 1, 1))
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("unet", {"widths": (8, 8), "depths": (1,)}, "as many entries"),
+        ("unet", {"widths": (8, 0, 8)}, "positive integer"),
+        ("nafnet", {"encoder_blocks": (1,), "decoder_blocks": (1, 1)}, "as many entries"),
+        ("resnet", {"normalization": "batch"}, "normalization='batch'"),
+        ("patchgan", {"normalization": "batch"}, "normalization='batch'"),
+        ("fpn_mobilenet_v2", {"weights": None, "filters": 7}, "even"),
+        ("multiscale", {"scales": 0}, "positive integer"),
+    ],
+)
+def test_options_without_meaning(name, options, message):
+    with pytest.raises(ValueError, match=message):
+        networks.build(name, **options)
+
+
+@pytest.mark.parametrize("name", ["unet", "multipatch", "scale_recurrent", "multiscale"])
+def test_untrained_network_returns_its_input(name):
+    picture = _picture(1, 21, 18)
+    np.testing.assert_array_equal(_run(networks.build(name, **TINY[name]), picture), picture)
+
+
+@pytest.mark.parametrize("name", ["multipatch", "scale_recurrent", "multiscale"])
+def test_network_of_the_paper_paints_the_picture_anew(name):
+    network = networks.build(name, **TINY[name], global_skip=False)
+    # With nothing in the convolutions to one channel, the picture itself must not come through.
+    for layer in _flat_layers(network):
+        if isinstance(layer, keras.layers.Conv2D) and layer.filters == 1:
+            layer.set_weights([np.zeros_like(value) for value in layer.get_weights()])
+    restored = _run(network, _picture(1, 20, 20))
+    assert np.ptp(restored) == 0.0
+
+
+def _flat_layers(network):
+    for layer in network.layers:
+        yield from _flat_layers(layer) if isinstance(layer, keras.Model) else [layer]
+
+
+def _model(function, *shape):
+    tensor = keras.Input(shape)
+    return keras.Model(tensor, function(tensor))
+
+
+@pytest.mark.parametrize("multiple", [1, 4])
+@pytest.mark.parametrize("size", [(1, 1), (4, 8), (5, 3), (1, 9)])
+def test_padding_repeats_the_edge_and_crops_back(size, multiple):
+    picture = _picture(2, *size)
+
+    def pad_and_crop(tensor):
+        padded, seen = blocks.pad_to_multiple(tensor, multiple)
+        return padded, blocks.crop_to_size(padded, seen)
+
+    padded, cropped = _run(_model(pad_and_crop, None, None, 1), picture)
+    rows, columns = (-side % multiple for side in size)
+    expected = np.pad(picture, ((0, 0), (0, rows), (0, columns), (0, 0)), mode="edge")
+    np.testing.assert_array_equal(padded, expected)
+    np.testing.assert_array_equal(cropped, picture)
+
+
+def test_window_mean_by_hand():
+    row = np.array([0.0, 2.0, 4.0, 6.0, 8.0, 100.0], "float32").reshape(1, 1, 6, 1)
+    network = _model(lambda x: blocks.window_mean(x, 3, axis=2), None, None, 1)
+    # Windows [0, 2, 4], [0, 2, 4], [2, 4, 6], [4, 6, 8], [6, 8, 100], [6, 8, 100].
+    np.testing.assert_allclose(_run(network, row).ravel(), [2, 2, 4, 6, 38, 38])
+
+
+def test_window_mean_of_a_short_axis_is_its_mean():
+    picture = _picture(2, 5, 4)
+    network = _model(lambda x: blocks.window_mean(x, 8, axis=1), None, None, 1)
+    expected = np.broadcast_to(picture.mean(axis=1, keepdims=True), picture.shape)
+    np.testing.assert_allclose(_run(network, picture), expected, rtol=1e-5)
+
+
+def test_nafnet_with_local_statistics_equals_global_ones_on_patches():
+    options = TINY["nafnet"] | {"local_window": 16}
+    local = networks.build("nafnet", **options)
+    _wake(local)
+    whole = networks.build("nafnet", **options | {"local_window": None})
+    whole.set_weights(local.get_weights())
+    patch = _picture(1, 16, 16)
+    np.testing.assert_allclose(_run(local, patch), _run(whole, patch), atol=1e-5)
+    photo = _picture(1, 48, 48)
+    assert np.abs(_run(local, photo) - _run(whole, photo)).max() > 1e-4
+
+
+def _reach(network, height, width):
+    """How far from a pixel in the middle the output sees a change of it."""
+    picture = _picture(1, height, width)
+    changed = picture.copy()
+    changed[0, height // 2, width // 2, 0] += 1.0
+    difference = np.abs(_run(network, changed) - _run(network, picture))[0, ..., 0]
+    rows, columns = np.nonzero(difference)
+    return max(np.abs(rows - height // 2).max(), np.abs(columns - width // 2).max())
+
+
+def test_unet_sees_a_neighbourhood_only():
+    # So that a tile is restored as it would be inside the whole picture.
+    assert _reach(_shared("unet"), 160, 160) < 60
+
+
+@pytest.mark.parametrize("width", [16, 32])
+def test_parameters_of_nafnet(width):
+    # A block of c channels: two norms 2c, 1x1 c -> 2c, depthwise 3x3 on 2c, attention c -> c,
+    # 1x1 c -> c; 1x1 c -> 2c, 1x1 c -> c, each with biases: 7 c^2 + 31 c.
+    channels = [width * 2**scale for scale in (0, 1, 2, *[3] * 28, 4, 3, 2, 1, 0)]
+    expected = sum(7 * c**2 + 31 * c for c in channels)
+    for c in (width, 2 * width, 4 * width, 8 * width):
+        expected += (2 * 2 * c) * 2 * c + 2 * c  # 2x2 convolution down.
+        expected += (2 * c) * 4 * c  # 1x1 convolution up, without bias.
+    expected += 2 * 9 * width + width + 1  # First and last 3x3 convolution.
+    assert networks.build("nafnet", width=width).count_params() == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "millions"),
+    # As published, with one input and output channel more or less.
+    [("nafnet", 17.1), ("multiscale", 11.7), ("resnet", 11.38)],
+)
+def test_parameters_are_those_of_the_paper(name, millions):
+    assert networks.build(name).count_params() == pytest.approx(millions * 1e6, rel=0.005)
+
+
+@pytest.mark.parametrize(("layers", "field"), [(1, 16), (2, 34), (3, 70)])
+def test_receptive_field_of_the_patch_discriminator(layers, field):
+    network = networks.build("patchgan", filters=2, layers=layers, normalization="none")
+    picture = _picture(1, 160, 160)
+    scores = _run(network, picture)
+    unit = scores.shape[1] // 2
+    # The strides lead to this pixel; each layer's padding of one, scaled, leads back.
+    start = unit * 2**layers - (2**layers - 1) - 2 * 2**layers
+    inside = slice(start, start + field)
+    outside = 1.0 - picture
+    outside[0, inside, inside] = picture[0, inside, inside]
+    edge = picture.copy()
+    edge[0, inside, start] = edge[0, start, inside] = 3.0
+    edge[0, inside, start + field - 1] = edge[0, start + field - 1, inside] = 3.0
+    assert _run(network, outside)[0, unit, unit] == scores[0, unit, unit]
+    assert _run(network, edge)[0, unit, unit] != scores[0, unit, unit]
+
+
+def _save_npz(extractor, path):
+    trunk = next(layer for layer in extractor.layers if isinstance(layer, keras.Model))
+    arrays = {
+        f"{layer.name}/{variable.name}": ops.convert_to_numpy(variable.value).astype("float16")
+        for layer in trunk.layers
+        for variable in layer.variables
+    }
+    np.savez(path, **arrays)
+    return arrays
+
+
+def _extractor(weights, **options):
+    pyramid = backbones.BACKBONES["mobilenet_v2"].pyramid
+    return backbones.feature_extractor(
+        "mobilenet_v2", pyramid, weights=weights, alpha=0.35, **options
+    )
+
+
+def test_backbone_halves_each_scale():
+    features = _run(_extractor(None), _picture(1, 64, 96))
+    assert [map.shape[1:3] for map in features] == [(32, 48), (16, 24), (8, 12), (4, 6), (2, 3)]
+
+
+@pytest.mark.slow
+def test_inception_backbone_halves_each_scale():
+    pyramid = backbones.BACKBONES["inception_resnet_v2"].pyramid
+    network = backbones.feature_extractor("inception_resnet_v2", pyramid, weights=None)
+    features = _run(network, _picture(1, 64, 96))
+    assert [map.shape[1:] for map in features] == [
+        (32, 48, 32),
+        (16, 24, 64),
+        (8, 12, 192),
+        (4, 6, 1088),
+        (2, 3, 2080),
+    ]
+
+
+def test_backbone_weights_from_a_file(tmp_path, caplog):
+    caplog.set_level(logging.INFO, logger="keras_refocus")
+    source = _extractor(None)
+    assert "random weights" in caplog.text
+    _save_npz(source, tmp_path / "weights.npz")
+    loaded = _extractor(tmp_path / "weights.npz")
+    assert str(tmp_path / "weights.npz") in caplog.text
+    picture = _picture(1, 32, 32)
+    for expected, found in zip(_run(source, picture), _run(loaded, picture), strict=True):
+        np.testing.assert_allclose(found, expected, atol=0.02)
+
+
+def test_pretrained_batch_normalization_is_frozen(tmp_path):
+    free = _extractor(None)
+    _save_npz(free, tmp_path / "weights.npz")
+    assert [v.path for v in free.trainable_variables if v.name == "gamma"]
+    frozen = _extractor(tmp_path / "weights.npz")
+    assert not [v.path for v in frozen.trainable_variables if v.name in ("gamma", "beta")]
+    assert [v.path for v in frozen.trainable_variables if v.name == "kernel"]
+
+
+def test_backbone_sees_the_same_grey_in_three_channels():
+    extractor = _extractor(None)
+    trunk = next(layer for layer in extractor.layers if isinstance(layer, keras.Model))
+    picture = _picture(1, 32, 32)
+    # Its networks were trained on RGB / 127.5 - 1.
+    rgb = np.repeat(picture * 255.0 / 127.5 - 1.0, 3, axis=-1)
+    for expected, found in zip(_run(trunk, rgb), _run(extractor, picture), strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_backbone_weights_that_do_not_fit(tmp_path):
+    arrays = _save_npz(_extractor(None), tmp_path / "weights.npz")
+    np.savez(tmp_path / "part.npz", **{"Conv1/kernel": arrays["Conv1/kernel"]})
+    with pytest.raises(ValueError, match="bn_Conv1/gamma"):
+        _extractor(tmp_path / "part.npz")
+    np.savez(tmp_path / "other.npz", **arrays | {"Conv1/kernel": np.zeros((3, 3, 3, 5))})
+    with pytest.raises(ValueError, match="shape"):
+        _extractor(tmp_path / "other.npz")
+    with pytest.raises(FileNotFoundError, match="none.npz"):
+        _extractor(tmp_path / "none.npz")
+    with pytest.raises(ValueError, match="weights=None"):
+        _extractor(None, required=True)
+
+
+def test_failed_download_is_told(monkeypatch, caplog):
+    build = keras.applications.MobileNetV2
+
+    def without_connection(*, weights, **options):
+        if weights == "imagenet":
+            raise Exception("URL fetch failure")
+        return build(weights=weights, **options)
+
+    monkeypatch.setattr(keras.applications, "MobileNetV2", without_connection)
+    _extractor("imagenet")
+    assert "random weights" in caplog.text and "URL fetch failure" in caplog.text
+    with pytest.raises(ValueError, match="Give `weights` the path"):
+        _extractor("imagenet", required=True)
+
+
+def test_unknown_layer_of_a_backbone():
+    with pytest.raises(ValueError, match="block_2_add"):
+        backbones.feature_extractor("mobilenet_v2", ["block_2_sum"], weights=None)
+
+
+def test_names_of_layers_do_not_depend_on_what_was_built_before():
+    pyramid = backbones.BACKBONES["vgg16"].pyramid[:2]
+    first, second = (backbones.feature_extractor("vgg16", pyramid, weights=None) for _ in range(2))
+    assert [layer.name for layer in _flat_layers(first)] == [
+        layer.name for layer in _flat_layers(second)
+    ]

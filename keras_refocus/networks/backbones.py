@@ -226,7 +226,7 @@ def feature_extractor(
             raise ValueError(
                 f"The layers must be layers of {name}. Received: {layer!r}. Nearest: {near}."
             )
-    network = keras.Model(network.inputs, [by_name[layer].output for layer in layers])
+    network = keras.Model(network.inputs[0], [by_name[layer].output for layer in layers])
     if freeze_batch_normalization is None:
         freeze_batch_normalization = weights is not None
 
@@ -242,14 +242,17 @@ def feature_extractor(
             config["trainable"] = False
         return type(layer).from_config(config)
 
-    trunk = keras.models.clone_model(network, clone_function=copy, call_function=_call)
+    rgb = keras.Input((None, None, 3), name="rgb")
+    trunk = keras.models.clone_model(
+        network, input_tensors=rgb, clone_function=copy, call_function=_call
+    )
     if weights is None:
         _log.info("%s starts from random weights.", backbone.application)
     elif _is_npz(weights):
         _load_npz(trunk, weights)
         _log.info("%s starts from the weights in %s.", backbone.application, weights)
     else:
-        for layer in network.layers:
+        for layer in (layer for layer in network.layers if layer.weights):
             trunk.get_layer(names[layer.name]).set_weights(layer.get_weights())
 
     luminance = keras.Input((None, None, 1), dtype="float32", name="luminance")

@@ -1,7 +1,6 @@
 """The residual generator of DeblurGAN."""
 
 import keras
-from keras import ops
 
 from keras_refocus.networks import blocks
 
@@ -10,14 +9,14 @@ def resnet_generator(*, filters=64, residual_blocks=9, normalization="instance",
     """Build the DeblurGAN generator (Kupyn et al. 2018, figure 3, after Johnson et al. 2016).
 
     c7s1-64, d128, d256, 9xR256, u128, u64, c7s1-1, tanh, global skip. `dk` is a 3x3 convolution of
-    stride 2, `Rk` two 3x3 convolutions around a ReLU with a skip, `uk` a 3x3 convolution to 4k
-    channels and depth to space; every convolution but the last is followed by instance
+    stride 2, `Rk` two 3x3 convolutions around a ReLU with a skip, `uk` a nearest-neighbour
+    enlargement and a 3x3 convolution; every convolution but the last is followed by instance
     normalisation without scale and offset, and all of those outside `Rk` by a ReLU.
 
-    Where we differ: one channel in and out; depth to space instead of transposed convolutions,
-    which leave a checkerboard; zero instead of reflection padding inside, which fails on sides of
-    one pixel; no dropout (the paper keeps it at test time, which gives another picture at each
-    run); the output is not clipped.
+    Where we differ: one channel in and out; enlargement and convolution instead of transposed
+    convolutions, which leave a checkerboard; zero instead of reflection padding inside, which fails
+    on sides of one pixel; no dropout (the paper keeps it at test time, which gives another picture
+    at each run); the output is not clipped.
 
     Instance normalisation sees the whole picture: a network trained on crops of 256 pixels behaves
     differently on a large photo. Restore in tiles of about the training size, or build with
@@ -43,9 +42,9 @@ def resnet_generator(*, filters=64, residual_blocks=9, normalization="instance",
             f"Received: normalization={normalization!r}."
         )
 
-    def convolution(x, channels, kernel_size, name, *, strides=1, relu=True, shuffle=False):
+    def convolution(x, channels, kernel_size, name, *, strides=1, relu=True):
         x = keras.layers.Conv2D(
-            channels * (4 if shuffle else 1),
+            channels,
             kernel_size,
             strides=strides,
             padding="same",
@@ -53,8 +52,6 @@ def resnet_generator(*, filters=64, residual_blocks=9, normalization="instance",
             use_bias=normalization == "none",
             name=name,
         )(x)
-        if shuffle:
-            x = ops.depth_to_space(x, 2)
         if normalization == "instance":
             x = keras.layers.GroupNormalization(
                 groups=-1, center=False, scale=False, name=f"{name}_norm"
@@ -72,8 +69,8 @@ def resnet_generator(*, filters=64, residual_blocks=9, normalization="instance",
         y = convolution(x, 4 * filters, 3, f"residual{block}_conv1")
         y = convolution(y, 4 * filters, 3, f"residual{block}_conv2", relu=False)
         x = keras.layers.Add(name=f"residual{block}_add")([x, y])
-    x = convolution(x, 2 * filters, 3, "up2", shuffle=True)
-    x = convolution(x, filters, 3, "up1", shuffle=True)
+    x = convolution(keras.layers.UpSampling2D(2, name="enlarge2")(x), 2 * filters, 3, "up2")
+    x = convolution(keras.layers.UpSampling2D(2, name="enlarge1")(x), filters, 3, "up1")
     residual = keras.layers.Conv2D(
         1, 7, padding="same", activation="tanh", dtype="float32", name="residual"
     )(x)
