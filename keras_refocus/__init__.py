@@ -1,24 +1,41 @@
 """Restores photographs: removes motion blur from the luminance, colours grey pictures.
 
-color            sRGB, linear light and CIELAB; colourfulness; grey or colour; gamut
-images           read and write photos: orientation, profiles, depth, alpha, metadata
-exposure         blur synthesis: what a sensor integrates while camera and objects move
-tiling           overlapping tiles out, blended back in
-upsampling       chroma from the colorizer's working size to full size, guided by luminance
-faces            find faces and blur them for good
-config           presets and options of training
-data             photos and pairs to batches
-networks         generators and discriminators by name
-losses           adversarial, content, perceptual and frequency losses
-metrics          PSNR, SSIM and colour metrics
-gan              the gradient seam, the averaged generator, what a checkpoint holds
-deblur_gan       DeblurGAN: paired training on luminance
-training         a training run and its folder
-engines          where networks run; names of models, signatures and tensors
-pipeline         Restorer: a picture in, the restored picture out
-console          quiet TensorFlow and progress bars for the commands
-train evaluate export restore demo curate benchmark
-                 the commands, one for each verb of `refocus`
+Pictures
+    color            sRGB, linear light and CIELAB; colourfulness; grey or colour; gamut
+    images           read and write photos: orientation, profiles, depth, alpha, metadata
+    tiling           overlapping tiles out, blended back in
+    upsampling       chroma from the colorizer's size to full size, guided by luminance
+
+Restoring
+    pipeline         Restorer: a picture in, the restored picture out
+    engines          models in this process; names of models, signatures and tensors
+    serving_engine   models on TensorFlow Serving, over gRPC
+    app              the web page
+
+Training
+    config           options and presets
+    exposure         blur synthesis: what a sensor integrates while camera and objects move
+    exposure_sheet   a sheet of synthetic blur to look at
+    sampling         photos and pairs to training examples
+    data             training examples to batches
+    networks         generators and discriminators by name
+    losses           adversarial, content, perceptual and frequency losses
+    metrics          PSNR, SSIM and colour metrics
+    gan              the gradient seam, the averaged generator, what a checkpoint holds
+    deblur_gan       DeblurGAN: paired training on luminance
+    training         a training run and its folder
+    evaluation       figures of a model on pairs and photos
+
+A local stand-in for TensorFlow Serving
+    local_server     its gRPC services over SavedModels
+    model_manager    versions loaded, served and replaced
+    batching         requests joined into batches
+    serving_config   its configuration files
+
+Commands, one for each verb of `refocus`
+    train evaluate export restore serve demo curate benchmark
+    console          quiet TensorFlow and progress bars, for the commands
+    machine          what a measurement says about where it was made
 """
 
 import importlib

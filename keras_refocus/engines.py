@@ -170,27 +170,6 @@ class LocalEngine:
             ) from error
 
 
-def open_engine(engine: Engine | str | os.PathLike | None = None) -> Engine:
-    """Open the engine that a name stands for.
-
-    Args:
-        engine: `"grpc://host:8500"` (or `grpcs://`) asks a server, see `ServingEngine`; a folder of
-            models or `None` runs them in this process, see `LocalEngine`; an engine is given back
-            as it is.
-
-    Raises:
-        FileNotFoundError: There is no such folder of models.
-        ValueError: The address is not one.
-    """
-    if isinstance(engine, str) and engine.startswith(("grpc://", "grpcs://")):
-        from keras_refocus.serving_engine import ServingEngine
-
-        return ServingEngine(engine)
-    if engine is None or isinstance(engine, str | os.PathLike):
-        return LocalEngine(engine)
-    return engine
-
-
 def find_models(path: str | os.PathLike | None = None) -> Path:
     """Find the folder of models.
 

@@ -166,7 +166,14 @@ class Restorer:
     """
 
     def __init__(self, engine: engines.Engine | str | os.PathLike | None = None):
-        self.engine = engines.open_engine(engine)
+        if isinstance(engine, str) and engine.startswith(("grpc://", "grpcs://")):
+            # Brings TensorFlow and gRPC.
+            from keras_refocus.serving_engine import ServingEngine
+
+            engine = ServingEngine(engine)
+        elif engine is None or isinstance(engine, str | os.PathLike):
+            engine = engines.LocalEngine(engine)
+        self.engine = engine
 
     def __enter__(self):
         return self

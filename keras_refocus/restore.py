@@ -257,13 +257,13 @@ def _writable_suffix(suffix: str) -> str:
 
 def _restorer(arguments: argparse.Namespace, options: pipeline.RestoreOptions):
     """Open the engine and make sure that the models it will need for certain are there."""
+    console.import_tensorflow()
     if arguments.server:
         address = arguments.server
-        engine = engines.open_engine(address if "://" in address else f"grpc://{address}")
+        restorer = pipeline.Restorer(address if "://" in address else f"grpc://{address}")
     else:
         engine = engines.LocalEngine(arguments.models, threads=arguments.threads)
-        console.import_tensorflow()
-    restorer = pipeline.Restorer(engine)
+        restorer = pipeline.Restorer(engine)
     restorer.check_models(options)
     return restorer
 

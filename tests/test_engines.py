@@ -156,9 +156,3 @@ print(tf.config.threading.get_intra_op_parallelism_threads())
         [sys.executable, "-c", program], capture_output=True, text=True, check=False
     )
     assert done.stdout.strip() == "1", done.stderr
-
-
-def test_open_engine_keeps_an_engine_and_opens_a_folder(models):
-    engine = LocalEngine(models)
-    assert engines.open_engine(engine) is engine
-    assert engines.open_engine(models).models_dir == models

@@ -402,6 +402,15 @@ def test_a_folder_of_models_is_all_it_takes(models):
     np.testing.assert_allclose(chroma, luminance * [0.25, -0.125], atol=0.01)
 
 
+def test_an_address_opens_a_client_and_an_engine_is_kept():
+    engine = FakeEngine()
+    assert Restorer(engine).engine is engine
+    with Restorer("grpc://localhost:1,localhost:2") as restorer:
+        assert restorer.engine.address == "localhost:1,localhost:2"
+    with pytest.raises(ValueError, match="grpc://host:8500"):
+        Restorer("grpc://")
+
+
 @pytest.mark.slow
 def test_a_100_megapixel_photo_restores_in_less_than_4_gib(models, tmp_path):
     """File to file, in a process of its own, colour and all."""

@@ -1,0 +1,64 @@
+"""The package itself: what it exports, and what importing it costs."""
+
+import inspect
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+import keras_refocus
+
+PACKAGE = pathlib.Path(keras_refocus.__file__).parent
+
+
+def test_public_names_are_sorted_and_complete():
+    assert keras_refocus.__all__ == sorted(keras_refocus.__all__)
+    assert set(keras_refocus.__all__) == set(keras_refocus._HOMES)
+    for name in keras_refocus.__all__:
+        assert getattr(keras_refocus, name).__name__ == name
+        assert name in dir(keras_refocus)
+
+
+def test_no_public_name_is_also_a_module():
+    modules = {file.stem for file in PACKAGE.glob("*.py")}
+    assert not modules & set(keras_refocus.__all__)
+
+
+def test_unknown_names_are_attribute_errors():
+    with pytest.raises(AttributeError, match="'restorer'"):
+        _ = keras_refocus.restorer
+
+
+def test_the_docstring_maps_every_module():
+    modules = {file.stem for file in PACKAGE.glob("*.py") if not file.stem.startswith("_")}
+    modules = {name for name in modules if not name.startswith("benchmark_")} | {"networks"}
+    verbs = next(line for line in _map_lines() if line.startswith("train "))
+    named = [line.split()[0] for line in _map_lines() if line != verbs]
+    assert len(named) == len(set(named))
+    assert modules <= {*named, *verbs.split()}
+    for name in named:
+        assert (PACKAGE / f"{name}.py").exists() or (PACKAGE / name).is_dir(), name
+
+
+def _map_lines():
+    lines = inspect.cleandoc(keras_refocus.__doc__).splitlines()
+    return [line.strip() for line in lines if line.startswith("    ")]
+
+
+def test_importing_is_quick_and_brings_no_backend():
+    program = """
+import sys, time
+started = time.perf_counter()
+import keras_refocus
+keras_refocus.__version__
+seconds = time.perf_counter() - started
+heavy = {"tensorflow", "keras", "numpy", "cv2"} & set(sys.modules)
+print(seconds, heavy or "")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    seconds, *heavy = done.stdout.split()
+    assert not heavy
+    assert float(seconds) < 0.3
