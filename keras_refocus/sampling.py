@@ -59,7 +59,9 @@ def list_pairs(folder):
     """List pairs of equal names below `<folder>/blur` and `<folder>/sharp`.
 
     The folders may also be called `blurred` or `input`, and `target`, `gt` or `GT`. The suffixes
-    of a pair may differ.
+    of a pair may differ. Known layouts of public sets: sub-folders that each hold the two sides
+    (GoPro: one for each sequence), and blurred pictures anywhere below `test` with their sharp
+    sides, among others, below `GT` (HIDE).
 
     Args:
         folder: Path of a folder.
@@ -77,26 +79,56 @@ def list_pairs(folder):
         raise FileNotFoundError(
             f"A folder of pairs must exist. Received: {folder}. Check the path."
         )
-    sides = []
-    for names in (_BLURRED_FOLDERS, _SHARP_FOLDERS):
-        found = [folder / name for name in names if (folder / name).is_dir()]
-        if not found:
-            inside = sorted(path.name for path in folder.iterdir())[:10]
-            raise FileNotFoundError(
-                f"A folder of pairs must hold one of {'/'.join(names)}. Received: {folder}, which "
-                f"holds {inside}. Put the two sides of each pair, under the same name, into "
-                f"{folder.name}/blur and {folder.name}/sharp."
-            )
-        paths = list_photos(found[0])
-        sides.append({path.relative_to(found[0]).with_suffix(""): path for path in paths})
-    blurred, sharp = sides
-    alone = sorted(str(name) for name in blurred.keys() ^ sharp.keys())
+    if (folder / "test").is_dir() and (folder / "GT").is_dir():
+        return _match_by_name(folder / "test", folder / "GT")
+    inner = [path for path in sorted(folder.rglob("*")) if path.is_dir()]
+    sides = [found for path in [folder, *inner] if (found := _two_sides(path))]
+    if not sides:
+        inside = sorted(path.name for path in folder.iterdir())[:10]
+        raise FileNotFoundError(
+            f"A folder of pairs must hold {'/'.join(_BLURRED_FOLDERS)} beside "
+            f"{'/'.join(_SHARP_FOLDERS)}, itself or in sub-folders. Received: {folder}, which "
+            f"holds {inside}. Put the two sides of each pair, under the same name, into "
+            f"{folder.name}/blur and {folder.name}/sharp."
+        )
+    return [pair for blurred, sharp in sides for pair in _match_by_path(blurred, sharp)]
+
+
+def _two_sides(folder):
+    """Folders of the blurred and the sharp side directly below a folder, or `None`."""
+    sides = [
+        next((folder / name for name in names if (folder / name).is_dir()), None)
+        for names in (_BLURRED_FOLDERS, _SHARP_FOLDERS)
+    ]
+    return None if None in sides else tuple(sides)
+
+
+def _match_by_path(blurred_folder, sharp_folder):
+    """Pairs of the same path below two folders; every picture must have a partner."""
+    blurred, sharp = (
+        {path.relative_to(side).with_suffix(""): path for path in list_photos(side)}
+        for side in (blurred_folder, sharp_folder)
+    )
+    _refuse_single(blurred.keys() ^ sharp.keys(), blurred_folder.parent)
+    return [(blurred[name], sharp[name]) for name in sorted(blurred)]
+
+
+def _match_by_name(blurred_folder, sharp_folder):
+    """Pairs of the same file name anywhere below two folders; sharp pictures may be left over."""
+    blurred, sharp = (
+        {path.stem: path for path in list_photos(side)} for side in (blurred_folder, sharp_folder)
+    )
+    _refuse_single(blurred.keys() - sharp.keys(), blurred_folder.parent)
+    return [(blurred[name], sharp[name]) for name in sorted(blurred)]
+
+
+def _refuse_single(names, folder):
+    alone = sorted(str(name) for name in names)
     if alone:
         raise ValueError(
             f"Every picture must have a partner of the same name. Received: {len(alone)} without "
             f"one in {folder}, such as {alone[:5]}. Remove them or add their partners."
         )
-    return [(blurred[name], sharp[name]) for name in sorted(blurred)]
 
 
 def read_rgb(path, *, max_pixels=None):

@@ -184,6 +184,36 @@ def test_other_folder_names_are_known(pairs):
     assert len(sampling.list_pairs(pairs)) == 3
 
 
+def test_pairs_of_sequences_are_found_in_sub_folders(pairs, tmp_path):
+    # As GoPro comes: one folder for each sequence, a third version of each picture beside the two.
+    for sequence in "ba":
+        for side in ("blur", "blur_gamma", "sharp"):
+            save(
+                tmp_path / "gopro" / "test" / sequence / side / "000001.png",
+                np.zeros((8, 8, 3), np.uint8),
+            )
+    folder = tmp_path / "gopro" / "test"
+    assert sampling.list_pairs(folder) == [
+        (folder / name / "blur" / "000001.png", folder / name / "sharp" / "000001.png")
+        for name in "ab"
+    ]
+
+
+def test_pairs_of_hide_share_one_folder_of_sharp_pictures(tmp_path):
+    black = np.zeros((8, 8, 3), np.uint8)
+    for name in ("1", "2", "only_for_training"):
+        save(tmp_path / "GT" / f"{name}.png", black)
+    save(tmp_path / "test" / "test-close-ups" / "2.png", black)
+    save(tmp_path / "test" / "test-long-shot" / "1.png", black)
+    assert sampling.list_pairs(tmp_path) == [
+        (tmp_path / "test" / "test-long-shot" / "1.png", tmp_path / "GT" / "1.png"),
+        (tmp_path / "test" / "test-close-ups" / "2.png", tmp_path / "GT" / "2.png"),
+    ]
+    (tmp_path / "GT" / "1.png").unlink()
+    with pytest.raises(ValueError, match="1 without.*'1'"):
+        sampling.list_pairs(tmp_path)
+
+
 def test_missing_side_shows_what_was_found(pairs):
     (pairs / "blur").rename(pairs / "fuzzy")
     with pytest.raises(FileNotFoundError, match="fuzzy"):

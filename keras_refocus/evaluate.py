@@ -1,0 +1,211 @@
+"""Measure a model: `python -m keras_refocus.evaluate restorer runs/mine --pairs my_pairs`."""
+
+import argparse
+import json
+import logging
+import pathlib
+import sys
+
+_log = logging.getLogger(__name__)
+
+
+def _parser():
+    parser = argparse.ArgumentParser(
+        prog="refocus evaluate",
+        description="Measure a model on pictures whose truth is known.",
+        epilog="Example: refocus evaluate restorer runs/mine --pairs my_pairs",
+    )
+    stages = parser.add_subparsers(dest="stage", required=True, metavar="restorer")
+    restorer = stages.add_parser(
+        "restorer",
+        help="stage 1: blurred to sharp luminance",
+        description="PSNR and SSIM, on luminance and on RGB, of a restorer and beside it of the "
+        "blurred input, over a folder of pairs or over photos that are blurred with a fixed seed.",
+        epilog="Example: refocus evaluate restorer saved_models/restorer --photos my_photos "
+        "--blur evaluation none",
+    )
+    restorer.add_argument(
+        "model",
+        nargs="?",
+        type=pathlib.Path,
+        metavar="MODEL",
+        help="SavedModel folder, run folder or .keras file (default: the installed restorer)",
+    )
+    restorer.add_argument(
+        "--best", action="store_true", help="of a run take the best epoch instead of the last"
+    )
+    data = restorer.add_argument_group("pictures")
+    source = data.add_mutually_exclusive_group(required=True)
+    source.add_argument(
+        "--pairs", type=pathlib.Path, metavar="FOLDER", help="pairs: blur/ and sharp/ inside"
+    )
+    source.add_argument("--photos", type=pathlib.Path, metavar="FOLDER", help="sharp photos")
+    data.add_argument(
+        "--blur",
+        nargs="+",
+        metavar="NAME",
+        help="synthetic blur of photos, one or more of the settings of keras_refocus.exposure "
+        "(evaluation, noise, defocus ...), or none: photos as they are (default: evaluation)",
+    )
+    data.add_argument("--seed", type=int, metavar="N", help="seed of the blur (default: 0)")
+    data.add_argument(
+        "--manifest",
+        type=pathlib.Path,
+        metavar="FILE",
+        help="take the list of pictures, the blur and the seed from this file",
+    )
+    data.add_argument(
+        "--set",
+        choices=("gopro", "hide"),
+        help="the pairs are this test set: print the papers' figures for it",
+    )
+    protocol = restorer.add_argument_group("protocol")
+    protocol.add_argument(
+        "--crop", type=int, metavar="N", help="restore and compare the central NxN pixels only"
+    )
+    protocol.add_argument(
+        "--border", type=int, default=0, metavar="N", help="leave out N pixels on each side"
+    )
+    protocol.add_argument(
+        "--tile", type=int, metavar="N", help="restore in tiles of N pixels (default: at once)"
+    )
+    protocol.add_argument("--overlap", type=int, metavar="N", help="overlap of the tiles in pixels")
+    outputs = restorer.add_argument_group("outputs")
+    outputs.add_argument("--csv", type=pathlib.Path, metavar="FILE", help="scores of each picture")
+    outputs.add_argument("--json", type=pathlib.Path, metavar="FILE", help="the report as JSON")
+    outputs.add_argument(
+        "--sheet",
+        type=pathlib.Path,
+        metavar="FILE",
+        help="picture of the ten with the least gain; of more than one blur, one file each",
+    )
+    outputs.add_argument(
+        "--write-manifest",
+        type=pathlib.Path,
+        metavar="FILE",
+        help="write the list of pictures with SHA-256, the blur and the seed, for --manifest",
+    )
+    return parser
+
+
+def main(argv=None):
+    """Run the command line; see `refocus evaluate --help`."""
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    if arguments.pairs and (arguments.blur or arguments.seed is not None):
+        parser.error("pairs have their own blur. Received: --blur or --seed with --pairs.")
+    if arguments.manifest and (arguments.seed is not None or arguments.write_manifest):
+        parser.error(
+            "the seed comes from the manifest. Received: --seed or --write-manifest with "
+            "--manifest. Leave one of them out."
+        )
+    if arguments.set and not arguments.pairs:
+        parser.error(f"--set {arguments.set} is a set of pairs. Name its folder with --pairs.")
+    if arguments.overlap is not None and arguments.tile is None:
+        parser.error("--overlap is that of the tiles. Give --tile as well.")
+    from keras_refocus import console
+
+    console.start_logging()
+    console.import_tensorflow()
+    from keras_refocus import evaluation, tiling
+
+    try:
+        protocol = evaluation.Protocol(
+            crop=arguments.crop,
+            border=arguments.border,
+            tile=arguments.tile,
+            overlap=tiling.OVERLAP if arguments.overlap is None else arguments.overlap,
+        )
+        sets = _sets(arguments, evaluation)
+        model, file = evaluation.load_restorer(arguments.model, best=arguments.best)
+        report = {"model": evaluation.relative(file), "protocol": protocol.label}
+        print(f"model: {report['model']}\nprotocol: {report['protocol']}")
+        print(evaluation.DEFINITIONS)
+        results = []
+        for picture_set in sets:
+            scores = _score(picture_set, model, protocol, evaluation, console)
+            results.append((picture_set, scores))
+            print("\n" + evaluation.table(picture_set, scores))
+            _warn_of_changed_synthesis(picture_set, scores, protocol, evaluation)
+        if arguments.set:
+            print("\n" + evaluation.published(arguments.set, len(sets[0])))
+        _write(arguments, results, report, model, protocol, evaluation)
+    except (ValueError, TypeError, OSError) as error:
+        parser.error(str(error))
+
+
+def _sets(arguments, evaluation):
+    folder = arguments.pairs or arguments.photos
+    if arguments.manifest:
+        sets = evaluation.read_manifest(arguments.manifest, folder)
+        if (sets[0].blur is None) != bool(arguments.pairs):
+            raise ValueError(
+                "A manifest of photos goes with --photos, one of pairs with --pairs. "
+                f"Received: {arguments.manifest}. Name the folder with the other option."
+            )
+        if not arguments.blur:
+            return sets
+        named = {picture_set.blur.name: picture_set for picture_set in sets}
+        unknown = [name for name in arguments.blur if name not in named]
+        if unknown:
+            raise ValueError(
+                f"With a manifest the blur must be one of its own: {', '.join(named)}. Received: "
+                f"{', '.join(unknown)}."
+            )
+        return [named[name] for name in arguments.blur]
+    if arguments.pairs:
+        items = evaluation.pair_items(folder)
+        return [evaluation.PictureSet(folder=folder, items=items)]
+    blurs = [
+        evaluation.blur(name, seed=arguments.seed or 0) for name in arguments.blur or ["evaluation"]
+    ]
+    items = evaluation.photo_items(folder)
+    return [evaluation.PictureSet(folder=folder, items=items, blur=blur) for blur in blurs]
+
+
+def _score(picture_set, model, protocol, evaluation, console):
+    scores = []
+    with console.progress_bar(len(picture_set), label="measuring", unit="picture") as bar:
+        for index in range(len(picture_set)):
+            scores.append(evaluation.score(picture_set, model, protocol, index))
+            bar.update()
+    return scores
+
+
+def _warn_of_changed_synthesis(picture_set, scores, protocol, evaluation):
+    """The manifest fixes settings and seed, not the code that draws from them."""
+    expected = picture_set.blur and picture_set.blur.input_psnr
+    if expected is None or protocol.crop or protocol.border:
+        return
+    found = evaluation.mean(scores, "psnr_l", after=False)
+    if abs(found - expected) > 0.005:
+        _log.warning(
+            "the blurred photos have %.3f dB, when the manifest was written they had %.3f: the "
+            "synthesis has changed since, and figures from then do not compare",
+            found,
+            expected,
+        )
+
+
+def _write(arguments, results, report, model, protocol, evaluation):
+    if arguments.csv:
+        evaluation.write_csv(arguments.csv, results)
+    if arguments.json:
+        report["sets"] = [evaluation.summary(*result) for result in results]
+        arguments.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    if arguments.sheet:
+        for picture_set, scores in results:
+            path = arguments.sheet
+            if len(results) > 1:
+                path = path.with_name(f"{path.stem}_{picture_set.blur.name}{path.suffix}")
+            evaluation.worst_sheet(picture_set, scores, model, protocol).save(path)
+    if arguments.write_manifest:
+        evaluation.write_manifest(
+            arguments.write_manifest,
+            [picture_set for picture_set, _ in results],
+            input_psnrs=[evaluation.mean(scores, "psnr_l", after=False) for _, scores in results],
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
