@@ -1,4 +1,4 @@
-"""Losses: pixel, frequency, structural and adversarial, each as its paper writes it.
+"""Losses: pixel, frequency, structural, perceptual and adversarial, each as its paper writes it.
 
 Content losses map `(sharp, restored)`, tensors of shape `(batch, height, width, channels)` in
 [0, 1], to a scalar: the mean over the batch. Adversarial kinds are pairs of functions of the
@@ -14,10 +14,12 @@ import functools
 from keras import ops
 
 from keras_refocus import metrics
+from keras_refocus.networks import backbones
 
 _PSNR_EPSILON = 1e-8
 # Under the root of a gradient norm: keeps its derivative finite where the gradient vanishes.
 _NORM_EPSILON = 1e-12
+_PERCEPTUAL_SCALES = {"vgg16": 1 / 12.75, "vgg19": 1 / 12.75}
 
 
 def _float32(*tensors):
@@ -98,6 +100,45 @@ CONTENT_LOSSES = {
     "ssim": ssim,
     "ms_ssim": ms_ssim,
 }
+
+
+class PerceptualLoss:
+    """Mean squared difference of features of a classification network (Johnson et al. 2016).
+
+    DeblurGAN takes the features of the third convolution before the third pooling of VGG19, behind
+    its ReLU; that is the default. Luminance is repeated to three channels and normalised as the
+    network expects. Where we differ: for VGG the features are multiplied by 1/12.75, as SRGAN does
+    (Ledig et al. 2017, section 3.1), because the Keras weights take 8-bit values and the loss would
+    be thousands of times larger than the weights of the papers are made for.
+
+    Args:
+        weights: See `networks.backbones.feature_extractor`; the features of a random network mean
+            nothing, so there must be weights.
+        backbone: A key of `networks.backbones.BACKBONES`.
+        layer: Name of the layer; `None` for the usual one of this backbone.
+        scale: Factor of the features; `None` for the usual one of this backbone.
+
+    Raises:
+        FileNotFoundError: If the file of weights does not exist.
+        ValueError: If there are no weights, they cannot be downloaded, or do not fit.
+    """
+
+    def __init__(self, *, weights="imagenet", backbone="vgg19", layer=None, scale=None):
+        layer = layer or backbones.find(backbone).perceptual
+        self.scale = _PERCEPTUAL_SCALES.get(backbone, 1.0) if scale is None else scale
+        self.extractor = backbones.feature_extractor(
+            backbone, [layer], weights=weights, required=True, dtype="float32"
+        )
+        self.extractor.trainable = False
+
+    def __call__(self, sharp, restored):
+        """Compare luminance `(batch, height, width, 1)` in [0, 1]; a scalar."""
+        sharp, restored = _float32(sharp, restored)
+        target = ops.stop_gradient(self._features(sharp))
+        return ops.mean(ops.square(self.scale * (self._features(restored) - target)))
+
+    def _features(self, picture):
+        return self.extractor(picture, training=False)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -213,21 +254,32 @@ ADVERSARIAL = {
 }
 
 
-def _look_up(table, name, kind):
+def _look_up(table, name, kind, *, also=()):
     if name not in table:
-        near = difflib.get_close_matches(str(name), table, n=1)
+        names = sorted([*table, *also])
+        near = difflib.get_close_matches(str(name), names, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"The {kind} must be one of {sorted(table)}. Received: {name!r}.{hint}")
+        raise ValueError(f"The {kind} must be one of {names}. Received: {name!r}.{hint}")
     return table[name]
 
 
-def content_loss(name):
-    """Look a content loss up.
+def content_loss(name, **options):
+    """Look a content loss up, or build the perceptual one.
+
+    Args:
+        name: A key of `CONTENT_LOSSES`, or `"perceptual"`.
+        **options: Options of that loss, such as the `weights` of `PerceptualLoss`.
+
+    Returns:
+        Callable from `(sharp, restored)` to a scalar.
 
     Raises:
-        ValueError: If there is none of that name; the message lists them.
+        ValueError: If there is none of that name; the message lists them. See `PerceptualLoss`.
     """
-    return _look_up(CONTENT_LOSSES, name, "content loss")
+    if name == "perceptual":
+        return PerceptualLoss(**options)
+    loss = _look_up(CONTENT_LOSSES, name, "content loss", also=["perceptual"])
+    return functools.partial(loss, **options) if options else loss
 
 
 def adversarial(name):

@@ -83,6 +83,19 @@ BACKBONES = {
 }
 
 
+def find(name):
+    """Look a backbone up.
+
+    Raises:
+        ValueError: If there is none of that name; the message lists them.
+    """
+    if name not in BACKBONES:
+        raise ValueError(
+            f"`backbone` must be one of {sorted(BACKBONES)}. Received: backbone={name!r}."
+        )
+    return BACKBONES[name]
+
+
 # Layers that `keras.applications` does not name: the second network of a process has `conv2d_203`
 # where the first has `conv2d`.
 _ANONYMOUS = re.compile(
@@ -197,15 +210,14 @@ def feature_extractor(
 
     Returns:
         `keras.Model` from `(batch, height, width, 1)` float32 in [0, 1], sides multiples of 32, to
-        a list of feature maps.
+        a list of feature maps; to the map itself where one layer is asked for.
 
     Raises:
         FileNotFoundError: If the file of weights does not exist.
         ValueError: If the backbone or a layer does not exist, the file does not fit, or required
             weights cannot be had.
     """
-    if name not in BACKBONES:
-        raise ValueError(f"`backbone` must be one of {sorted(BACKBONES)}. Received: {name!r}.")
+    backbone = find(name)
     if weights not in (None, "imagenet") and not pathlib.Path(weights).is_file():
         raise FileNotFoundError(
             "`weights` must be 'imagenet', None, or the path of a file. "
@@ -216,7 +228,6 @@ def feature_extractor(
             f"The weights of {name} are needed here: random features mean nothing. "
             "Received: weights=None. Set `weights` to 'imagenet' or to the path of a file."
         )
-    backbone = BACKBONES[name]
     network = _application(backbone, weights, required, options)
     names = _fixed_names(network)
     by_name = {names[layer.name]: layer for layer in network.layers}
@@ -226,7 +237,8 @@ def feature_extractor(
             raise ValueError(
                 f"The layers must be layers of {name}. Received: {layer!r}. Nearest: {near}."
             )
-    network = keras.Model(network.inputs[0], [by_name[layer].output for layer in layers])
+    outputs = [by_name[layer].output for layer in layers]
+    network = keras.Model(network.inputs[0], outputs if len(outputs) > 1 else outputs[0])
     if freeze_batch_normalization is None:
         freeze_batch_normalization = weights is not None
 
@@ -263,6 +275,4 @@ def feature_extractor(
         for index, offset in enumerate(backbone.offset)
     ]
     picture = keras.layers.Concatenate(dtype=dtype, name="channels")(channels)
-    features = trunk(picture)
-    features = features if isinstance(features, (list, tuple)) else [features]
-    return keras.Model(luminance, list(features), name=f"{name}_features")
+    return keras.Model(luminance, trunk(picture), name=f"{name}_features")
