@@ -3,27 +3,11 @@
 import concurrent.futures
 import multiprocessing
 import os
-import signal
 
 import keras
 import numpy as np
 
-_sampler = None  # The sampler of this worker process, set once when the process starts.
-
-
-def _start_worker(sampler):
-    global _sampler
-    _sampler = sampler
-    import cv2
-
-    # One core per worker; OpenCV's own threads would fight over them.
-    cv2.setNumThreads(1)
-    # Ctrl-C reaches the whole process group. The parent decides what happens then.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def _worker_batch(number):
-    return _sampler.batch(number)
+from keras_refocus import sampling
 
 
 def default_workers():
@@ -59,7 +43,7 @@ class Batches(keras.utils.PyDataset):
                 workers,
                 # TensorFlow's threads do not survive a fork.
                 mp_context=multiprocessing.get_context("spawn"),
-                initializer=_start_worker,
+                initializer=sampling.start_worker,
                 initargs=(sampler,),
             )
 
@@ -72,7 +56,7 @@ class Batches(keras.utils.PyDataset):
             return self._sampler.batch(number)
         for ahead in range(number, number + self._ahead):
             if ahead not in self._pending:
-                self._pending[ahead] = self._pool.submit(_worker_batch, ahead)
+                self._pending[ahead] = self._pool.submit(sampling.worker_batch, ahead)
         for stale in [key for key in self._pending if key < number]:
             self._pending.pop(stale).cancel()
         return self._pending.pop(number).result()

@@ -8,7 +8,12 @@ makes a resumed training equal to an uninterrupted one.
 import collections
 import dataclasses
 import logging
+import multiprocessing
+import multiprocessing.connection
+import os
 import pathlib
+import signal
+import threading
 
 import cv2
 import numpy as np
@@ -374,3 +379,30 @@ def split_hold_out(paths, *, share=0.05, most=64, seed=0):
         [path for index, path in enumerate(paths) if index not in chosen],
         [path for index, path in enumerate(paths) if index in chosen],
     )
+
+
+_worker_sampler = None  # The sampler of this worker process, set once when the process starts.
+
+
+def start_worker(sampler):
+    """Prepare a worker process to make the batches of a sampler with `worker_batch`."""
+    global _worker_sampler
+    _worker_sampler = sampler
+    # One core per worker; OpenCV's own threads would fight over them.
+    cv2.setNumThreads(1)
+    # Ctrl-C reaches the whole process group. The parent decides what happens then.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # A worker blocks on a pipe that it also holds open, so it would outlive a killed parent.
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent():
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)
+
+
+def worker_batch(number):
+    """Make batch `number` inside a worker process."""
+    return _worker_sampler.batch(number)
