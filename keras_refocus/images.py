@@ -41,6 +41,7 @@ from PIL import (
     JpegImagePlugin,
     PngImagePlugin,
     TiffImagePlugin,
+    TiffTags,
     WebPImagePlugin,
 )
 
@@ -379,7 +380,8 @@ def _from_pillow(image, check_size, *, is_first=False):
 def _take_info(picture, image):
     """Take profile, EXIF and resolution from a file that Pillow has opened."""
     picture.icc = image.info.get("icc_profile")
-    picture.dpi = image.info.get("dpi")
+    if image.format != "BMP":  # Its writers put in what they like.
+        picture.dpi = image.info.get("dpi")
     try:
         # Behind the pixels of a 16-bit PNG there is nothing that has not been looked at.
         if "exif" in image.info or image.format != "PNG":
@@ -418,12 +420,18 @@ def _read_tiff(file, check_size):
                 "The first page of a TIFF file must be the picture. Received: a first page that "
                 "is only a preview, as in camera raw files. Save it as an ordinary TIFF first."
             )
-        if page.bitspersample not in (8, 16) or page.photometric == photometrics.PALETTE:
+        is_odd = page.photometric == photometrics.PALETTE or page.bitspersample in (1, 2, 4)
+        if is_odd and page.samplesperpixel == 1:
             picture = _from_odd_tiff(file, check_size)
-        elif page.sampleformat != tifffile.SAMPLEFORMAT.UINT or page.imagedepth != 1:
+        elif (
+            page.bitspersample not in (8, 16)
+            or page.sampleformat != tifffile.SAMPLEFORMAT.UINT
+            or page.imagedepth != 1
+        ):
             raise _Refused(
                 "A TIFF file must hold unsigned integers of 8 or 16 bits a channel. Received: "
-                f"{page.dtype} in a volume {page.imagedepth} deep. Convert it first."
+                f"{page.bitspersample} bits of {page.sampleformat!r}, {page.imagedepth} deep. "
+                "Convert it first."
             )
         else:
             picture = _from_tiff_page(file, page)
@@ -444,13 +452,7 @@ def _read_tiff(file, check_size):
 def _from_odd_tiff(file, check_size):
     """Black and white, palettes and the like: Pillow knows them, through libtiff."""
     file.seek(0)
-    try:
-        image = TiffImagePlugin.TiffImageFile(file)
-    except SyntaxError as error:
-        raise _Refused(
-            "A TIFF file must be grey, RGB, CMYK or have a palette, with 8 or 16 bits a channel. "
-            f"Received: another kind ({error}). Convert it first."
-        ) from error
+    image = TiffImagePlugin.TiffImageFile(file)
     picture = _from_pillow(image, check_size)
     picture.orientation = 1  # Pillow has applied it.
     return picture
@@ -599,6 +601,7 @@ def _icc_converter(picture):
             flags=flags,
         )
 
+    # A profile that cannot be used fails here; one that is sRGB already is left out.
     probe = _probe(picture.space, picture.dtype)
     converted = color.to_float(convert(probe))
     if picture.space != "cmyk" and np.abs(converted - color.to_float(probe)).max() < 0.5 / 255:
@@ -608,11 +611,9 @@ def _icc_converter(picture):
 
 def _probe(space, dtype):
     """Every combination of a few values of each channel, as a picture."""
-    steps = color.from_float(np.linspace(0.0, 1.0, 256 if space == "gray" else 18), dtype)
-    if space == "gray":
-        return steps[:, np.newaxis, np.newaxis]
-    channels = 3 if space == "rgb" else 4
-    return np.stack(np.meshgrid(*[steps] * channels), -1).reshape(len(steps), -1, channels)
+    count, channels = {"gray": (256, 1), "rgb": (18, 3), "cmyk": (2, 4)}[space]
+    steps = color.from_float(np.linspace(0.0, 1.0, count), dtype)
+    return np.stack(np.meshgrid(*[steps] * channels), -1).reshape(count, -1, channels)
 
 
 def _upright(array, orientation):
@@ -659,6 +660,9 @@ def _clean_exif(picture):
     for tag in _KEPT_TAGS:
         if tag in exif:
             kept[tag] = exif[tag]
+    if kept.get(296, 2) == 1:  # A mere ratio of the sides of a pixel.
+        for tag in (282, 283, 296):
+            kept.pop(tag, None)
     if picture.dpi and 282 not in kept:
         kept[282], kept[283], kept[296] = float(picture.dpi[0]), float(picture.dpi[1]), 2
     try:
@@ -935,7 +939,7 @@ def _write_tiff(file, photo, exif, quality):
     channels = array.shape[2]
     has_alpha = photo.alpha is not None
     directories = [tag for tag in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo) if tag in exif]
-    tags = [(tag, "I", 1, 0, True) for tag in directories]
+    tags = []
     for tag in exif:
         if tag not in (282, 283, 296, 305, *directories):
             value = exif[tag]
@@ -958,26 +962,41 @@ def _write_tiff(file, photo, exif, quality):
         resolutionunit=exif.get(296) if 282 in exif else None,
         extratags=tags,
     )
-    for tag in directories:
-        _append_directory(file, tag, exif.get_ifd(tag))
+    _append_directories(file, {tag: exif[tag] for tag in directories})
     return []
 
 
-def _append_directory(file, tag, content):
-    """Append a directory of EXIF to a TIFF file, whose tag for it is there and points nowhere."""
-    import tifffile
+def _append_directories(file, directories):
+    """Add directories of EXIF to a little-endian TIFF file of one page.
 
-    file.seek(0)
-    with tifffile.TiffFile(file) as tiff:
-        pointer = tiff.pages.first.tags[tag].valueoffset
-    directory = TiffImagePlugin.ImageFileDirectory_v2(b"II*\0\x08\0\0\0", group=tag)
-    for name, value in content.items():
-        directory[name] = value
-    end = file.seek(0, os.SEEK_END)
-    start = end + end % 2  # Directories begin on even bytes.
-    file.write(b"\0" * (start - end) + directory.tobytes(start))
-    file.seek(pointer)
+    tifffile writes no such pointers. So the directories are appended, after them a copy of the
+    page's own directory with the pointers in it, and the header is led there.
+    """
+    if not directories:
+        return
+    file.seek(4)
+    file.seek(struct.unpack("<I", file.read(4))[0])
+    (count,) = struct.unpack("<H", file.read(2))
+    entries = [file.read(12) for _ in range(count)]
+    for tag, content in directories.items():
+        directory = TiffImagePlugin.ImageFileDirectory_v2(b"II*\0\x08\0\0\0", group=tag)
+        for name, value in content.items():
+            directory[name] = value
+        start = _append(file, directory.tobytes)
+        entries.append(struct.pack("<HHII", tag, TiffTags.LONG, 1, start))
+    entries.sort(key=lambda entry: struct.unpack_from("<H", entry))
+    page = struct.pack("<H", len(entries)) + b"".join(entries) + struct.pack("<I", 0)
+    start = _append(file, lambda start: page)
+    file.seek(4)
     file.write(struct.pack("<I", start))
+
+
+def _append(file, content_at):
+    """Append what `content_at` gives for a position, on an even byte as TIFF wants it."""
+    end = file.seek(0, os.SEEK_END)
+    start = end + end % 2
+    file.write(b"\0" * (start - end) + content_at(start))
+    return start
 
 
 # Format: encoder, and the longest side that the format can hold.
