@@ -3,6 +3,8 @@
 Pictures
     color            sRGB, linear light and CIELAB; colourfulness; grey or colour; gamut
     images           read and write photos: orientation, profiles, depth, alpha, metadata
+    faces            find faces and make them unrecognisable
+    provenance       say in a picture that its colours are a guess
     tiling           overlapping tiles out, blended back in
     upsampling       chroma from the colorizer's size to full size, guided by luminance
 
@@ -10,7 +12,13 @@ Restoring
     pipeline         Restorer: a picture in, the restored picture out
     engines          models in this process; names of models, signatures and tensors
     serving_engine   models on TensorFlow Serving, over gRPC
-    app              the web page
+
+The web page
+    app              how it looks, and what hangs on what
+    page_actions     what its buttons do
+    page_server      its routes, headers and launch
+    sessions         what is kept of a visitor's pictures, and for how long
+    finishing        previews and downloads, without running the networks again
 
 Training
     config           options and presets

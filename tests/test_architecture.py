@@ -16,11 +16,14 @@ PACKAGE = ROOT / "keras_refocus"
 # From the ground up. A module imports modules of lower rows only; `networks` is one module here.
 LAYERS = [
     "color config console machine tiling upsampling",
-    "exposure faces images",
+    "exposure faces images provenance",
     "data engines metrics networks sampling serving_config",
     "batching losses serving_engine",
     "evaluation gan model_manager pipeline servable",
-    "app cycle_gan deblur_gan local_server video",
+    "cycle_gan deblur_gan local_server sessions video",
+    "finishing page_server",
+    "page_actions",
+    "app",
     "training",
     # Entry points: they parse and wire, and nothing imports them.
     "__main__ benchmark benchmark_input benchmark_networks benchmark_restore benchmark_serving "
@@ -31,8 +34,8 @@ ENTRY_POINTS = LAYERS[-1].split()
 
 # What runs for a user must not drag in what only training needs, however indirectly.
 SERVING_HALF = (
-    "app demo engines faces local_server model_manager pipeline restore servable serve "
-    "serving_engine video".split()
+    "app demo engines faces finishing local_server model_manager page_actions page_server "
+    "pipeline provenance restore servable serve serving_engine sessions video".split()
 )
 TRAINING_HALF = (
     "cycle_gan data deblur_gan exposure gan losses networks sampling train training".split()
