@@ -222,20 +222,20 @@ def _write(model, folder: Path, output: str, *, half: bool) -> None:
     import tensorflow as tf
     from keras import ops
 
+    # Nothing is tracked by hand: the archive finds the variables that the endpoint uses, and would
+    # store tracked ones a second time.
     archive = keras.export.ExportArchive()
     low, high = _limits(output)
     if half:
         # The archive holds float16 copies; the graph widens them before each use.
-        stored = tf.Module()
-        stored.weights = [
+        stored = [
             tf.Variable(tf.cast(variable.value, tf.float16), trainable=False)
             for variable in model.variables
         ]
-        archive.track(stored)
         trainable = {id(variable) for variable in model.trainable_variables}
 
         def run(luminance):
-            wide = [tf.cast(weight, tf.float32) for weight in stored.weights]
+            wide = [tf.cast(weight, tf.float32) for weight in stored]
             pairs = list(zip(model.variables, wide, strict=True))
             outputs, _ = model.stateless_call(
                 [value for variable, value in pairs if id(variable) in trainable],
@@ -245,12 +245,14 @@ def _write(model, folder: Path, output: str, *, half: bool) -> None:
             )
             return outputs
     else:
-        archive.track(model)
 
         def run(luminance):
             return model(luminance, training=False)
 
     def serve(luminance):
+        # A server process must survive a request of the wrong rank: oneDNN's convolutions end the
+        # process at one, this answers INVALID_ARGUMENT.
+        luminance = tf.ensure_shape(luminance, (None, None, None, 1))
         return {output: ops.clip(run(luminance), low, high)}
 
     archive.add_endpoint(

@@ -304,10 +304,9 @@ class Restorer:
             plane[top : top + band.shape[0]] = np.clip(band, 0.0, 1.0)
 
     def _colorize(self, luminance: np.ndarray, model: str) -> upsampling.GuidedChroma:
-        size = luminance.shape[:2]
-        small = upsampling.shrink(luminance, upsampling.working_size(*size))
+        small = upsampling.shrink(luminance)
         chroma = self.engine.colorize(small[np.newaxis], model=model)[0]
-        return upsampling.GuidedChroma(small, chroma, size)
+        return upsampling.GuidedChroma(small, chroma, luminance.shape[:2])
 
 
 def reblend(

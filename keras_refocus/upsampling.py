@@ -4,19 +4,18 @@ Colour is decided on a small picture: what a sky or a face is does not depend on
 eye wants sharp edges of light, not of colour. The chroma comes back to full size guided by the
 full-resolution luminance, so that it changes where the picture does and does not bleed over edges.
 
+The colorizer always sees the same square, whatever the shape of the picture, as those of Zhang 2016
+and DDColor do: a server joins requests of one size only.
+
 Reference: He, Sun and Tang, "Guided Image Filtering", 2010; the coefficients are found on the small
 picture and enlarged, as in He and Sun, "Fast Guided Filter", arXiv:1505.00996.
 """
 
-import math
-
 import cv2
 import numpy as np
 
-# Side of the square whose area the colorizer sees, and what its sides are multiples of, so that
-# pictures of nearly the same shape share one tensor shape.
+# Height and width of the picture that the colorizer sees, in pixels.
 WORKING_SIZE = 256
-_MULTIPLE = 16
 
 # Window radius in pixels of the small picture, and the variance of luminance in it above which an
 # edge of luminance is followed (0.01 of the range, squared).
@@ -24,38 +23,24 @@ _RADIUS = 4
 _EPSILON = 1e-4
 
 
-def working_size(height: int, width: int, *, size: int = WORKING_SIZE) -> tuple[int, int]:
-    """Find the size at which the colorizer sees a picture: same shape, fixed area.
+def shrink(luminance: np.ndarray, size: int = WORKING_SIZE) -> np.ndarray:
+    """Resize luminance to the colorizer's square.
 
     Args:
-        height: Rows of the picture.
-        width: Columns of the picture.
-        size: Side of the square of that area, in pixels.
+        luminance: Array of shape (height, width, 1), float32.
+        size: Side of the square in pixels.
 
     Returns:
-        `(height, width)`, multiples of 16 that keep the ratio of the sides nearly; a picture more
-        than 16 times as wide as it is high (or the reverse) is treated as 16 to 1.
+        Array of shape (size, size, 1), float32: along a side that shrinks each pixel is the mean of
+        what it covers, along one that grows it is interpolated.
     """
-    ratio = min(max(height / width, 1 / 16), 16)
-    return tuple(
-        max(_MULTIPLE, round(size * math.sqrt(side) / _MULTIPLE) * _MULTIPLE)
-        for side in (ratio, 1 / ratio)
-    )
-
-
-def shrink(plane: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resize a luminance plane, each pixel the mean of the area it covers.
-
-    Args:
-        plane: Array of shape (height, width, 1), float32.
-        size: `(height, width)` wanted; may be larger too (bilinear).
-
-    Returns:
-        Array of shape (*size, 1), float32.
-    """
-    shrinks = size[0] <= plane.shape[0] and size[1] <= plane.shape[1]
-    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return cv2.resize(plane[..., 0], (size[1], size[0]), interpolation=method)[..., np.newaxis]
+    height, width = luminance.shape[:2]
+    plane = luminance[..., 0]
+    # One axis at a time: area means are right for shrinking only.
+    for target, shrinks in (((size, height), size <= width), ((size, size), size <= height)):
+        method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+        plane = cv2.resize(plane, target, interpolation=method)
+    return plane[..., np.newaxis]
 
 
 class GuidedChroma:

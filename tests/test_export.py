@@ -50,6 +50,22 @@ def test_a_restorer_speaks_the_contract(tmp_path):
     assert expected.min() < 0 or expected.max() > 1
 
 
+def test_a_request_of_the_wrong_rank_is_an_error_and_not_the_end_of_the_process(tmp_path):
+    version = export.export_restorer(generator(), tmp_path / "restorer")
+    graph = tf.saved_model.load(str(version)).signatures[engines.DEFAULT_SIGNATURE].graph
+    nodes = [node for part in graph.as_graph_def().library.function for node in part.node_def]
+    (check,) = [node for node in nodes if node.op == "EnsureShape"]
+    assert check.input[0].startswith("luminance")
+    assert [dimension.size for dimension in check.attr["shape"].shape.dim] == [-1, -1, -1, 1]
+
+
+def test_weights_are_stored_once(tmp_path):
+    model = generator()
+    version = export.export_restorer(model, tmp_path / "restorer")
+    names = tf.train.list_variables(str(version / "variables" / "variables"))
+    assert len(names) == len(model.variables) + 1  # and the graph of objects
+
+
 def test_a_colorizer_speaks_the_contract(tmp_path):
     model = generator(channels=2, gain=9.0)
     version = export.export_model(model, tmp_path / "colorizer")

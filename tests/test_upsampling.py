@@ -8,27 +8,24 @@ from keras_refocus import upsampling
 from keras_refocus.upsampling import GuidedChroma
 
 
-@pytest.mark.parametrize(
-    ("size", "expected"),
-    [
-        ((1000, 1000), (256, 256)),
-        ((10, 10), (256, 256)),
-        # 720 x 1280: sqrt(9 / 16) = 0.75; 256 * sqrt(0.75...) = 192, 341.3 -> 336.
-        ((720, 1280), (192, 336)),
-        ((1280, 720), (336, 192)),
-        # At most 16 to 1, whatever the panorama.
-        ((1, 5000), (64, 1024)),
-    ],
-)
-def test_working_size_has_a_fixed_area(size, expected):
-    assert upsampling.working_size(*size) == expected
-
-
 def test_shrinking_takes_means_of_areas():
     plane = np.array([[0, 1, 2, 3], [4, 5, 6, 7]], np.float32)[..., np.newaxis]
-    small = upsampling.shrink(plane, (1, 2))
-    np.testing.assert_allclose(small[..., 0], [[2.5, 4.5]])
-    assert upsampling.shrink(plane, (4, 8)).shape == (4, 8, 1)
+    small = upsampling.shrink(plane, 2)
+    np.testing.assert_allclose(small[..., 0], [[0.5, 2.5], [4.5, 6.5]])
+
+
+def test_a_side_that_grows_is_interpolated_while_the_other_shrinks():
+    plane = np.array([[0, 1, 2, 3, 4, 5, 6, 7]], np.float32)[..., np.newaxis]
+    small = upsampling.shrink(plane, 4)
+    np.testing.assert_allclose(small[..., 0], [[0.5, 2.5, 4.5, 6.5]] * 4)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 5000), (720, 1280), (100, 300)])
+def test_every_picture_becomes_the_same_square(size):
+    side = upsampling.WORKING_SIZE
+    small = upsampling.shrink(np.full((*size, 1), 0.25, np.float32))
+    assert small.shape == (side, side, 1)
+    np.testing.assert_allclose(small, 0.25, atol=1e-6)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (7, 300), (48, 48), (100, 20)])
@@ -55,7 +52,7 @@ def test_colour_follows_the_full_size_edge():
     edge = 205  # inside the small pixel of columns 192 to 207, off its centre
     row = np.where(np.arange(512) < edge, 0.2, 0.8).astype(np.float32)
     large = np.tile(row, (512, 1))[..., np.newaxis]
-    small = upsampling.shrink(large, (32, 32))
+    small = upsampling.shrink(large, 32)
     left, right = [0.5, 0.0], [-0.5, 0.2]
     target = np.where(large < 0.5, left, right).astype(np.float32)
     chroma = np.where(small < 0.5, left, right).astype(np.float32)
