@@ -50,12 +50,38 @@ def _nearest(word, choices):
     return f" Did you mean {matches[0]!r}?" if matches else ""
 
 
-def build(name, **options):
+def options(name):
+    """Options that a network takes, with their defaults.
+
+    Args:
+        name: A key of `GENERATORS` or `DISCRIMINATORS`.
+
+    Returns:
+        Dict from the name of an option to its default.
+
+    Raises:
+        ValueError: If the name is unknown.
+    """
+    parameters = inspect.signature(_builder(name)).parameters
+    return {option: parameter.default for option, parameter in parameters.items()}
+
+
+def _builder(name):
+    builders = {**GENERATORS, **DISCRIMINATORS}
+    if name not in builders:
+        raise ValueError(
+            f"The network must be one of {sorted(builders)}. Received: name={name!r}."
+            f"{_nearest(str(name), builders)}"
+        )
+    return builders[name]
+
+
+def build(name, **chosen):
     """Build a network by name.
 
     Args:
         name: A key of `GENERATORS` or `DISCRIMINATORS`.
-        **options: Options of that network; see its builder.
+        **chosen: Options of that network; see its builder.
 
     Returns:
         `keras.Model`.
@@ -63,18 +89,11 @@ def build(name, **options):
     Raises:
         ValueError: If the name or an option is unknown, or an option's value has no meaning.
     """
-    builders = {**GENERATORS, **DISCRIMINATORS}
-    if name not in builders:
-        raise ValueError(
-            f"The network must be one of {sorted(builders)}. Received: name={name!r}."
-            f"{_nearest(str(name), builders)}"
-        )
-    builder = builders[name]
-    accepted = inspect.signature(builder).parameters
-    for option in options:
+    accepted = options(name)
+    for option, value in chosen.items():
         if option not in accepted:
             raise ValueError(
                 f"The network {name!r} takes the options {sorted(accepted)}. "
-                f"Received: {option}={options[option]!r}.{_nearest(option, accepted)}"
+                f"Received: {option}={value!r}.{_nearest(option, accepted)}"
             )
-    return builder(**options)
+    return _builder(name)(**chosen)

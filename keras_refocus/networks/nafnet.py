@@ -70,7 +70,8 @@ def nafnet_generator(
 
     Only the attention sees more than a neighbourhood. With `local_window` its means do not depend
     on the picture's size beyond the window: train on patches of at most that side, and any picture
-    is restored as the patches were. With `None` it averages over the whole picture, which costs
+    is restored as the patches were; the attention's convolution then runs at every position, a
+    seventh more operations. With `None` it averages over the whole picture, which costs
     quality on pictures larger than the patches (Chu et al. 2022) and shows seams between tiles.
 
     Args:

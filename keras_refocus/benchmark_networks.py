@@ -1,0 +1,202 @@
+"""Print what each generator costs: parameters, operations, size on disk, time on this machine.
+
+    refocus benchmark networks
+    refocus benchmark networks unet nafnet --options '{"nafnet": {"width": 16}}'
+
+Operations are multiply-accumulates of convolutions, counted from the layers. Beside them stands
+what the papers report for their networks, which have three channels in and out.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+
+from keras_refocus import console, machine
+
+# GoPro test PSNR on RGB in dB, and operations in G, as printed. Operations are those of the table
+# in the DeblurGAN-v2 paper (which does not say whether additions count as operations of their own,
+# nor the picture's size), or of the network's own paper where that is named.
+PUBLISHED = {
+    "resnet": {"psnr": 28.70, "operations": "678.29", "source": "Kupyn 2019, table 1"},
+    "fpn_inception_resnet_v2": {
+        "psnr": 29.55,
+        "operations": "411.34",
+        "source": "Kupyn 2019, table 1",
+    },
+    "fpn_mobilenet_v2": {"psnr": 28.17, "operations": "43.75", "source": "Kupyn 2019, table 1"},
+    "fpn_mobilenet_dsc": {"psnr": 28.03, "operations": "14.83", "source": "Kupyn 2019, table 1"},
+    "multipatch": {"psnr": 30.21, "operations": "", "source": "Zhang 2019"},
+    "scale_recurrent": {
+        "psnr": 30.26,
+        "operations": "1434.82",
+        "source": "Tao 2018; Kupyn 2019, table 1",
+    },
+    "multiscale": {
+        "psnr": 29.08,
+        "operations": "1760.04",
+        "source": "Nah 2017; Kupyn 2019, table 1",
+    },
+    "nafnet": {"psnr": 32.87, "operations": "16 at 256x256", "source": "Chen 2022"},
+}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the benchmark from the command line."""
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    console.import_tensorflow()
+    from keras_refocus import networks
+
+    names = arguments.networks or list(networks.GENERATORS)
+    for name in [*names, *arguments.options]:
+        if name not in networks.GENERATORS:
+            parser.error(
+                f"networks must be of {', '.join(networks.GENERATORS)}. Received: {name!r}."
+            )
+    rows = []
+    with console.progress_bar(len(names), label="networks") as bar:
+        for name in names:
+            options = arguments.options.get(name, {})
+            try:
+                rows.append(measure(name, options, size=arguments.size, runs=arguments.runs))
+            except (OSError, TypeError, ValueError) as error:
+                parser.error(str(error))
+            bar.update()
+    if arguments.json:
+        report = {"machine": machine.describe(), "size": list(arguments.size), "networks": rows}
+        print(json.dumps(report, indent=2))
+    else:
+        print(table(rows, size=arguments.size))
+
+
+def measure(name: str, options: dict, *, size: tuple[int, int], runs: int) -> dict:
+    """Build a generator and measure it.
+
+    Args:
+        name: A key of `networks.GENERATORS`.
+        options: Its options. Backbones are built with random weights unless `weights` is given.
+        size: Width and height in pixels of the large picture.
+        runs: Number of timed runs, whose median counts; 0 leaves the time out. One run more warms
+            the network up.
+
+    Returns:
+        The figures, ready for JSON: `name`, `parameters`, `gmacs_256`, `gmacs`, `megabytes`,
+        `seconds` (or None) and `published`.
+    """
+    import numpy as np
+
+    from keras_refocus import networks
+    from keras_refocus.networks import summary
+
+    if "weights" in networks.options(name):
+        options = {"weights": None} | options
+    network = networks.build(name, **options)
+    width, height = size
+    seconds = []
+    if runs:
+        picture = np.random.default_rng(0).random((1, height, width, 1), dtype="float32")
+        network.predict_on_batch(picture)
+        for _ in range(runs):
+            started = time.perf_counter()
+            network.predict_on_batch(picture)
+            seconds.append(time.perf_counter() - started)
+    return {
+        "name": name,
+        "options": options,
+        "parameters": summary.count_parameters(network),
+        "gmacs_256": summary.count_macs(network, 256, 256) / 1e9,
+        "gmacs": summary.count_macs(network, height, width) / 1e9,
+        "megabytes": summary.bytes_on_disk(network) / 1e6,
+        "seconds": statistics.median(seconds) if seconds else None,
+        "published": PUBLISHED.get(name),
+    }
+
+
+def table(rows: list[dict], *, size: tuple[int, int]) -> str:
+    """Set the figures as a Markdown table, with the machine above it.
+
+    Args:
+        rows: What `measure` returned.
+        size: Width and height that the rows were measured at.
+    """
+    at = f"{size[0]}x{size[1]}"
+    titles = [
+        "network",
+        "parameters (M)",
+        "GMAC 256x256",
+        f"GMAC {at}",
+        "MB",
+        f"seconds {at}",
+        "paper: GoPro PSNR",
+        "paper: G operations",
+    ]
+    lines = [titles, ["---", *["---:"] * (len(titles) - 1)]]
+    for row in rows:
+        published = row["published"] or {}
+        lines.append(
+            [
+                row["name"],
+                f"{row['parameters'] / 1e6:.2f}",
+                f"{row['gmacs_256']:.2f}",
+                f"{row['gmacs']:.1f}",
+                f"{row['megabytes']:.1f}",
+                "" if row["seconds"] is None else f"{row['seconds']:.2f}",
+                f"{published['psnr']:.2f}" if published else "",
+                published.get("operations", ""),
+            ]
+        )
+    body = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    sources = sorted({row["published"]["source"] for row in rows if row["published"]})
+    notes = f"Papers: {'; '.join(sources)}." if sources else ""
+    return f"{machine.describe()}\n\n{body}\n\n{notes}".rstrip()
+
+
+def _size(text: str) -> tuple[int, int]:
+    sides = text.lower().split("x")
+    if len(sides) != 2 or not all(side.isdecimal() and int(side) > 0 for side in sides):
+        raise argparse.ArgumentTypeError(f"must be WIDTHxHEIGHT, such as 1280x720: {text!r}")
+    return int(sides[0]), int(sides[1])
+
+
+def _options(text: str) -> dict:
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise argparse.ArgumentTypeError(f"must be JSON: {error}") from error
+    if not isinstance(value, dict) or not all(isinstance(v, dict) for v in value.values()):
+        raise argparse.ArgumentTypeError(
+            f'must map networks to options, such as {{"nafnet": {{"width": 16}}}}: {text}'
+        )
+    return value
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="refocus benchmark networks", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("networks", nargs="*", help="generators; all of them by default")
+    parser.add_argument(
+        "--size",
+        type=_size,
+        default=(1280, 720),
+        metavar="WIDTHxHEIGHT",
+        help="large picture (default: 1280x720)",
+    )
+    parser.add_argument(
+        "--runs", type=int, default=3, help="timed runs, 0 for no timing (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--options",
+        type=_options,
+        default={},
+        metavar="JSON",
+        help="options of the generators, by their names",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

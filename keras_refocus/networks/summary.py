@@ -1,0 +1,98 @@
+"""Count what a network costs: parameters, multiply-accumulate operations, bytes on disk."""
+
+import math
+import pathlib
+import tempfile
+
+import keras
+
+_COUNTED = (
+    keras.layers.Conv2D,
+    keras.layers.Conv2DTranspose,
+    keras.layers.Dense,
+    keras.layers.DepthwiseConv2D,
+    keras.layers.SeparableConv2D,
+)
+# Layers with weights whose arithmetic is not counted: a few operations for each value, where a
+# convolution takes hundreds.
+_UNCOUNTED = (
+    keras.layers.BatchNormalization,
+    keras.layers.GroupNormalization,
+    keras.layers.LayerNormalization,
+    keras.layers.PReLU,
+)
+
+
+def count_parameters(model):
+    """Count trainable and frozen parameters."""
+    return model.count_params()
+
+
+def count_macs(model, height, width):
+    """Count the multiply-accumulate operations for one picture.
+
+    Convolutions and dense layers are counted, each time they are called, and nothing else; biases,
+    activations, normalisation and sums are left out, as most papers do. One multiply-accumulate is
+    two floating-point operations.
+
+    Args:
+        model: Functional `keras.Model` whose input is `(batch, height, width, channels)`.
+        height: Height of the picture in pixels.
+        width: Width of the picture in pixels.
+
+    Returns:
+        Number of operations.
+
+    Raises:
+        TypeError: If the model has a layer with weights that this cannot count.
+    """
+    total = 0
+
+    def count(layer, *args, **kwargs):
+        nonlocal total
+        outputs = layer(*args, **kwargs)
+        if isinstance(layer, keras.Model):
+            total += count_macs(layer, *args[0].shape[1:3])
+        elif isinstance(layer, keras.Layer) and layer.weights:
+            total += _layer_macs(layer, args[0].shape, outputs.shape)
+        return outputs
+
+    # A copy on an input of known size: the sizes inside are worked out anew, and the model stays
+    # as it was.
+    picture = keras.Input(batch_shape=(1, height, width, model.input_shape[-1]))
+    keras.models.clone_model(model, input_tensors=picture, call_function=count)
+    return total
+
+
+def _layer_macs(layer, input_shape, output_shape):
+    """Operations of one call of a layer on one picture."""
+    if isinstance(layer, keras.layers.SpectralNormalization):
+        layer = layer.layer
+    if isinstance(layer, _UNCOUNTED):
+        return 0
+    if not isinstance(layer, _COUNTED):
+        raise TypeError(
+            "Only convolutions, dense layers and normalisation can be counted. "
+            f"Received: layer={layer.name!r} of type {type(layer).__name__}. Write its formula "
+            "into `networks.summary`."
+        )
+    outputs = math.prod(output_shape[1:])
+    if isinstance(layer, keras.layers.DepthwiseConv2D):
+        return outputs * math.prod(layer.kernel_size)
+    if isinstance(layer, keras.layers.SeparableConv2D):
+        positions = math.prod(output_shape[1:-1])
+        deep = input_shape[-1] * layer.depth_multiplier
+        return positions * deep * math.prod(layer.kernel_size) + outputs * deep
+    if isinstance(layer, keras.layers.Conv2D):
+        return outputs * math.prod(layer.kernel_size) * input_shape[-1] // layer.groups
+    if isinstance(layer, keras.layers.Conv2DTranspose):
+        return math.prod(input_shape[1:]) * math.prod(layer.kernel_size) * output_shape[-1]
+    return outputs * input_shape[-1]
+
+
+def bytes_on_disk(model):
+    """Size of the `.keras` file that the model is saved to."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / "network.keras"
+        model.save(path)
+        return path.stat().st_size
