@@ -5,13 +5,15 @@
 
 Faces are found by MTCNN (Zhang, Zhang, Li and Qiao, "Joint Face Detection and Alignment using
 Multi-task Cascaded Convolutional Networks", arXiv:1604.02878), as the package `mtcnn` has it, whose
-weights come with it. It misses faces: `python -m keras_refocus.measure_faces` counts how many on a
+weights come with it. It misses faces: `python -m keras_refocus.face_misses` counts how many on a
 folder of photos.
 """
 
 import functools
 import importlib.resources
+import math
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import cv2
@@ -103,20 +105,43 @@ def blur(rgb: np.ndarray, boxes: np.ndarray) -> np.ndarray:
             f"Received: shape={boxes.shape}."
         )
     blurred = np.array(rgb)
-    height, width = rgb.shape[:2]
-    for left, top, box_width, box_height in boxes.astype(float):
-        center = left + box_width / 2, top + box_height / 2
-        axes = max(box_width * _MARGIN / 2, 1.0), max(box_height * _MARGIN / 2, 1.0)
-        rows = slice(max(int(center[1] - axes[1]), 0), min(int(center[1] + axes[1]) + 1, height))
-        columns = slice(max(int(center[0] - axes[0]), 0), min(int(center[0] + axes[0]) + 1, width))
+    for rows, columns, inside in _ellipses(rgb.shape[:2], boxes):
         region = blurred[rows, columns]
-        if 0 in region.shape:
-            continue
-        y = (np.arange(rows.start, rows.stop) + 0.5 - center[1]) / axes[1]
-        x = (np.arange(columns.start, columns.stop) + 0.5 - center[0]) / axes[0]
-        inside = y[:, np.newaxis] ** 2 + x**2 <= 1.0
         region[inside] = _mosaic(region)[inside]
     return blurred
+
+
+def covered(size: tuple[int, int], boxes: np.ndarray) -> np.ndarray:
+    """Say which pixels `blur` would change.
+
+    Args:
+        size: `(height, width)` of the picture.
+        boxes: As in `blur`.
+
+    Returns:
+        Array of shape `size`, bool.
+    """
+    mask = np.zeros(size, bool)
+    for rows, columns, inside in _ellipses(size, boxes):
+        mask[rows, columns] |= inside
+    return mask
+
+
+def _ellipses(
+    size: tuple[int, int], boxes: np.ndarray
+) -> Iterator[tuple[slice, slice, np.ndarray]]:
+    """Rows, columns and mask inside them of what is blurred for each box."""
+    height, width = size
+    for left, top, box_width, box_height in np.asarray(boxes, float):
+        x, y = left + box_width / 2, top + box_height / 2
+        half_width, half_height = box_width * _MARGIN / 2, box_height * _MARGIN / 2
+        rows = slice(max(math.floor(y - half_height), 0), min(math.ceil(y + half_height), height))
+        columns = slice(max(math.floor(x - half_width), 0), min(math.ceil(x + half_width), width))
+        if rows.start >= rows.stop or columns.start >= columns.stop:
+            continue
+        down = (np.arange(rows.start, rows.stop) + 0.5 - y) / half_height
+        across = (np.arange(columns.start, columns.stop) + 0.5 - x) / half_width
+        yield rows, columns, down[:, np.newaxis] ** 2 + across**2 <= 1.0
 
 
 def _mosaic(region: np.ndarray) -> np.ndarray:
