@@ -95,7 +95,7 @@ class LoadedVersion:
             )
             return {name: tensor.numpy() for name, tensor in outputs.items()}
         except tf.errors.OpError as error:
-            raise StatusError(status_code(error.error_code), error.message) from error
+            raise StatusError(status_code(error.error_code), _kernel_message(error)) from error
         except (MemoryError, ValueError, TypeError) as error:
             code = grpc.StatusCode.INVALID_ARGUMENT
             if isinstance(error, MemoryError):
@@ -117,6 +117,12 @@ class LoadedVersion:
             request = log.predict_log.request
             name = request.model_spec.signature_name or "serving_default"
             self.run(name, {key: tf.make_ndarray(t) for key, t in request.inputs.items()})
+
+
+def _kernel_message(error) -> str:
+    """Returns what the failing operation said, as a session would, without Python's frame."""
+    text = error.message.rpartition("<stack traces unavailable>\n")[2]
+    return text.partition(" [Op:")[0]
 
 
 def status_code(number: int) -> grpc.StatusCode:

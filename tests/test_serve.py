@@ -1,13 +1,12 @@
 """`refocus serve` as a person starts it: a process of its own, stopped by a signal."""
 
 import datetime
-import re
 import signal
-import subprocess
 import sys
 
 import numpy as np
 import pytest
+from server_process import ServerProcess
 from stand_in_models import export_colorizer, export_restorer
 
 from keras_refocus import serve
@@ -22,39 +21,9 @@ def models(tmp_path_factory):
     return folder
 
 
-class Process:
-    """A server process; knows its port once it serves."""
-
-    def __init__(self, *arguments):
-        command = [sys.executable, "-m", "keras_refocus", "serve", "--port", "0", *arguments]
-        self.process = subprocess.Popen(
-            [str(part) for part in command], stderr=subprocess.PIPE, text=True
-        )
-        self.log = []
-        for line in self.process.stderr:
-            self.log.append(line)
-            if match := re.search(r"Serving on .*:(\d+)", line):
-                self.port = int(match[1])
-                return
-        raise AssertionError("".join(self.log))
-
-    def stop(self, number):
-        self.process.send_signal(number)
-        self.log.extend(self.process.communicate(timeout=30)[1].splitlines(keepends=True))
-        return self.process.returncode
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exception):
-        self.process.kill()
-        self.process.wait()
-        self.process.stderr.close()
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are not delivered to a process there")
 def test_serves_a_folder_until_it_is_interrupted(models):
-    with Process("--models", models) as server:
+    with ServerProcess("--models", models) as server:
         with ServingEngine(f"localhost:{server.port}") as engine:
             assert engine.restore(np.ones((1, 4, 4, 1))).max() == 0.5
         assert server.stop(signal.SIGINT) == 0
@@ -126,7 +95,7 @@ def test_serves_the_files_of_a_deployment_over_tls(models, tmp_path):
         "client_certificate": tmp_path / "client.pem",
         "client_key": tmp_path / "client.key",
     }
-    with Process(
+    with ServerProcess(
         *("--config", tmp_path / "models.config", "--models-root", models),
         *("--batching", tmp_path / "batching.config", "--ssl-config", tmp_path / "ssl.config"),
     ) as server:

@@ -12,7 +12,7 @@ import yaml
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
-from keras_refocus import engines, serving_config
+from keras_refocus import benchmark_serving, engines, serving_config
 
 ROOT = Path(__file__).resolve().parent.parent
 SERVING = ROOT / "serving"
@@ -149,7 +149,11 @@ def test_a_folder_of_models_becomes_a_configuration(tmp_path):
 def test_batching_parameters():
     parameters = serving_config.read_batching_parameters(SERVING / "batching.config")
     assert parameters == serving_config.BatchingParameters(
-        max_batch_size=8, batch_timeout_micros=0, max_enqueued_batches=32
+        max_batch_size=64,
+        batch_timeout_micros=0,
+        max_enqueued_batches=64,
+        enable_large_batch_splitting=True,
+        max_execution_batch_size=4,
     )
 
 
@@ -469,3 +473,11 @@ def test_kserve(name):
     assert folder == name
     # The port name h2c tells the gateway to speak gRPC; KServe's runtime listens on 9000.
     assert model["ports"] == [{"name": "h2c", "containerPort": 9000, "protocol": "TCP"}]
+
+
+def test_the_benchmark_batches_as_the_deployment_does(tmp_path):
+    """An installed package has no serving folder, so the benchmark brings its own copy."""
+    (tmp_path / "batching.config").write_text(benchmark_serving.BATCHING)
+    assert serving_config.read_batching_parameters(
+        tmp_path / "batching.config"
+    ) == serving_config.read_batching_parameters(SERVING / "batching.config")

@@ -1,0 +1,36 @@
+"""A `refocus serve` process for tests, as a person would start it."""
+
+import re
+import subprocess
+import sys
+
+
+class ServerProcess:
+    """Starts the command and reads its log until it serves; then knows its port."""
+
+    def __init__(self, *arguments, port=0):
+        command = [sys.executable, "-m", "keras_refocus", "serve", "--port", port, *arguments]
+        self.process = subprocess.Popen(
+            [str(part) for part in command], stderr=subprocess.PIPE, text=True
+        )
+        self.log = []
+        for line in self.process.stderr:
+            self.log.append(line)
+            if match := re.search(r"Serving on .*:(\d+)", line):
+                self.port = int(match[1])
+                return
+        raise AssertionError("".join(self.log))
+
+    def stop(self, number):
+        """Sends a signal; returns the exit status."""
+        self.process.send_signal(number)
+        self.log.extend(self.process.communicate(timeout=30)[1].splitlines(keepends=True))
+        return self.process.returncode
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.process.kill()
+        self.process.wait()
+        self.process.stderr.close()
