@@ -20,14 +20,23 @@ def stitch(tiles, pieces):
 
 
 def test_windows_follow_the_stride_and_the_last_shifts_inward():
-    tiles = Tiles(10, 7, 4, 1)
-    # Stride 3: rows 0, 3, 6 reach the end exactly; columns 0, 3 do.
-    assert tiles.tops == (0, 3, 6)
-    assert tiles.lefts == (0, 3)
+    tiles = Tiles(12, 7, 5, 1)
+    # Stride 4: the window at row 8 reaches the end from there.
+    assert tiles.tops == (0, 4, 8)
+    assert tiles.lefts == (0, 4)
     assert len(tiles) == 6
-    assert list(tiles)[:3] == [Window(0, 0), Window(0, 3), Window(3, 0)]
-    # One row more: the last window starts at 11 - 4 = 7, not at 9.
-    assert Tiles(11, 7, 4, 1).tops == (0, 3, 6, 7)
+    assert list(tiles)[:3] == [Window(0, 0), Window(0, 4), Window(4, 0)]
+    assert Tiles(1300, 4000, 512, 64).lefts == (*range(0, 3488, 448), 3488)
+
+
+@pytest.mark.parametrize("length", [513, 700, 1000, 1101, 4000])
+@pytest.mark.parametrize(("tile", "overlap"), [(512, 64), (256, 50), (100, 30), (40, 35)])
+def test_windows_are_aligned_and_reach_the_end(length, tile, overlap):
+    starts = np.array(Tiles(length, 1, tile, overlap).tops)
+    alignment = {(512, 64): 32, (256, 50): 32, (100, 30): 32, (40, 35): 4}[tile, overlap]
+    assert not (starts % alignment).any()
+    assert np.diff(starts).max() <= tile - overlap
+    assert length <= starts[-1] + tile < length + alignment
 
 
 @pytest.mark.parametrize("height", [1, 2, 5, 16, 17, 31, 40])
@@ -40,6 +49,14 @@ def test_identity_is_exact(height, width, tile, overlap):
     assert {piece.shape for piece in pieces} == {(tile, tile, 2)}
     assert len(pieces) == len(tiles)
     np.testing.assert_allclose(stitch(tiles, pieces), image, atol=1e-6, rtol=0)
+
+
+def test_a_window_that_reaches_beyond_the_picture_is_filled_with_its_edge():
+    image = np.arange(70, dtype=np.float32).reshape(1, 70, 1)
+    tiles = Tiles(1, 70, 48, 16)
+    assert tiles.lefts == (0, 32)
+    tile = tiles.cut(image, Window(0, 32))[0, :, 0]
+    np.testing.assert_array_equal(tile, [*range(32, 70), *[69] * 10])
 
 
 def test_rectangular_tile():
@@ -58,8 +75,8 @@ def test_a_small_picture_is_padded_with_its_edge():
 
 
 def test_blend_across_one_overlap_is_the_raised_cosine():
-    # Two windows of 4 share 2 pixels; the left holds 0, the right 1. sin^2(pi/2 * (k + 0.5) / 2)
-    # is 0.1464 and 0.8536, and the two ramps already sum to one.
+    # Two windows of 4 columns share 2; the left holds 0, the right 1. The ramp,
+    # sin^2(pi/2 * (k + 0.5) / 2), is 0.1464 and 0.8536, and two ramps already sum to one.
     tiles = Tiles(1, 6, (3, 4), 2)
     zero, one = np.zeros((3, 4, 1), np.float32), np.ones((3, 4, 1), np.float32)
     result = stitch(tiles, [zero, one])[0, :, 0]
