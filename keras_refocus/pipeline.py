@@ -20,7 +20,7 @@ from typing import Any, Literal, get_args
 import cv2
 import numpy as np
 
-from keras_refocus import color, engines, images, upsampling
+from keras_refocus import color, engines, images, provenance, upsampling
 from keras_refocus.tiling import OVERLAP, TILE, Tiles
 
 Mode = Literal["restore", "restore+colorize", "colorize"]
@@ -132,6 +132,8 @@ class RestoreResult:
     def save(self, path: str | os.PathLike, **options) -> tuple[str, ...]:
         """Write the picture to a file, with the depth and alpha of the input.
 
+        A picture that was coloured says so in its metadata, even if nothing else is kept there.
+
         Args:
             path: File to write; its suffix chooses the format.
             **options: As of `images.write`: format, quality, metadata, overwriting.
@@ -139,7 +141,12 @@ class RestoreResult:
         Returns:
             Sentences about what the format could not hold.
         """
-        return images.write(path, self.as_photo(), **options)
+        photo = self.as_photo()
+        if "colorize" in self.stages:
+            kept = photo.metadata if options.get("keep_metadata") else b""
+            photo = dataclasses.replace(photo, metadata=provenance.tag_colourised(kept))
+            options["keep_metadata"] = True
+        return images.write(path, photo, **options)
 
     def as_photo(self) -> images.Photo:
         """Put the picture into the photo it came from, or into a new one."""

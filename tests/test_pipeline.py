@@ -9,9 +9,10 @@ from concurrent.futures import CancelledError
 
 import numpy as np
 import pytest
+from PIL import Image
 from tiny_models import write_models
 
-from keras_refocus import color, images, pipeline
+from keras_refocus import color, images, pipeline, provenance
 from keras_refocus.pipeline import RestoreOptions, Restorer, reblend
 
 
@@ -373,6 +374,19 @@ def test_results_of_arrays_can_be_saved(tmp_path, image):
     result.save(tmp_path / "out.png")
     written = color.to_float(images.read(tmp_path / "out.png").rgb)
     np.testing.assert_allclose(written, pipeline._as_rgb(color.to_float(result.image)), atol=1e-5)
+
+
+@pytest.mark.parametrize("mode", ["restore", "colorize"])
+@pytest.mark.parametrize("keep", [True, False])
+def test_a_guess_of_colours_says_so_in_the_file(tmp_path, mode, keep):
+    exif = Image.Exif()
+    exif[0x8298] = "Mine"  # Copyright
+    source = images.Photo(rgb=photo(), metadata=exif.tobytes())
+    result = Restorer(FakeEngine()).restore(source, RestoreOptions(mode=mode))
+    result.save(tmp_path / "out.jpg", keep_metadata=keep)
+    metadata = images.read(tmp_path / "out.jpg").metadata
+    assert (provenance.COLOURISED.encode() in metadata) is (mode == "colorize")
+    assert (b"Mine" in metadata) is keep
 
 
 def test_the_input_is_left_alone():
