@@ -4,6 +4,7 @@ Pictures
     color            sRGB, linear light and CIELAB; colourfulness; grey or colour; gamut
     images           read and write photos: orientation, profiles, depth, alpha, metadata
     faces            find faces and make them unrecognisable
+    face_misses      how many faces are not found, on photos of people
     provenance       say in a picture that its colours are a guess
     tiling           overlapping tiles out, blended back in
     upsampling       chroma from the colorizer's size to full size, guided by luminance

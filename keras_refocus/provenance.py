@@ -4,9 +4,10 @@ The tag is written whenever a picture was colourised, also when all other metada
 finds the picture later must be able to tell a guess from a record.
 """
 
-import cv2
+import math
+
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from keras_refocus import color
 
@@ -47,22 +48,22 @@ def mark_colourised(rgb: np.ndarray, text: str = "colourised") -> np.ndarray:
 
     Args:
         rgb: Array of shape (height, width, 3), uint8, uint16 or float32 in [0, 1].
-        text: What to write, in ASCII.
+        text: What to write.
 
     Returns:
         A new array like `rgb`: white letters on a dark bar, both opaque enough to read anywhere. A
         picture too small for legible letters gets the bar alone.
     """
     height, width = rgb.shape[:2]
-    size = max(min(height, width) * _LETTERS, min(8.0, min(height, width) / 3))
-    font, thickness = cv2.FONT_HERSHEY_SIMPLEX, max(round(size / 8), 1)
-    scale = cv2.getFontScaleFromHeight(font, max(round(size), 1), thickness)
-    (text_width, text_height), _ = cv2.getTextSize(text, font, scale, thickness)
+    size = max(min(height, width) * _LETTERS, min(10.0, min(height, width) / 3))
+    font = ImageFont.load_default(max(size, 1.0))
+    left, top, right, bottom = font.getbbox(text)
     pad = max(round(size * _MARGIN), 1)
-    bar_height = min(text_height + 2 * pad, height)
-    bar_width = min(text_width + 2 * pad, width)
-    bar = np.full((bar_height, bar_width), 0.0, np.float32)
-    cv2.putText(bar, text, (pad, bar_height - pad), font, scale, 1.0, thickness, cv2.LINE_AA)
+    bar_height = min(math.ceil(bottom - top) + 2 * pad, height)
+    bar_width = min(math.ceil(right - left) + 2 * pad, width)
+    letters = Image.new("L", (bar_width, bar_height))
+    ImageDraw.Draw(letters).text((pad - left, pad - top), text, fill=255, font=font)
+    bar = color.to_float(np.asarray(letters))
     marked = np.array(rgb)
     corner = marked[height - bar_height :, width - bar_width :]
     below = color.to_float(corner) * np.float32(0.35)

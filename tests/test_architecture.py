@@ -27,7 +27,7 @@ LAYERS = [
     "training",
     # Entry points: they parse and wire, and nothing imports them.
     "__main__ benchmark benchmark_input benchmark_networks benchmark_restore benchmark_serving "
-    "curate demo evaluate export exposure_sheet restore serve train",
+    "curate demo evaluate export exposure_sheet face_misses restore serve train",
 ]
 LAYER_OF = {name: index for index, row in enumerate(LAYERS) for name in row.split()}
 ENTRY_POINTS = LAYERS[-1].split()
