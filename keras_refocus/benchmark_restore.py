@@ -13,9 +13,10 @@ import sys
 import time
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 
-from keras_refocus import console, engines, images, machine, pipeline
+from keras_refocus import color, console, engines, images, machine, pipeline
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -35,7 +36,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             picture = _photo_like(*_size(arguments.size), np.dtype(arguments.type))
         engine = _TimedEngine(engines.LocalEngine(arguments.models, threads=arguments.threads))
         console.import_tensorflow()
-        figures = measure(picture, pipeline.Restorer(engine), options, runs=arguments.runs)
+        restorer = pipeline.Restorer(engine)
+        restorer.check_models(options)
+        figures = measure(picture, restorer, options, runs=arguments.runs)
     except (OSError, ValueError) as error:
         parser.error(str(error))
     figures["threads"] = arguments.threads or machine.usable_cores()
@@ -146,11 +149,12 @@ def _size(text: str) -> tuple[int, int]:
 
 
 def _photo_like(height: int, width: int, dtype: np.dtype) -> np.ndarray:
-    """A colourful seeded picture with detail, made without temporaries of its size."""
+    """A seeded picture with soft colours and fine detail, made without temporaries of its size."""
     rng = np.random.default_rng(0)
-    block = rng.integers(0, np.iinfo(dtype).max + 1, (256, 256, 3), dtype)
+    soft = cv2.resize(rng.random((16, 16, 3), np.float32), (256, 256))
+    block = 0.2 + 0.5 * soft + 0.1 * rng.random((256, 256, 1), np.float32)
     rows, columns = -(-height // 256), -(-width // 256)
-    return np.tile(block, (rows, columns, 1))[:height, :width]
+    return np.tile(color.from_float(block, dtype), (rows, columns, 1))[:height, :width]
 
 
 def _parser() -> argparse.ArgumentParser:

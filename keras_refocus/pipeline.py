@@ -10,14 +10,12 @@ of rows at a time, so beside the picture and its result one float32 plane is in 
 """
 
 import dataclasses
-import math
 import os
 import time
 from collections.abc import Callable
 from concurrent.futures import CancelledError
 from typing import Any, Literal, get_args
 
-import cv2
 import numpy as np
 
 from keras_refocus import color, engines, images, provenance, upsampling
@@ -26,9 +24,8 @@ from keras_refocus.tiling import OVERLAP, TILE, Tiles
 Mode = Literal["restore", "restore+colorize", "colorize"]
 MODES: tuple[str, ...] = get_args(Mode)
 
-# Pixels of a band in which colours are computed at once, and of the picture the gate looks at.
+# Pixels of a band in which colours are computed at once.
 _BAND = 2**20
-_GATE = 2**20
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -245,7 +242,7 @@ class Restorer:
             source = photo.rgb[..., 0] if photo.is_gray else photo.rgb
         height, width = source.shape[:2]
 
-        is_grayscale = _is_grayscale(source)
+        is_grayscale = source.ndim == 2 or color.is_grayscale(source)
         restores = options.strength > 0 or keep_stages
         colorizes = options.colorizes(is_grayscale=is_grayscale)
         versions = self._versions([options.restorer] * restores + [options.colorizer] * colorizes)
@@ -289,7 +286,7 @@ class Restorer:
                 raise FileNotFoundError(
                     engines.missing_model(name, self.engine.versions(), where="this engine")
                 )
-        return found
+        return {name: found[name] for name in needed}
 
     def _restore_in_place(
         self, plane: np.ndarray, tiles: Tiles, model: str, step: "_Steps"
@@ -406,17 +403,6 @@ def _as_rgb(image: np.ndarray) -> np.ndarray:
     if image.ndim == 2:
         return np.broadcast_to(image[..., np.newaxis], (*image.shape, 3))
     return image
-
-
-def _is_grayscale(source: np.ndarray) -> bool:
-    if source.ndim == 2:
-        return True
-    height, width = source.shape[:2]
-    scale = math.sqrt(_GATE / (height * width))
-    if scale < 1:
-        size = (max(round(width * scale), 1), max(round(height * scale), 1))
-        source = cv2.resize(source, size, interpolation=cv2.INTER_AREA)
-    return bool(color.is_grayscale(source))
 
 
 def _tiles(source: np.ndarray, options: RestoreOptions) -> Tiles:
