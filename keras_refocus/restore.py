@@ -361,6 +361,8 @@ def _side_by_side(before: np.ndarray, after: np.ndarray) -> np.ndarray:
         )
         for picture in (before, after)
     ]
+    # Grey results have no channels.
+    halves = [half if half.ndim == 3 else np.stack([half] * 3, axis=2) for half in halves]
     gap = np.full((size[1], _COMPARE_GAP, 3), 255, np.uint8)
     return np.concatenate([halves[0], gap, halves[1]], axis=1)
 

@@ -223,6 +223,14 @@ def test_comparison_shows_before_and_after(folder, models):
     np.testing.assert_array_equal(compared[:, -10:], images.read("new/one.png").rgb)
 
 
+def test_gray_pictures_are_compared_too(folder, models):
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (9, 9), np.uint8)).save("gray.png")
+    assert run("gray.png", "--out", "new", "--compare", models=models) == 0
+    compared = images.read("new/gray_compare.png").rgb
+    np.testing.assert_array_equal(compared[:, :9], images.read("gray.png").rgb)
+    np.testing.assert_array_equal(compared[:, -9:], images.read("new/gray.png").rgb)
+
+
 def test_comparisons_of_large_pictures_are_bounded():
     before = np.zeros((100, 9000, 3), np.uint16)
     after = np.full((100, 9000, 3), 65535, np.uint16)
