@@ -349,6 +349,12 @@ class Findings:
         """Names noted for a reason, sorted."""
         return sorted(name for name, _ in self._entries.get(reason, ()))
 
+    def without(self, reason: str) -> tuple["Findings", list[tuple[str, str]]]:
+        """The other findings, and `(name, detail)` of the entries of a reason."""
+        rest = Findings()
+        rest._entries.update((r, list(e)) for r, e in self._entries.items() if r != reason)
+        return rest, list(self._entries.get(reason, ()))
+
     def __len__(self):
         return sum(map(len, self._entries.values()))
 
