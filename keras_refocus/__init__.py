@@ -26,6 +26,7 @@ Training
     exposure         blur synthesis: what a sensor integrates while camera and objects move
     exposure_sheet   a sheet of synthetic blur to look at
     integrity        damaged files, broken pairs and copies
+    curation         surveys of folders, manifests, cleaned copies
     sampling         photos and pairs to training examples
     data             training examples to batches
     networks         generators and discriminators by name

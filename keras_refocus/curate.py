@@ -1,0 +1,204 @@
+"""Check a folder of training pictures before it is used, and write a cleaned copy.
+
+    refocus curate my_photos/
+    refocus curate my_photos/ --on-bad skip --out chosen/ --size 512
+    refocus curate chosen/ --verify
+
+Named are damaged and truncated files, pairs without a partner, of unequal size or with identical
+sides, byte-identical copies, and near-duplicates, above all across train, validation and test. A
+manifest (SHA-256 sums, as `sha256sum -c` reads them) and a report are written into the folder.
+"""
+
+import argparse
+import json
+import pathlib
+import sys
+from collections.abc import Sequence
+
+from keras_refocus import console, curation
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Curate from the command line; returns 0, or 1 if what was asked to hold does not."""
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    console.start_logging(verbose=arguments.verbose)
+    try:
+        if arguments.verify:
+            return _verify(arguments)
+        return _curate(arguments)
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
+
+
+def _parser():
+    parser = argparse.ArgumentParser(
+        prog="refocus curate",
+        description="Check a folder of photos or of pairs (blur/ and sharp/ side by side), write a "
+        "manifest and a report into it, and on request a cleaned copy.",
+        epilog="Example: refocus curate my_photos/ --on-bad skip --out chosen/ --size 512",
+    )
+    parser.add_argument("folder", type=pathlib.Path, help="folder, searched with its sub-folders")
+    parser.add_argument(
+        "--on-bad",
+        choices=("report", "skip", "fail"),
+        default="report",
+        help="report: name what is bad and go on with all that can be read; skip: leave it out of "
+        "manifest and copy; fail: write the report alone, exit status 1 (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--verify", action="store_true", help="compare the folder with its manifest, nothing else"
+    )
+    parser.add_argument(
+        "--manifest",
+        type=pathlib.Path,
+        metavar="FILE",
+        help=f"the manifest (default: {curation.MANIFEST} in the folder)",
+    )
+    parser.add_argument(
+        "--report",
+        type=pathlib.Path,
+        metavar="FILE",
+        help=f"the report (default: {curation.REPORT} in the folder)",
+    )
+    parser.add_argument("--threads", type=int, metavar="N", help="default: one for each core")
+    parser.add_argument("--verbose", action="store_true", help="say more on standard error")
+    rules = parser.add_argument_group("what is bad besides damage and copies")
+    rules.add_argument(
+        "--min-size", type=int, default=1, metavar="PIXELS", help="a short side below this"
+    )
+    rules.add_argument("--drop-gray", action="store_true", help="pictures without colour")
+    rules.add_argument(
+        "--drop-near-duplicates",
+        action="store_true",
+        help="near-duplicates inside one part of the data but for the first; across train, "
+        "validation and test they are bad in any case",
+    )
+    copy = parser.add_argument_group("cleaned copy: upright, sRGB, no metadata")
+    copy.add_argument("--out", type=pathlib.Path, metavar="FOLDER", help="new folder for the copy")
+    copy.add_argument(
+        "--format", choices=("png", "jpeg", "tiff", "webp"), default="png", help="default: png"
+    )
+    copy.add_argument("--size", type=int, metavar="PIXELS", help="short side, shrunk to by Lanczos")
+    copy.add_argument(
+        "--upscale", action="store_true", help="enlarge what is smaller than --size as well"
+    )
+    copy.add_argument("--bits", type=int, choices=(8, 16), default=8, help="default: 8")
+    copy.add_argument(
+        "--quality", type=int, default=95, metavar="1-100", help="of jpeg and webp (default: 95)"
+    )
+    return parser
+
+
+def _curate(arguments):
+    copying = None
+    if arguments.out is not None:
+        copying = curation.Copying(
+            format={"png": "PNG", "jpeg": "JPEG", "tiff": "TIFF", "webp": "WebP"}[arguments.format],
+            size=arguments.size,
+            upscale=arguments.upscale,
+            bits=arguments.bits,
+            quality=arguments.quality,
+        )
+        _check_out(arguments.folder, arguments.out)
+    rules = curation.Rules(
+        min_size=arguments.min_size,
+        drop_gray=arguments.drop_gray,
+        drop_near_duplicates=arguments.drop_near_duplicates,
+    )
+    with _Progress("checking") as progress:
+        survey = curation.survey(
+            arguments.folder, rules, threads=arguments.threads, progress=progress
+        )
+    _print_survey(survey)
+    report = arguments.report or arguments.folder / curation.REPORT
+    report.write_text(json.dumps(survey.to_json(), indent=2) + "\n", encoding="utf-8")
+    if arguments.on_bad == "fail" and len(survey.bad):
+        print(f"The whole list is in {report}. Nothing else was written.")
+        return 1
+    names = survey.kept_files(leave_out_bad=arguments.on_bad == "skip")
+    if copying is not None:
+        # Clashes of names are refused before anything is written.
+        curation.targets(names, copying)
+    manifest = arguments.manifest or arguments.folder / curation.MANIFEST
+    curation.write_manifest(manifest, {name: survey.sums[name] for name in names})
+    print(f"{len(names):,} files are in {manifest}; the whole list of findings is in {report}.")
+    if copying is not None:
+        with _Progress("copying") as progress:
+            sums = curation.copy_clean(
+                arguments.folder,
+                arguments.out,
+                names,
+                copying,
+                threads=arguments.threads,
+                progress=progress,
+            )
+        curation.write_manifest(arguments.out / curation.MANIFEST, sums)
+        print(f"{len(sums):,} cleaned files are in {arguments.out}, with their manifest.")
+    return 0
+
+
+def _check_out(folder, out):
+    inside, outside = out.resolve(), folder.resolve()
+    if inside == outside or outside in inside.parents or inside in outside.parents:
+        raise ValueError(
+            "The cleaned copy must go to a folder apart from the pictures. Received: "
+            f"--out {out}, folder {folder}."
+        )
+    if out.exists() and any(out.iterdir()):
+        raise FileExistsError(
+            f"The cleaned copy needs a new or empty folder. Received: --out {out}, which holds "
+            "something. Name another, or empty it."
+        )
+
+
+def _print_survey(survey):
+    found = []
+    if survey.photos:
+        found.append(f"{survey.photos:,} photos")
+    if survey.pairs:
+        found.append(f"{survey.pairs:,} pairs")
+    print(f"{survey.folder}: {' and '.join(found) or 'nothing whole'}, {len(survey.good):,} good.")
+    for title, findings in (("bad", survey.bad), ("noted", survey.noted)):
+        for line in findings.lines():
+            print(f"  {title}: {line}")
+
+
+def _verify(arguments):
+    manifest = arguments.manifest or arguments.folder / curation.MANIFEST
+    sums = curation.read_manifest(manifest)
+    with _Progress("verifying") as progress:
+        result = curation.verify(
+            arguments.folder, sums, threads=arguments.threads, progress=progress
+        )
+    print(f"{arguments.folder}: {result.unchanged:,} of {len(sums):,} files are as in {manifest}.")
+    for title, names in (
+        ("changed", result.changed),
+        ("missing", result.missing),
+        ("not in the manifest", result.new),
+    ):
+        if names:
+            more = ", ..." if len(names) > 5 else ""
+            print(f"  {title}: {len(names):,}: {', '.join(names[:5])}{more}")
+    return 0 if result.holds else 1
+
+
+class _Progress:
+    """A bar that learns its length with the first report."""
+
+    def __init__(self, label):
+        self._bar = console.progress_bar(label=label, unit="")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self._bar.close()
+
+    def __call__(self, done, total):
+        self._bar.total = total
+        self._bar.update(done - self._bar.n)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
