@@ -16,7 +16,7 @@ PACKAGE = ROOT / "keras_refocus"
 # From the ground up. A module imports modules of lower rows only; `networks` is one module here.
 LAYERS = [
     "color config console machine tiling upsampling",
-    "exposure faces images provenance",
+    "color_bins exposure faces images provenance",
     "data engines integrity metrics networks sampling serving_config",
     "batching curation losses serving_engine",
     "evaluation gan model_manager pipeline servable",
@@ -38,7 +38,8 @@ SERVING_HALF = (
     "pipeline provenance restore servable serve serving_engine sessions video".split()
 )
 TRAINING_HALF = (
-    "cycle_gan data deblur_gan exposure gan losses networks sampling train training".split()
+    "color_bins cycle_gan data deblur_gan exposure gan losses networks sampling train "
+    "training".split()
 )
 
 # Modules that are TensorFlow's by nature, and the one seam that knows every backend. The rest

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_refocus import networks
+from keras_refocus import color_bins, networks
 from keras_refocus.networks import backbones, blocks
 
 # Small enough that the whole file takes seconds; everything else is as in the full size.
@@ -34,7 +34,17 @@ TINY_DISCRIMINATORS = {
     "critic": {"filters": 4},
     "double_scale": {"filters": 2},
 }
-TINY = TINY_GENERATORS | TINY_DISCRIMINATORS
+TINY_COLORIZERS = {
+    "mobilenet_v2_colorizer": {
+        "weights": None,
+        "alpha": 0.35,
+        "widths": (8, 8, 8, 8, 8),
+        "depths": (1, 0, 0, 0, 1),
+    },
+    "resnet_colorizer": {"filters": 4, "residual_blocks": 2},
+}
+TINY_DECOLORIZERS = {"resnet_decolorizer": {"filters": 4, "residual_blocks": 2}}
+TINY = TINY_GENERATORS | TINY_COLORIZERS | TINY_DECOLORIZERS | TINY_DISCRIMINATORS
 
 # Hundreds of layers take their time whatever their width.
 _SLOW = {"fpn_inception_resnet_v2"}
@@ -69,6 +79,8 @@ def _picture(*shape, seed=0):
 
 def _picture_for(name, *, examples):
     """The smallest picture that a discriminator takes; an odd one for generators."""
+    if name in TINY_DECOLORIZERS:
+        return np.concatenate([_picture(examples, 39, 33, seed=seed) for seed in range(3)], axis=-1)
     return _picture(examples, 96, 96) if name in TINY_DISCRIMINATORS else _picture(examples, 39, 33)
 
 
@@ -78,6 +90,8 @@ def _run(network, picture):
 
 def test_every_network_is_tested():
     assert set(TINY_GENERATORS) == set(networks.GENERATORS)
+    assert set(TINY_COLORIZERS) == set(networks.COLORIZERS)
+    assert set(TINY_DECOLORIZERS) == set(networks.DECOLORIZERS)
     assert set(TINY_DISCRIMINATORS) == set(networks.DISCRIMINATORS)
 
 
@@ -93,6 +107,24 @@ def test_any_size(name, size):
     assert 0 < difference.max() < 5
 
 
+@pytest.mark.parametrize("name", networks.COLORIZERS)
+@pytest.mark.parametrize("size", [(1, 1), (7, 13), (33, 20)])
+def test_any_size_gets_chroma(name, size):
+    chroma = _run(_shared(name), _picture(2, *size))
+    assert chroma.shape == (2, *size, 2)
+    assert chroma.dtype == "float32"
+    assert 0 < np.abs(chroma).max() <= 1.2
+
+
+@pytest.mark.parametrize("name", networks.DECOLORIZERS)
+@pytest.mark.parametrize("size", [(1, 1), (7, 13), (33, 20)])
+def test_any_size_gets_its_luminance(name, size):
+    picture = np.concatenate([_picture(2, *size), _picture(2, *size), _picture(2, *size)], axis=-1)
+    luminance = _run(_shared(name), picture)
+    assert luminance.shape == (2, *size, 1)
+    assert 0 <= luminance.min() and luminance.max() <= 1
+
+
 @pytest.mark.parametrize("name", _each(networks.GENERATORS))
 def test_output_is_not_clipped(name):
     picture = np.stack([np.zeros((24, 24, 1), "float32"), np.ones((24, 24, 1), "float32")])
@@ -100,7 +132,7 @@ def test_output_is_not_clipped(name):
     assert restored.min() < 0.0 or restored.max() > 1.0
 
 
-@pytest.mark.parametrize("name", _each(networks.GENERATORS))
+@pytest.mark.parametrize("name", _each([*networks.GENERATORS, *networks.COLORIZERS]))
 def test_examples_do_not_mix(name):
     pictures = _picture(3, 16, 24)
     together = _run(_shared(name), pictures)
@@ -207,6 +239,12 @@ def test_build_suggests_an_option():
         ("patchgan", {"normalization": "batch"}, "normalization='batch'"),
         ("fpn_mobilenet_v2", {"weights": None, "filters": 7}, "even"),
         ("multiscale", {"scales": 0}, "positive integer"),
+        ("resnet_colorizer", {"normalization": "batch"}, "normalization='batch'"),
+        ("mobilenet_v2_colorizer", {"widths": (8, 8)}, "five scales"),
+        ("mobilenet_v2_colorizer", {"chroma_scale": 8}, "chroma_scale=8"),
+        ("mobilenet_v2_colorizer", {"head": "class"}, "head='class'"),
+        ("mobilenet_v2_colorizer", {"temperature": 0.0}, "temperature=0.0"),
+        ("mobilenet_v2_colorizer", {"frozen_scales": 6}, "frozen_scales=6"),
     ],
 )
 def test_options_without_meaning(name, options, message):
@@ -446,3 +484,61 @@ def test_names_of_layers_do_not_depend_on_what_was_built_before():
     assert [layer.name for layer in _flat_layers(first)] == [
         layer.name for layer in _flat_layers(second)
     ]
+
+
+def test_colorizer_is_small_enough():
+    network = networks.build("mobilenet_v2_colorizer", weights=None)
+    assert network.count_params() < 8_000_000
+
+
+def test_untrained_regression_answers_grey():
+    options = TINY["mobilenet_v2_colorizer"] | {"head": "regression"}
+    network = networks.build("mobilenet_v2_colorizer", **options)
+    np.testing.assert_array_equal(_run(network, _picture(1, 21, 18)), 0.0)
+
+
+@pytest.mark.parametrize("temperature", [0.25, 1.0])
+def test_annealed_mean_by_hand(temperature):
+    options = TINY["mobilenet_v2_colorizer"] | {"temperature": temperature}
+    network = networks.build("mobilenet_v2_colorizer", **options)
+    # Two bins at logits 0 and log 3, the others out of the way.
+    layer = network.get_layer("color_logits")
+    kernel, bias = (np.zeros_like(value) for value in layer.get_weights())
+    bias[:] = -1e3
+    bias[[20, 200]] = 0.0, np.log(3.0)
+    layer.set_weights([kernel, bias])
+    first, second = color_bins.centers()[[20, 200]]
+    odds = 3.0 ** (1.0 / temperature)
+    expected = (first + odds * second) / (1.0 + odds)
+    chroma = _run(network, _picture(1, 33, 40))
+    np.testing.assert_allclose(chroma, np.broadcast_to(expected, chroma.shape), atol=1e-5)
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+def test_chroma_is_predicted_at_a_part_of_the_size(scale):
+    options = TINY["mobilenet_v2_colorizer"] | {"chroma_scale": scale}
+    network = networks.build("mobilenet_v2_colorizer", **options)
+    logits = keras.Model(network.input, network.get_layer("color_logits").output)
+    assert _run(logits, _picture(1, 64, 96)).shape == (1, 64 // scale, 96 // scale, 313)
+
+
+def test_frozen_scales_stay_as_they_are():
+    options = TINY["mobilenet_v2_colorizer"]
+    free, frozen = (
+        networks.build("mobilenet_v2_colorizer", **options, frozen_scales=scales)
+        for scales in (0, 2)
+    )
+    lost = {v.path for v in free.trainable_variables} - {v.path for v in frozen.trainable_variables}
+    layers = {path.split("/")[-2] for path in lost}
+    assert {"Conv1", "block_2_project"} <= layers
+    assert not any(layer.startswith(("block_3", "decoder", "lateral")) for layer in layers)
+
+
+def test_one_trunk_serves_three_generators():
+    counts = {
+        name: networks.build(name, **TINY[name]).count_params()
+        for name in ("resnet", "resnet_colorizer", "resnet_decolorizer")
+    }
+    # 7x7 convolutions with 4 filters: one more output channel with its bias, two more inputs.
+    assert counts["resnet_colorizer"] - counts["resnet"] == 49 * 4 + 1
+    assert counts["resnet_decolorizer"] - counts["resnet"] == 2 * 49 * 4

@@ -1,9 +1,10 @@
-"""Network architectures: one file each, and the two dictionaries that name them.
+"""Network architectures: one file each, and the dictionaries that name them.
 
 Generators map luminance `(batch, height, width, 1)` float32 in [0, 1] to restored luminance of the
-same shape, for any height and width of at least 1, without clipping. Discriminators map a picture
-to scores without activation. All are functional models of built-in layers and `keras.ops`: a saved
-generator loads with no custom objects, under every backend.
+same shape, for any height and width of at least 1, without clipping; colorizers map it to chroma
+`(batch, height, width, 2)`; decolorizers map luminance and chroma, three channels, to luminance.
+Discriminators map a picture to scores without activation. All are functional models of built-in
+layers and `keras.ops`: a saved generator loads with no custom objects, under every backend.
 """
 
 import difflib
@@ -14,6 +15,7 @@ from keras_refocus.networks.fpn import (
     fpn_mobilenet_dsc_generator,
     fpn_mobilenet_v2_generator,
 )
+from keras_refocus.networks.mobilenet_colorizer import mobilenet_v2_colorizer
 from keras_refocus.networks.multipatch import multipatch_generator
 from keras_refocus.networks.multiscale import multiscale_generator
 from keras_refocus.networks.nafnet import nafnet_generator
@@ -22,7 +24,11 @@ from keras_refocus.networks.patchgan import (
     double_scale_discriminator,
     patch_discriminator,
 )
-from keras_refocus.networks.resnet import resnet_generator
+from keras_refocus.networks.resnet import (
+    resnet_colorizer,
+    resnet_decolorizer,
+    resnet_generator,
+)
 from keras_refocus.networks.scale_recurrent import scale_recurrent_generator
 from keras_refocus.networks.unet import unet_generator
 
@@ -36,6 +42,15 @@ GENERATORS = {
     "scale_recurrent": scale_recurrent_generator,
     "multiscale": multiscale_generator,
     "nafnet": nafnet_generator,
+}
+
+COLORIZERS = {
+    "mobilenet_v2_colorizer": mobilenet_v2_colorizer,
+    "resnet_colorizer": resnet_colorizer,
+}
+
+DECOLORIZERS = {
+    "resnet_decolorizer": resnet_decolorizer,
 }
 
 DISCRIMINATORS = {
@@ -54,7 +69,7 @@ def options(name):
     """Options that a network takes, with their defaults.
 
     Args:
-        name: A key of `GENERATORS` or `DISCRIMINATORS`.
+        name: A key of `GENERATORS`, `COLORIZERS`, `DECOLORIZERS` or `DISCRIMINATORS`.
 
     Returns:
         Dict from the name of an option to its default.
@@ -67,7 +82,7 @@ def options(name):
 
 
 def _builder(name):
-    builders = {**GENERATORS, **DISCRIMINATORS}
+    builders = {**GENERATORS, **COLORIZERS, **DECOLORIZERS, **DISCRIMINATORS}
     if name not in builders:
         raise ValueError(
             f"The network must be one of {sorted(builders)}. Received: name={name!r}."
@@ -80,7 +95,7 @@ def build(name, **chosen):
     """Build a network by name.
 
     Args:
-        name: A key of `GENERATORS` or `DISCRIMINATORS`.
+        name: A key of `GENERATORS`, `COLORIZERS`, `DECOLORIZERS` or `DISCRIMINATORS`.
         **chosen: Options of that network; see its builder.
 
     Returns:

@@ -1,0 +1,144 @@
+"""Fast colorizer: a MobileNetV2 encoder and a light decoder to chroma at a part of the size."""
+
+import keras
+import numpy as np
+
+from keras_refocus import color_bins
+from keras_refocus.networks import backbones, blocks
+
+_HEADS = ("bins", "regression")
+# Last layer of MobileNetV2 at 1/2, 1/4, 1/8, 1/16 and 1/32 of the size.
+_SCALES = (
+    "expanded_conv_project_BN",
+    "block_2_add",
+    "block_5_add",
+    "block_12_add",
+    "out_relu",
+)
+
+
+def mobilenet_v2_colorizer(
+    *,
+    weights="imagenet",
+    alpha=1.0,
+    widths=(256, 192, 128, 64, 32),
+    depths=(1, 1, 1, 1, 1),
+    chroma_scale=4,
+    head="bins",
+    temperature=0.38,
+    frozen_scales=0,
+    freeze_batch_normalization=None,
+    name="mobilenet_v2_colorizer",
+):
+    """Build the efficient colorizer.
+
+    What a thing is decides its colour, so most of the work is done at 1/32 and 1/16 of the size, on
+    features of a network that knows a thousand things. Bottom: c1s1-256 of the encoder's last map,
+    plus a linear map of its mean over the picture (the scene, after Iizuka et al. 2016), and R256.
+    Each scale above: c1s1-k, bilinear enlargement, plus c1s1-k of the encoder's map, Rk. `Rk` is
+    two 3x3 convolutions around a ReLU with a skip; there is no normalisation in the decoder.
+
+    Head `"regression"`: c3s1-2. Head `"bins"` (Zhang et al. 2016): c1s1-313, logits over the
+    quantised colours of `color_bins` (layer `color_logits`), and their annealed mean, the softmax
+    at a temperature below 1 times the colours of the bins. It can be trained on the logits, and a
+    doubtful colour does not fade to the brown mean of all that it might be.
+
+    Args:
+        weights: Weights of the encoder: see `backbones.feature_extractor`.
+        alpha: Width multiplier of the encoder; the weights must be made for it.
+        widths: Channels of the decoder at 1/32, 1/16, 1/8, 1/4 and 1/2 of the size; the last is
+            used only where chroma is predicted at 1/2.
+        depths: Number of `R` blocks at each of these scales; 0 leaves a scale with its sum.
+        chroma_scale: 4 or 2: chroma is predicted at a quarter or at half of the size.
+        head: `"bins"` or `"regression"`.
+        temperature: Temperature of the annealed mean, in (0, 1]: 1 is the mean, smaller values
+            are more saturated. The paper has 0.38.
+        frozen_scales: How many scales of the encoder, finest first, stay as they are: edges are
+            edges in colour or without, and their maps are the large ones whose gradients take time.
+        freeze_batch_normalization: See `backbones.feature_extractor`.
+        name: Name of the model.
+
+    Returns:
+        `keras.Model` from luminance `(batch, height, width, 1)` float32 in [0, 1] to chroma
+        `(batch, height, width, 2)`, float32 about [-1, 1], not clipped. Any height and width of at
+        least 1.
+
+    Raises:
+        ValueError: If an option has no meaning.
+    """
+    widths, depths = tuple(widths), tuple(depths)
+    _check(widths, depths, chroma_scale, head, temperature, frozen_scales)
+
+    def to_width(x, width, name):
+        return keras.layers.Conv2D(width, 1, name=name)(x)
+
+    picture = blocks.luminance_input()
+    x, size = blocks.pad_to_multiple(picture, 32)
+    extractor = backbones.feature_extractor(
+        "mobilenet_v2",
+        _SCALES,
+        weights=weights,
+        freeze_batch_normalization=freeze_batch_normalization,
+        alpha=alpha,
+    )
+    _freeze(extractor, frozen_scales)
+    encoded = extractor(x)
+
+    scene = keras.layers.GlobalAveragePooling2D(keepdims=True, name="scene_mean")(encoded[4])
+    scene = to_width(scene, widths[0], "scene")
+    x = to_width(encoded[4], widths[0], "bottom")
+    x = keras.layers.Add(name="bottom_add")([x, scene])
+    scales = range(5 if chroma_scale == 2 else 4)
+    for scale in scales:
+        if scale > 0:
+            x = blocks.enlarge_bilinear(to_width(x, widths[scale], f"up{scale}"))
+            side = to_width(encoded[4 - scale], widths[scale], f"lateral{scale}")
+            x = keras.layers.Add(name=f"lateral{scale}_add")([x, side])
+        for block in range(depths[scale]):
+            x = blocks.residual_block(x, widths[scale], name=f"decoder{scale}_{block}")
+    x = keras.layers.ReLU(name="features")(x)
+
+    if head == "bins":
+        x = keras.layers.Conv2D(color_bins.COUNT, 1, dtype="float32", name="color_logits")(x)
+        x = keras.layers.Rescaling(1.0 / temperature, dtype="float32", name="sharpen")(x)
+        x = keras.layers.Softmax(dtype="float32", name="shares")(x)
+        colors = keras.layers.Conv2D(
+            2, 1, use_bias=False, trainable=False, dtype="float32", name="colors"
+        )
+        x = colors(x)
+        colors.set_weights([color_bins.centers()[np.newaxis, np.newaxis]])
+    else:
+        x = blocks.last_convolution(x, 2, name="small_chroma")
+    x = keras.layers.UpSampling2D(
+        chroma_scale, interpolation="bilinear", dtype="float32", name="chroma"
+    )(x)
+    return keras.Model(picture, blocks.crop_to_size(x, size), name=name)
+
+
+def _check(widths, depths, chroma_scale, head, temperature, frozen_scales):
+    blocks.check_positive(widths=widths)
+    if len(widths) != 5 or len(depths) != 5 or any(depth < 0 for depth in depths):
+        raise ValueError(
+            "`widths` and `depths` must have one entry for each of five scales, depths of at least "
+            f"0. Received: widths={widths}, depths={depths}."
+        )
+    if chroma_scale not in (2, 4):
+        raise ValueError(f"`chroma_scale` must be 2 or 4. Received: chroma_scale={chroma_scale}.")
+    if head not in _HEADS:
+        raise ValueError(f"`head` must be one of {_HEADS}. Received: head={head!r}.")
+    if not 0.0 < temperature <= 1.0:
+        raise ValueError(f"`temperature` must be in (0, 1]. Received: temperature={temperature}.")
+    if frozen_scales not in range(6):
+        raise ValueError(
+            f"`frozen_scales` must be 0 to 5. Received: frozen_scales={frozen_scales}."
+        )
+
+
+def _freeze(extractor, scales):
+    """Make the layers of the finest scales of an encoder untrainable."""
+    trunk = next(layer for layer in extractor.layers if isinstance(layer, keras.Model))
+    last = _SCALES[scales - 1] if scales else None
+    for layer in trunk.layers if last else ():
+        layer.trainable = False
+        if layer.name == last:
+            break
