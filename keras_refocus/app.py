@@ -176,6 +176,11 @@ def _lay_out(
         "concurrency_limit": settings.concurrency,
     }
 
+    # For programs; first, because the first to have a name keeps it.
+    api = {"concurrency_id": "work", "concurrency_limit": settings.concurrency}
+    gr.api(actions.restore_file, api_name="restore", **api)
+    gr.api(actions.list_models, api_name="models", queue=False)
+
     page.load(actions.offer, None, [mode, auto_detect, model, visible_mark, state], **quick)
     page.unload(actions.leave)
     for listener in (files.upload, files.delete):
@@ -202,10 +207,6 @@ def _lay_out(
         )
     for control in (mode, auto_detect, model):
         control.input(actions.remind, None, state, **quick)
-
-    api = {"concurrency_id": "work", "concurrency_limit": settings.concurrency}
-    gr.api(actions.restore_file, api_name="restore", **api)
-    gr.api(actions.list_models, api_name="models", queue=False)
 
 
 def _examples() -> gr.HTML:

@@ -341,13 +341,13 @@ class PageActions:
             picture.name = photo.get("orig_name") or picture.name
             with session.work:
                 self._run(session, picture, choices)
-            shared = session.find(picture.download)
+            shared, details = session.find(picture.download), picture.details
             path = self._sessions.hand_out(shared)
         except Exception as error:
             raise gr.Error(say(error), print_exception=False) from error
         finally:
             self._sessions.end(visitor)
-        return gr.FileData(path=str(path), orig_name=shared.name), picture.details
+        return gr.FileData(path=str(path), orig_name=shared.name), details
 
     def list_models(self) -> dict:
         """List the models and their versions."""

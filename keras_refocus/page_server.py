@@ -104,6 +104,8 @@ def routes(sessions: Sessions, examples: Path) -> list[Route]:
         session.touch()
         if shared.name is None:
             return FileResponse(shared.path)
+        if request.method != "GET":  # Only asked about, not fetched.
+            return FileResponse(shared.path, filename=shared.name)
         return FileResponse(
             shared.path,
             filename=shared.name,
