@@ -429,7 +429,9 @@ def test_programs_restore_a_file_and_nothing_is_left(
     source = tmp_path / "secret wedding.png"
     source.write_bytes(png())
     with caplog.at_level(logging.DEBUG, logger="keras_refocus"), served(kept, engine) as url:
-        client = gradio_client.Client(url, verbose=False, download_files=str(tmp_path / "got"))
+        client = gradio_client.Client(
+            url, verbose=False, download_files=str(tmp_path / "got"), analytics_enabled=False
+        )
         assert client.predict(api_name="/models") == {"restorer": "1"}
         path, details = client.predict(
             photo=gradio_client.handle_file(source), strength=0.5, api_name="/restore"
