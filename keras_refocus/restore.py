@@ -411,6 +411,7 @@ def _parser() -> argparse.ArgumentParser:
     defaults = pipeline.RestoreOptions()
     parser = argparse.ArgumentParser(
         prog="refocus restore",
+        usage="refocus restore INPUT [INPUT ...] [--out DIR] [options]",
         description="Restore photos: remove motion blur, and colour grey pictures if asked to.",
         epilog="example: refocus restore photo.jpg --out restored/",
     )
