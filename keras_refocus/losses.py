@@ -1,19 +1,22 @@
-"""Losses: pixel, frequency, structural, perceptual and adversarial, each as its paper writes it.
+"""Losses: pixel, frequency, structure, perceptual, colour, adversarial, as their papers write them.
 
 Content losses map `(sharp, restored)`, tensors of shape `(batch, height, width, channels)` in
-[0, 1], to a scalar: the mean over the batch. Adversarial kinds are pairs of functions of the
-discriminator's scores, without activation, of any shape. Everything is computed in float32 by
-`keras.ops`, so that float16 networks neither overflow in a sum nor lose a small difference.
+[0, 1], to a scalar: the mean over the batch. Colour losses map `(luminance, chroma, predicted)` to
+a scalar: a picture's luminance `(batch, height, width, 1)` in [0, 1], its chroma and what was
+predicted for it, `(batch, height, width, 2)` in [-1, 1]. Adversarial kinds are pairs of functions
+of the discriminator's scores, without activation, of any shape. Everything is computed in float32
+by `keras.ops`, so that float16 networks neither overflow in a sum nor lose a small difference.
 """
 
 import collections.abc
 import dataclasses
 import difflib
 import functools
+import inspect
 
 from keras import ops
 
-from keras_refocus import metrics
+from keras_refocus import color, color_bins, metrics
 from keras_refocus.networks import backbones
 
 _PSNR_EPSILON = 1e-8
@@ -309,3 +312,97 @@ def gradient_penalty(gradients, *, target=1.0):
     (gradients,) = _float32(gradients)
     norms = ops.sqrt(ops.sum(ops.square(gradients), axis=(1, 2, 3)) + _NORM_EPSILON)
     return ops.mean(ops.square(norms - target))
+
+
+def chroma_l1(luminance, chroma, predicted):
+    """Mean absolute difference of chroma."""
+    return l1(chroma, predicted)
+
+
+def color_aware(luminance, chroma, predicted, *, strength=10.0, rarity=None):
+    """Absolute difference of chroma, weighted by how coloured the pixel is in truth.
+
+    Most pixels of most photos are nearly grey, so the plain mean is best served by sepia. Here a
+    pixel counts `1 + strength * c` times, c being the length of its true chroma: with the default,
+    grey counts once and 55 units of a*, b* six times.
+
+    Args:
+        luminance: See the head of this module; not used.
+        chroma: True chroma.
+        predicted: Predicted chroma.
+        strength: Weight of colour, at least 0.
+        rarity: Array of shape `(313,)`, factors by how rare the true colour is in photos (Zhang et
+            al. 2016), see `color_bins.rarity`; `None` treats all alike.
+
+    Returns:
+        Scalar, not divided by the sum of the weights: a grey picture says little about colours, and
+        counts little.
+    """
+    chroma, predicted = _float32(chroma, predicted)
+    weights = 1.0 + strength * ops.sqrt(ops.sum(ops.square(chroma), axis=-1))
+    if rarity is not None:
+        weights = weights * ops.take(rarity, color_bins.nearest(chroma))
+    return ops.mean(weights * ops.mean(ops.abs(predicted - chroma), axis=-1))
+
+
+def colorfulness(luminance, chroma, predicted):
+    """One minus a hundredth of the colourfulness of the result (DDColor, Kang et al. 2023, eq. 7).
+
+    The true chroma does not matter: every picture is to be more colourful, so this needs a small
+    weight beside losses that know better. Colours count as far as sRGB goes.
+    """
+    luminance, predicted = _float32(luminance, predicted)
+    rgb = ops.clip(color.lab_to_rgb(luminance, predicted), 0.0, 1.0)
+    return 1.0 - ops.mean(metrics.colorfulness(rgb)) / 100.0
+
+
+def color_cross_entropy(chroma, logits, *, rarity=None):
+    """Cross entropy of a distribution over quantised colours (Zhang et al. 2016, equations 2, 3).
+
+    Args:
+        chroma: True chroma `(batch, height, width, 2)`.
+        logits: Scores `(batch, height, width, 313)` of the classes of `color_bins`.
+        rarity: As in `color_aware`.
+
+    Returns:
+        Scalar.
+    """
+    chroma, logits = _float32(chroma, logits)
+    classes, shares = color_bins.neighbors(chroma)
+    scores = ops.take_along_axis(ops.log_softmax(logits, axis=-1), classes, axis=-1)
+    values = -ops.sum(shares * scores, axis=-1)
+    if rarity is not None:
+        values = values * ops.take(rarity, color_bins.nearest(chroma))
+    return ops.mean(values)
+
+
+# The last one compares logits, and needs no luminance.
+COLOR_LOSSES = {
+    "chroma_l1": chroma_l1,
+    "color_aware": color_aware,
+    "colorfulness": colorfulness,
+    "cross_entropy": color_cross_entropy,
+}
+# These can be rebalanced by the rarity of colours.
+REBALANCED = ("color_aware", "cross_entropy")
+
+
+def color_loss(name, **options):
+    """Look a colour loss up.
+
+    Args:
+        name: A key of `COLOR_LOSSES`.
+        **options: Options of that loss, such as the `strength` of `color_aware`.
+
+    Returns:
+        Callable from `(luminance, chroma, predicted)` to a scalar; that of `"cross_entropy"` is
+        from `(chroma, logits)`.
+
+    Raises:
+        ValueError: If there is none of that name or it has no such option.
+    """
+    loss = _look_up(COLOR_LOSSES, name, "colour loss")
+    unknown = sorted(options.keys() - inspect.signature(loss).parameters.keys())
+    if unknown:
+        raise ValueError(f"The colour loss {name!r} has no option {unknown[0]!r}.")
+    return functools.partial(loss, **options) if options else loss

@@ -1,5 +1,6 @@
 """Each loss against numbers worked out by hand."""
 
+import functools
 import math
 
 import keras
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_refocus import gan, losses, metrics
+from keras_refocus import color, color_bins, gan, losses, metrics
 from keras_refocus.networks import backbones
 
 # One 2x2 picture: differences 0.3, -0.4, 0, 0.
@@ -226,3 +227,84 @@ def test_perceptual_loss_needs_weights(monkeypatch):
     monkeypatch.setattr(keras.applications, "VGG19", without_connection)
     with pytest.raises(ValueError, match="Give `weights` the path"):
         losses.PerceptualLoss()
+
+
+# Two pixels: grey, answered with (0.1, 0.3); and (0.3, 0.4), of length 0.5, answered with grey.
+TRUE_CHROMA = np.array([[0.0, 0.0], [0.3, 0.4]], "float32").reshape(1, 1, 2, 2)
+GUESSED_CHROMA = np.array([[0.1, 0.3], [0.0, 0.0]], "float32").reshape(1, 1, 2, 2)
+MIDDLE = np.full((1, 1, 2, 1), 0.5, "float32")
+
+
+def _color_value(name, predicted=GUESSED_CHROMA, **options):
+    return _value(losses.color_loss(name, **options)(MIDDLE, TRUE_CHROMA, predicted))
+
+
+def test_plain_chroma_error_by_hand():
+    # Means over the two channels: 0.2 and 0.35.
+    assert _color_value("chroma_l1") == pytest.approx((0.2 + 0.35) / 2)
+
+
+@pytest.mark.parametrize("strength", [0.0, 4.0])
+def test_coloured_pixels_weigh_more(strength):
+    # Weights 1 and 1 + strength * 0.5.
+    expected = (0.2 + (1.0 + 0.5 * strength) * 0.35) / 2
+    assert _color_value("color_aware", strength=strength) == pytest.approx(expected)
+
+
+def test_rare_colours_weigh_more():
+    factors = np.ones(color_bins.COUNT, "float32")
+    # 0.3 and 0.4 are 3.3 and 4.4 steps of 1/11: the class of (3, 4) steps.
+    (rare,) = np.flatnonzero((np.rint(color_bins.centers() * 11) == [3, 4]).all(axis=1))
+    factors[rare] = 3.0
+    expected = (0.2 + 3.0 * 3.0 * 0.35) / 2
+    assert _color_value("color_aware", strength=4.0, rarity=factors) == pytest.approx(expected)
+
+
+def test_grey_answer_is_worse_than_the_wrong_tint_of_little_colour():
+    # What the weighting is for: with it, losing the coloured pixel costs most of the loss.
+    right_where_coloured = TRUE_CHROMA + [[0.2, 0.2], [0.0, 0.0]]
+    grey = np.zeros_like(TRUE_CHROMA)
+    for strength, ratio in ((0.0, 0.35 / 0.2), (10.0, 6 * 0.35 / 0.2)):
+        values = [_color_value("color_aware", picture, strength=strength) for picture in
+                  (grey, right_where_coloured)]  # fmt: skip
+        assert values[0] / values[1] == pytest.approx(ratio, rel=1e-5)
+
+
+def test_colourfulness_is_that_of_the_metric():
+    # Grey has none: the loss is 1. A picture of two opposed colours is as the metric measures it.
+    assert _color_value("colorfulness", np.zeros_like(TRUE_CHROMA)) == pytest.approx(1.0, abs=1e-4)
+    rgb = color.lab_to_rgb(MIDDLE, GUESSED_CHROMA).clip(0, 1)
+    expected = 1.0 - color.colorfulness(rgb)[0] / 100.0
+    assert _color_value("colorfulness") == pytest.approx(expected, abs=1e-4)
+    grey = np.zeros_like(TRUE_CHROMA)
+    loss = functools.partial(losses.color_loss("colorfulness"), MIDDLE)
+    assert np.isfinite(_gradient(loss, TRUE_CHROMA, grey)).all()
+
+
+def test_cross_entropy_of_an_undecided_distribution():
+    logits = np.zeros((1, 1, 2, color_bins.COUNT), "float32")
+    loss = losses.color_loss("cross_entropy")
+    assert _value(loss(TRUE_CHROMA, logits)) == pytest.approx(math.log(313), rel=1e-5)
+    factors = np.full(color_bins.COUNT, 2.0, "float32")
+    rebalanced = losses.color_loss("cross_entropy", rarity=factors)
+    assert _value(rebalanced(TRUE_CHROMA, logits)) == pytest.approx(2 * math.log(313), rel=1e-5)
+
+
+def test_cross_entropy_of_a_colour_between_two_classes():
+    first, second = (
+        np.flatnonzero((np.rint(color_bins.centers() * 11) == steps).all(axis=1))[0]
+        for steps in ([2, 1], [3, 1])
+    )
+    # A quarter of the way from the first to the second.
+    chroma = np.array([2.25 / 11, 1 / 11], "float32").reshape(1, 1, 1, 2)
+    logits = np.full((1, 1, 1, color_bins.COUNT), -100.0, "float32")
+    logits[..., first], logits[..., second] = math.log(0.9), math.log(0.1)
+    expected = -(0.75 * math.log(0.9) + 0.25 * math.log(0.1))
+    assert _value(losses.color_cross_entropy(chroma, logits)) == pytest.approx(expected, rel=1e-4)
+
+
+def test_unknown_colour_losses_and_options():
+    with pytest.raises(ValueError, match="Did you mean 'color_aware'"):
+        losses.color_loss("colour_aware")
+    with pytest.raises(ValueError, match="no option 'power'"):
+        losses.color_loss("color_aware", power=2.0)
