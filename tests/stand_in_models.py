@@ -45,3 +45,29 @@ def export_colorizer(folder) -> Path:
         return {"chroma": tf.concat([luminance / 4, -luminance / 8], axis=-1)}
 
     return _save(module, serve, folder)
+
+
+def export_sharpener(folder) -> Path:
+    """Writes a restorer whose result depends on a neighbourhood of 5x5 pixels."""
+    module = tf.Module()
+    kernel = tf.random.stateless_normal((5, 5, 1, 1), (1, 2)) * 0.05
+    module.kernel = tf.Variable(kernel)
+
+    @tf.function(input_signature=[PLANE])
+    def serve(luminance):
+        detail = tf.nn.conv2d(luminance, module.kernel, 1, "SAME")
+        return {"restored": tf.clip_by_value(luminance + detail, 0.0, 1.0)}
+
+    return _save(module, serve, folder)
+
+
+def export_painter(folder) -> Path:
+    """Writes a colorizer of strong colours, some of them outside sRGB."""
+    module = tf.Module()
+
+    @tf.function(input_signature=[PLANE])
+    def serve(luminance):
+        smooth = tf.nn.avg_pool2d(luminance, 5, 1, "SAME")
+        return {"chroma": tf.concat([0.6 * tf.sin(9 * luminance), 0.5 - smooth], axis=-1)}
+
+    return _save(module, serve, folder)
