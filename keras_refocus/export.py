@@ -1,17 +1,21 @@
 """Write a trained network as a SavedModel that TensorFlow Serving and the pipeline can load.
 
     refocus export runs/mine --name restorer --out saved_models
+    refocus export --refocus --models saved_models --out serving_models
 
 The SavedModel takes any number of pictures of any size, speaks the names of
 `keras_refocus.engines`, keeps its output in range, brings warm-up requests of the shape that the
-client really sends, and is compared with the Keras model before it takes its place.
+client really sends, and is compared with the Keras model before it takes its place. The second form
+joins the newest restorer and colorizer to the servable `refocus`: the whole pipeline in one graph.
 """
 
 import argparse
+import contextlib
 import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -28,9 +32,27 @@ _HALF_TOLERANCE = 1e-3
 
 
 def main(argv=None) -> None:
-    """Export a run from the command line."""
+    """Export from the command line."""
     parser = _parser()
     arguments = parser.parse_args(argv)
+    if (arguments.run is None) != arguments.refocus:
+        parser.error("name a training run, or join models with --refocus, one of the two")
+    file = None if arguments.refocus else _network_file(parser, arguments)
+    console.start_logging(verbose=arguments.verbose)
+    try:
+        models = engines.find_models(arguments.models) if arguments.refocus else None
+        console.import_tensorflow()
+        if arguments.refocus:
+            version = _join(models, arguments)
+        else:
+            version = _export_file(file, arguments)
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
+    size = sum(part.stat().st_size for part in version.rglob("*") if part.is_file())
+    print(f"{version}  ({size / 1e6:.1f} MB)")
+
+
+def _network_file(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> Path:
     run = arguments.run
     file = run if run.is_file() else run / (BEST_FILE if arguments.best else AVERAGED_FILE)
     if not file.is_file():
@@ -38,30 +60,44 @@ def main(argv=None) -> None:
             f"the run must hold a trained network. Received: run='{run}' without '{file.name}'. "
             "Train one with `refocus train`, or name a .keras file."
         )
-    console.start_logging(verbose=arguments.verbose)
-    console.import_tensorflow()
+    return file
+
+
+def _export_file(file: Path, arguments: argparse.Namespace) -> Path:
     import keras
 
     if keras.backend.backend() != "tensorflow":
-        parser.error(
-            "a SavedModel can only be written by TensorFlow. "
+        raise ValueError(
+            "A SavedModel can only be written by TensorFlow. "
             f"Received: KERAS_BACKEND={keras.backend.backend()}. "
             "Run this command with KERAS_BACKEND=tensorflow; the file loads there too."
         )
-    try:
-        model = keras.saving.load_model(file, compile=False)
-        version = export_model(
-            model,
-            arguments.out / (arguments.name or _kind(model)),
-            version=arguments.number,
-            overwrite=arguments.overwrite,
-            half=arguments.half,
-            tile=arguments.tile,
-        )
-    except (OSError, ValueError) as error:
-        parser.error(str(error))
-    size = sum(part.stat().st_size for part in version.rglob("*") if part.is_file())
-    print(f"{version}  ({size / 1e6:.1f} MB)")
+    model = keras.saving.load_model(file, compile=False)
+    return export_model(
+        model,
+        arguments.out / (arguments.name or _kind(model)),
+        version=arguments.number,
+        overwrite=arguments.overwrite,
+        half=arguments.half,
+        tile=arguments.tile,
+    )
+
+
+def _join(models: Path, arguments: argparse.Namespace) -> Path:
+    """Write the servable of the whole pipeline from the models of both stages."""
+    from keras_refocus import servable
+
+    stages = []
+    for name in (arguments.restorer, arguments.colorizer):
+        version = engines.newest_version(models / name)
+        if version is None:
+            available = engines.servables(models)
+            raise FileNotFoundError(engines.missing_model(name, available, where=str(models)))
+        stages.append(version)
+    folder = arguments.out / (arguments.name or engines.REFOCUS)
+    with _new_version(folder, arguments.number, overwrite=arguments.overwrite) as (draft, target):
+        servable.export_refocus(*stages, draft, tile=arguments.tile)
+    return target
 
 
 def export_restorer(model, folder: str | os.PathLike, **options) -> Path:
@@ -110,46 +146,63 @@ def _export(
     half: bool = False,
     tile: int = TILE,
 ) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    if version is None:
-        taken = [int(entry.name) for entry in folder.iterdir() if entry.name.isdecimal()]
-        version = max(taken, default=0) + 1
-    if version < 1:
-        raise ValueError(f"The number of a version must be at least 1. Received: {version=}.")
-    target = folder / str(version)
-    if target.exists() and not overwrite:
-        raise FileExistsError(
-            f"A version is never replaced unasked. Received: version={version}, which exists in "
-            f"'{folder}'. Choose another number, or ask for overwriting."
-        )
     model = _in_float32(model)
     if not all(np.isfinite(weight).all() for weight in model.get_weights()):
         raise ValueError(
             f"The weights must be finite. Received: NaN or infinity in model='{model.name}'. "
             "Export an earlier checkpoint."
         )
+    side = tile if output == engines.RESTORED else upsampling.WORKING_SIZE
+    with _new_version(folder, version, overwrite=overwrite) as (draft, target):
+        _write(model, draft, output, half=half)
+        _compare(model, draft, output, tolerance=_HALF_TOLERANCE if half else _TOLERANCE)
+        write_warmup(draft, folder.name, (1, side, side, 1))
+    card = folder / "README.md"
+    if not card.exists():
+        card.write_text(_card(folder.name, output, model, target.name), encoding="utf-8")
+    return target
+
+
+@contextlib.contextmanager
+def _new_version(
+    folder: Path, number: int | None, *, overwrite: bool
+) -> Iterator[tuple[Path, Path]]:
+    """Give a place to write a version to, and put it in the version's place when it is complete.
+
+    Yields:
+        `(draft, target)`: folder to write, `<somewhere>/<servable>/<version>` and not there yet,
+        and where it will be afterwards. An error leaves everything as it was.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if number is None:
+        taken = [int(entry.name) for entry in folder.iterdir() if entry.name.isdecimal()]
+        number = max(taken, default=0) + 1
+    if number < 1:
+        raise ValueError(f"The number of a version must be at least 1. Received: version={number}.")
+    target = folder / str(number)
+    if target.exists() and not overwrite:
+        raise FileExistsError(
+            f"A version is never replaced unasked. Received: version={number}, which exists in "
+            f"'{folder}'. Choose another number, or ask for overwriting."
+        )
     # In the same folder, so that the last step is a rename; the name is no number, so that
     # TensorFlow Serving passes it by meanwhile.
     scratch = Path(tempfile.mkdtemp(prefix=".export-", dir=folder))
     try:
-        draft = scratch / "new"
-        _write(model, draft, output, half=half)
-        _compare(model, draft, output, tolerance=_HALF_TOLERANCE if half else _TOLERANCE)
-        shape = (
-            (1, tile, tile, 1)
-            if output == engines.RESTORED
-            else (1, upsampling.WORKING_SIZE, upsampling.WORKING_SIZE, 1)
-        )
-        write_warmup(draft, folder.name, shape)
+        draft = scratch / folder.name / target.name
+        draft.parent.mkdir()
+        yield draft, target
+        old = scratch / "old"
         if target.exists():
-            target.rename(scratch / "old")
-        draft.rename(target)
+            target.rename(old)
+        try:
+            draft.rename(target)
+        except OSError:
+            if old.exists():
+                old.rename(target)
+            raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    card = folder / "README.md"
-    if not card.exists():
-        card.write_text(_card(folder.name, output, model, version), encoding="utf-8")
-    return target
 
 
 def write_warmup(version: Path, servable: str, shape: tuple[int, int, int, int]) -> None:
@@ -288,7 +341,7 @@ def _compare(model, folder: Path, output: str, *, tolerance: float) -> None:
             )
 
 
-def _card(servable: str, output: str, model, version: int) -> str:
+def _card(servable: str, output: str, model, version: str) -> str:
     """First model card: what the export knows; people add data, results and limits."""
     channels = model.output_shape[-1]
     low, high = _limits(output)
@@ -322,13 +375,21 @@ def _card(servable: str, output: str, model, version: int) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="refocus export",
+        usage="refocus export (RUN | --refocus) [--name NAME] [--out DIR] [options]",
         description="Write a trained network as a SavedModel for the pipeline and for TensorFlow "
-        "Serving.",
+        "Serving; or join restorer and colorizer to one SavedModel of the whole pipeline.",
         epilog="example: refocus export runs/mine --name restorer --out saved_models",
     )
-    parser.add_argument("run", type=Path, help="folder of a training run, or a .keras file")
     parser.add_argument(
-        "--name", help="name of the servable (default: restorer or colorizer, as the network is)"
+        "run",
+        type=Path,
+        nargs="?",
+        metavar="RUN",
+        help="folder of a training run, or a .keras file",
+    )
+    parser.add_argument(
+        "--name",
+        help="name of the servable (default: restorer or colorizer, as the network is; refocus)",
     )
     parser.add_argument(
         "--out",
@@ -341,20 +402,36 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--overwrite", action="store_true", help="replace the version if it exists")
     parser.add_argument(
+        "--tile",
+        type=int,
+        default=TILE,
+        help="side of the tiles that the restorer sees, in pixels (default: %(default)s)",
+    )
+    parser.add_argument("--verbose", action="store_true", help="say what is being done")
+    run = parser.add_argument_group("a trained network")
+    run.add_argument(
         "--best",
         action="store_true",
         help=f"take the weights of the best validation ({BEST_FILE}), not the last ones",
     )
-    parser.add_argument(
+    run.add_argument(
         "--half", action="store_true", help="store weights as float16: half the size on disk"
     )
-    parser.add_argument(
-        "--tile",
-        type=int,
-        default=TILE,
-        help="side of the tiles that clients send, for the warm-up request (default: %(default)s)",
+    whole = parser.add_argument_group("the whole pipeline")
+    whole.add_argument(
+        "--refocus", action="store_true", help="join the newest restorer and colorizer"
     )
-    parser.add_argument("--verbose", action="store_true", help="say what is being done")
+    whole.add_argument(
+        "--models",
+        metavar="DIR",
+        help=f"folder they are in (default: ${engines.MODELS_VARIABLE}, else those installed)",
+    )
+    whole.add_argument(
+        "--restorer", default=engines.RESTORER, help="name of stage 1 (default: %(default)s)"
+    )
+    whole.add_argument(
+        "--colorizer", default=engines.COLORIZER, help="name of stage 2 (default: %(default)s)"
+    )
     return parser
 
 

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import stand_in_models
 import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
@@ -213,6 +214,9 @@ def test_command_line(tmp_path, capsys):
     [
         (["nowhere"], "must hold a trained network"),
         (["run", "--number", "0"], "at least 1"),
+        ([], "one of the two"),
+        (["run", "--refocus"], "one of the two"),
+        (["--refocus", "--models", "nowhere"], "must exist"),
     ],
 )
 def test_mistakes_are_said_without_a_traceback(tmp_path, capsys, monkeypatch, arguments, message):
@@ -223,3 +227,21 @@ def test_mistakes_are_said_without_a_traceback(tmp_path, capsys, monkeypatch, ar
         export.main(arguments)
     assert status.value.code == 2
     assert message in capsys.readouterr().err
+
+
+def test_the_whole_pipeline_is_joined_from_both_stages(tmp_path, capsys):
+    models, out = tmp_path / "models", tmp_path / "out"
+    stand_in_models.export_restorer(models / "restorer" / "2", gain=0.5)
+    with pytest.raises(SystemExit):
+        export.main(["--refocus", "--models", str(models), "--out", str(out)])
+    assert "model='colorizer'" in capsys.readouterr().err
+    stand_in_models.export_colorizer(models / "colorizer" / "1")
+    export.main(["--refocus", "--models", str(models), "--out", str(out), "--tile", "128"])
+    assert [path.name for path in (out / "refocus").iterdir()] == ["1"]
+    signatures = tf.saved_model.load(str(out / "refocus" / "1")).signatures
+    assert set(signatures) == {engines.DEFAULT_SIGNATURE, engines.IMAGE_SIGNATURE}
+    (record, _) = tf.data.TFRecordDataset(
+        str(out / "refocus" / "1" / engines.WARMUP_FILE)
+    ).as_numpy_iterator()
+    request = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
+    assert request.model_spec.name == "refocus"
