@@ -9,11 +9,12 @@ import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
-from stand_in_models import export_colorizer, export_restorer
+from stand_in_models import export_colorizer, export_painter, export_restorer, export_sharpener
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from keras_refocus import engines
 from keras_refocus.local_server import LocalServer
+from keras_refocus.pipeline import RestoreOptions, Restorer
 from keras_refocus.serving_config import BatchingParameters, model_config_for
 from keras_refocus.serving_engine import ServingEngine, ServingError
 
@@ -23,6 +24,15 @@ def models(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
     export_restorer(folder / "restorer" / "1", gain=0.5, work=2)
     export_colorizer(folder / "colorizer" / "1")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def painters(tmp_path_factory):
+    """Stages whose results depend on places and colours."""
+    folder = tmp_path_factory.mktemp("painters")
+    export_sharpener(folder / "restorer" / "1")
+    export_painter(folder / "colorizer" / "1")
     return folder
 
 
@@ -51,6 +61,29 @@ def test_equals_the_local_engine(server, models, shape):
         assert np.abs(remote.colorize(luminance) - local.colorize(luminance)).max() < 1e-6
         assert remote.versions() == local.versions() == {"restorer": "1", "colorizer": "1"}
         assert remote.versions("colorizer") == local.versions("colorizer") == {"colorizer": "1"}
+
+
+@pytest.mark.parametrize("grey", [False, True], ids=["colour", "grey"])
+@pytest.mark.parametrize("batching", [None, BatchingParameters(max_batch_size=4)])
+def test_pictures_equal_those_of_the_local_engine(painters, batching, grey):
+    """Through the whole pipeline, both stages, on pictures of one tile and of many."""
+    options = RestoreOptions(mode="restore+colorize", tile=64, overlap=16)
+    with LocalServer(
+        model_config_for(painters), port=0, poll_seconds=0, batching=batching
+    ) as server:
+        with (
+            Restorer(f"grpc://127.0.0.1:{server.port}") as remote,
+            Restorer(painters) as local,
+        ):
+            for height, width in [(1, 1), (40, 60), (150, 210)]:
+                rgb = np.random.default_rng(height).integers(0, 256, (height, width, 3), np.uint8)
+                if grey:
+                    rgb = np.repeat(rgb[..., :1], 3, axis=-1)
+                there, here = remote.restore(rgb, options), local.restore(rgb, options)
+                assert np.abs(there.image.astype(int) - here.image).max() <= 1
+                assert there.stages == here.stages
+                assert there.versions == here.versions
+            assert there.stages == (("restore", "colorize") if grey else ("restore",))
 
 
 @pytest.mark.parametrize("tiles_per_request", [1, 2, 3, 7, 8])
