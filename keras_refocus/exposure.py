@@ -145,7 +145,15 @@ _RANGES = frozenset(
 
 SETTINGS = {
     # for photos and video of unknown origin: half continuous exposures, half few-frame averages
-    "mixed": ExposureSettings(),
+    # Less noise and shorter paths than the defaults: a restorer trained on those took fur and
+    # fabric in lightly blurred photos for noise.
+    "mixed": ExposureSettings(
+        still=0.18,
+        blur_length=(1.0, 40.0),
+        few_frame_length=(1.0, 26.0),
+        noise=0.4,
+        shot_noise=(1e-5, 4e-3),
+    ),
     # real exposures, and video blur interpolated to many frames (REDS)
     "smooth": ExposureSettings(few_frame=0.0),
     # averages of high-speed video as in GoPro and HIDE, with their ghosts
