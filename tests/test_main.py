@@ -4,7 +4,6 @@ import re
 import shlex
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -66,13 +65,14 @@ def test_the_rest_goes_to_the_verb_and_its_status_comes_back(monkeypatch):
 
 
 def test_help_is_quick():
-    best = min(_seconds() for _ in range(3))
-    assert best < 0.5
-
-
-def _seconds():
-    started = time.perf_counter()
-    subprocess.run(
-        [sys.executable, "-m", "keras_refocus", "--help"], check=True, capture_output=True
+    # Time of the processor, start of the interpreter included: a busy machine fails no test.
+    program = (
+        "import sys, time\n"
+        "from keras_refocus.__main__ import main\n"
+        "main(['--help'])\n"
+        "print(time.process_time(), file=sys.stderr)\n"
     )
-    return time.perf_counter() - started
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True
+    )
+    assert float(done.stderr) < 0.5
