@@ -4,6 +4,8 @@ Pictures
     color            sRGB, linear light and CIELAB; colourfulness; grey or colour; gamut
     images           read and write photos: orientation, profiles, depth, alpha, metadata
     faces            find faces and make them unrecognisable
+    evaluate_grayscale
+                     how often grey is taken for colour, and colour for grey
     face_misses      how many faces are not found, on photos of people
     provenance       say in a picture that its colours are a guess
     tiling           overlapping tiles out, blended back in
@@ -13,6 +15,7 @@ Restoring
     pipeline         Restorer: a picture in, the restored picture out
     engines          models in this process; names of models, signatures and tensors
     serving_engine   models on TensorFlow Serving, over gRPC
+    servable         the whole pipeline in one graph, for clients in any language
 
 The web page
     app              how it looks, and what hangs on what
@@ -30,11 +33,15 @@ Training
     sampling         photos and pairs to training examples
     data             training examples to batches
     networks         generators and discriminators by name
-    losses           adversarial, content, perceptual and frequency losses
+    losses           adversarial, content, perceptual, frequency and colour losses
+    color_bins       chroma as 313 colours, and how rare each is
     metrics          PSNR, SSIM and colour metrics
     gan              the gradient seam, the averaged generator, what a checkpoint holds
     deblur_gan       DeblurGAN: paired training on luminance
-    training         a training run and its folder
+    cycle_gan        CycleGAN: from grey to colour and back
+    training         a training run, and how it goes on after a stop
+    run_folder       files of a training run, each written whole or not at all
+    replication      training on several devices or machines at once
     evaluation       figures of a model on pairs and photos
 
 A local stand-in for TensorFlow Serving

@@ -17,8 +17,8 @@ PACKAGE = ROOT / "keras_refocus"
 LAYERS = [
     "color config console machine tiling upsampling",
     "color_bins exposure faces images provenance",
-    "data engines integrity metrics networks sampling serving_config",
-    "batching curation losses serving_engine",
+    "engines integrity metrics networks replication run_folder sampling serving_config",
+    "batching curation data losses serving_engine",
     "evaluation gan model_manager pipeline servable",
     "cycle_gan deblur_gan local_server sessions video",
     "finishing page_server",
@@ -27,7 +27,7 @@ LAYERS = [
     "training",
     # Entry points: they parse and wire, and nothing imports them.
     "__main__ benchmark benchmark_input benchmark_networks benchmark_restore benchmark_serving "
-    "curate demo evaluate export exposure_sheet face_misses restore serve train",
+    "curate demo evaluate evaluate_grayscale export exposure_sheet face_misses restore serve train",
 ]
 LAYER_OF = {name: index for index, row in enumerate(LAYERS) for name in row.split()}
 ENTRY_POINTS = LAYERS[-1].split()
@@ -38,14 +38,14 @@ SERVING_HALF = (
     "pipeline provenance restore servable serve serving_engine sessions video".split()
 )
 TRAINING_HALF = (
-    "color_bins cycle_gan data deblur_gan exposure gan losses networks sampling train "
-    "training".split()
+    "color_bins cycle_gan data deblur_gan exposure gan losses networks replication run_folder "
+    "sampling train training".split()
 )
 
 # Modules that are TensorFlow's by nature, and the one seam that knows every backend. The rest
 # speaks `keras.ops` or numpy.
 BACKEND_MODULES = (
-    "console data engines evaluation export gan local_server model_manager servable "
+    "console data engines evaluation export gan local_server model_manager replication servable "
     "serving_config serving_engine training".split()
 )
 BACKENDS = {"tensorflow", "torch", "jax"}
