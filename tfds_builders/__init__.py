@@ -8,6 +8,7 @@ sources         files of a manual folder, loose or inside zips, and layouts amon
 splits          what is held out: whole scenes, by a stable hash
 pairs           what the builders of pairs share
 lab_feature     the feature that keeps Lab as an 8-bit PNG
+lab_squares     pictures of any size to squares of luminance and chroma
 downloads       pictures one by one from a list of addresses
 reports         the report next to the data
 benchmark       rate and memory of a build, on a generated set

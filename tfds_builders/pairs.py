@@ -148,7 +148,7 @@ class PairsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         return {split: parts[split] for split in reversed(_GUARDED_FIRST) if split in parts}
 
     def _generate_examples(self, pairs):
-        encode = _Encode(self.builder_config.bits)
+        encode = Encode(self.builder_config.bits)
         if self._uses_beam:
             import apache_beam as beam
 
@@ -157,7 +157,7 @@ class PairsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
 
 @dataclasses.dataclass(frozen=True)
-class _Encode:
+class Encode:
     """Makes the example of a pair; can be sent to another process."""
 
     bits: int

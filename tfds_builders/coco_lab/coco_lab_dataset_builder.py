@@ -5,12 +5,10 @@ import pathlib
 import posixpath
 from typing import Literal
 
-import numpy as np
 import tensorflow_datasets as tfds
-from PIL import Image
 
-from keras_refocus import color, images, integrity
-from tfds_builders import downloads, lab_feature, reports, sources, splits
+from keras_refocus import integrity
+from tfds_builders import downloads, lab_feature, lab_squares, reports, sources, splits
 
 _HOMEPAGE = "https://cocodataset.org"
 
@@ -200,7 +198,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                 yield name, inspection
 
     def _generate_examples(self, pictures):
-        encode = _Encode(self.builder_config.size, self.builder_config.large)
+        encode = lab_squares.Encode(size=self.builder_config.size, large=self.builder_config.large)
         if self._uses_beam:
             import apache_beam as beam
 
@@ -220,36 +218,3 @@ def _inspect(file):
     except OSError as error:
         return integrity.Inspection(sha256="", bytes=0, problem=str(error))
     return integrity.inspect(content, ask_gray=True)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Encode:
-    """Makes the example of a picture; can be sent to another process."""
-
-    size: int
-    large: str
-
-    def __call__(self, entry):
-        name, file = entry
-        rgb = square(images.read(file.read()).rgb, size=self.size, large=self.large)
-        return name, {"lab": lab_feature.encode_lab(*color.rgb_to_lab(rgb)), "name": name}
-
-
-def square(rgb: np.ndarray, *, size: int, large: str = "shrink") -> np.ndarray:
-    """Cut a square out of the centre of a picture.
-
-    Args:
-        rgb: uint8 or uint16 array of shape `(height, width, 3)`, sRGB.
-        size: Side of the square. A picture with a smaller short side is enlarged to it.
-        large: "shrink" to reduce the short side to `size` first, "crop" to leave it.
-
-    Returns:
-        uint8 array of shape `(size, size, 3)`.
-    """
-    picture = Image.fromarray(color.from_float(color.to_float(rgb), "uint8"))
-    short = min(picture.size)
-    if short < size or (short > size and large == "shrink"):
-        width, height = (max(size, round(side * size / short)) for side in picture.size)
-        picture = picture.resize((width, height), Image.Resampling.LANCZOS)
-    left, top = (picture.width - size) // 2, (picture.height - size) // 2
-    return np.asarray(picture.crop((left, top, left + size, top + size)))
