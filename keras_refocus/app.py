@@ -67,8 +67,8 @@ def _lay_out(
 ) -> None:
     keep = duration_words(sessions.keep_seconds)
     gr.HTML(
-        "<h1>Refocus</h1><p>Removes motion blur from photos, and colours grey ones. For research "
-        "use; faces, text and colours in a result may be wrong.</p>",
+        "<h1>Refocus</h1><p>Removes motion blur from photos and, where a colorizer is installed, "
+        "colours grey ones. For research use: details and colours in a result may be wrong.</p>",
         apply_default_css=False,
         elem_classes="rf-head",
     )
@@ -162,7 +162,12 @@ def _lay_out(
                 label="Delete after download",
                 info="Upload and result are deleted as soon as the result is downloaded.",
             )
-    gr.HTML(_privacy(keep), apply_default_css=False, elem_id="privacy", elem_classes="rf-privacy")
+    gr.HTML(
+        _privacy(keep, relayed=settings.relayed),
+        apply_default_css=False,
+        elem_id="privacy",
+        elem_classes="rf-privacy",
+    )
 
     controls = [
         mode, auto_detect, model, strength, saturation, blur_faces, remove_metadata, visible_mark,
@@ -227,13 +232,14 @@ def _examples() -> gr.HTML:
     )
 
 
-def _privacy(keep: str) -> str:
+def _privacy(keep: str, *, relayed: bool) -> str:
+    relay = " Between you and it everything passes through a relay of Gradio's." if relayed else ""
     return (
         "<h2>What is kept</h2><p>Photos and results lie in a private temporary folder on the "
         "computer that serves this page, and nowhere else. They are deleted after the download if "
         f"“Delete after download” is on, {keep} after your last action at the latest, and when the "
         "page is shut down. Nothing is logged that identifies a photo, and this page asks no other "
-        "host for anything.</p>"
+        f"host for anything.{relay}</p>"
     )
 
 

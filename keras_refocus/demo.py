@@ -55,6 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             max_pixels=round(arguments.max_megapixels * 1e6),
             concurrency=arguments.concurrency,
             queue_size=arguments.queue_size,
+            relayed=arguments.share,
         )
         page = app.build_app(restorer, sessions, settings)
         try:

@@ -59,6 +59,7 @@ class AppSettings:
         max_files: Photos that one visitor may have at once.
         concurrency: Photos that are worked on at the same time, all visitors together.
         queue_size: Requests that may wait.
+        relayed: Whether visitors come through a relay on the internet, which the page then says.
     """
 
     blur_faces: bool = False
@@ -66,6 +67,7 @@ class AppSettings:
     max_files: int = 50
     concurrency: int = 1
     queue_size: int = 20
+    relayed: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
