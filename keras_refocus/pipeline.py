@@ -12,7 +12,7 @@ of rows at a time, so beside the picture and its result one float32 plane is in 
 import dataclasses
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from typing import Any, Literal, get_args
 
@@ -240,7 +240,6 @@ class Restorer:
             source = _checked(image)
         else:
             source = photo.rgb[..., 0] if photo.is_gray else photo.rgb
-        height, width = source.shape[:2]
 
         is_grayscale = source.ndim == 2 or color.is_grayscale(source)
         restores = options.strength > 0 or keep_stages
@@ -251,7 +250,7 @@ class Restorer:
 
         restored = chroma = faces = None
         if restores or colorizes:
-            plane = color.rgb_to_luminance(_as_rgb(source))
+            plane = _luminance(source)
             if restores:
                 self._restore_in_place(plane, tiles, options.restorer, step)
                 restored = plane
@@ -305,6 +304,11 @@ class Restorer:
                 yield from results
 
         for top, band in tiles.blend(restored()):
+            if not np.isfinite(band).all():
+                raise ValueError(
+                    "A restorer must give finite numbers. Received: NaN or infinity from "
+                    f"model='{model}', rows {top} to {top + band.shape[0]}. Choose another model."
+                )
             plane[top : top + band.shape[0]] = np.clip(band, 0.0, 1.0)
 
     def _colorize(self, luminance: np.ndarray, model: str) -> upsampling.GuidedChroma:
@@ -405,6 +409,20 @@ def _as_rgb(image: np.ndarray) -> np.ndarray:
     return image
 
 
+def _bands(source: np.ndarray) -> Iterator[slice]:
+    """Rows of a picture in pieces small enough for temporaries of every kind."""
+    height, width = source.shape[:2]
+    rows = max(_BAND // width, 1)
+    return (slice(top, min(top + rows, height)) for top in range(0, height, rows))
+
+
+def _luminance(source: np.ndarray) -> np.ndarray:
+    plane = np.empty((*source.shape[:2], 1), np.float32)
+    for band in _bands(source):
+        plane[band] = color.rgb_to_luminance(_as_rgb(source[band]))
+    return plane
+
+
 def _tiles(source: np.ndarray, options: RestoreOptions) -> Tiles:
     height, width = source.shape[:2]
     if options.tile == 0:
@@ -427,16 +445,14 @@ def _compose(
     height, width = source.shape[:2]
     is_gray = source.ndim == 2 and chroma is None
     image = np.empty((height, width) if is_gray else (height, width, 3), source.dtype)
-    rows = max(_BAND // width, 1)
-    for top in range(0, height, rows):
+    for band in _bands(source):
         check()
-        band = slice(top, top + rows)
         luminance, own_chroma = color.rgb_to_lab(_as_rgb(source[band]))
         if strength == 1:
             luminance = restored[band]
         elif strength > 0:
             luminance += np.float32(strength) * (restored[band] - luminance)
-        band_chroma = own_chroma if chroma is None else chroma.rows(top, luminance)
+        band_chroma = own_chroma if chroma is None else chroma.rows(band.start, luminance)
         if saturation != 1:
             band_chroma *= np.float32(saturation)
         if is_gray:

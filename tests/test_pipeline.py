@@ -3,17 +3,21 @@
 import dataclasses
 import itertools
 import json
+import pathlib
 import subprocess
 import sys
 from concurrent.futures import CancelledError
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 from tiny_models import write_models
 
-from keras_refocus import color, images, pipeline, provenance
+from keras_refocus import color, engines, images, pipeline, provenance
 from keras_refocus.pipeline import RestoreOptions, Restorer, reblend
+
+EXAMPLES = pathlib.Path(pipeline.__file__).parent / "page" / "examples"
 
 
 class FakeEngine:
@@ -184,6 +188,11 @@ def test_colours_out_of_reach_lose_chroma_not_luminance():
 def test_a_restorer_that_leaves_the_range_is_clipped():
     result = Restorer(FakeEngine(gain=9.0)).restore(gray())
     assert result.image.min() == 255
+
+
+def test_a_restorer_that_breaks_is_an_error_and_not_a_black_picture():
+    with pytest.raises(ValueError, match="finite.*model='restorer'"):
+        Restorer(FakeEngine(gain=float("nan"))).restore(gray())
 
 
 # Tiles.
@@ -423,6 +432,24 @@ def test_an_address_opens_a_client_and_an_engine_is_kept():
         assert restorer.engine.address == "localhost:1,localhost:2"
     with pytest.raises(ValueError, match="grpc://host:8500"):
         Restorer("grpc://")
+
+
+@pytest.mark.parametrize("width", [600, 1101])
+def test_tiles_leave_no_seam_with_the_models_that_are_shipped(width, monkeypatch):
+    """Tiled and whole-picture inference agree, on a real photo, at the defaults."""
+    monkeypatch.delenv(engines.MODELS_VARIABLE, raising=False)
+    rgb = images.read(EXAMPLES / "coffee.jpg").rgb
+    rgb = cv2.resize(rgb, (width, round(width * 0.6667)), interpolation=cv2.INTER_CUBIC)
+    with Restorer() as restorer:
+        tiled, whole = (
+            restorer.restore(rgb, options, keep_stages=True).planes.restored
+            for options in (RestoreOptions(), RestoreOptions(tile=0))
+        )
+    away = slice(64, -64)
+    difference = np.abs(tiled - whole)[away, away]
+    assert (difference < 1 / 255).mean() >= 0.999
+    # The comparison means something: the network did change this picture.
+    assert np.abs(whole - color.rgb_to_luminance(rgb)).max() > 2 / 255
 
 
 @pytest.mark.slow
