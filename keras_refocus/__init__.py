@@ -16,6 +16,7 @@ Restoring
     engines          models in this process; names of models, signatures and tensors
     serving_engine   models on TensorFlow Serving, over gRPC
     servable         the whole pipeline in one graph, for clients in any language
+    conversion       models as ONNX and LiteRT files
 
 The web page
     app              how it looks, and what hangs on what
@@ -71,10 +72,20 @@ _HOMES = {
     "RestoreOptions": "pipeline",
     "RestoreResult": "pipeline",
     "Restorer": "pipeline",
+    "ServingEngine": "serving_engine",
+    "ServingError": "serving_engine",
     "reblend": "pipeline",
 }
 
-__all__ = ["LocalEngine", "RestoreOptions", "RestoreResult", "Restorer", "reblend"]
+__all__ = [
+    "LocalEngine",
+    "RestoreOptions",
+    "RestoreResult",
+    "Restorer",
+    "ServingEngine",
+    "ServingError",
+    "reblend",
+]
 
 
 def __getattr__(name: str):

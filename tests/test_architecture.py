@@ -19,7 +19,7 @@ LAYERS = [
     "color_bins exposure faces images provenance",
     "engines integrity metrics networks replication run_folder sampling serving_config",
     "batching curation data losses serving_engine",
-    "evaluation gan model_manager pipeline servable",
+    "conversion evaluation gan model_manager pipeline servable",
     "cycle_gan deblur_gan local_server sessions video",
     "finishing page_server",
     "page_actions",
@@ -45,8 +45,8 @@ TRAINING_HALF = (
 # Modules that are TensorFlow's by nature, and the one seam that knows every backend. The rest
 # speaks `keras.ops` or numpy.
 BACKEND_MODULES = (
-    "console data engines evaluation export gan local_server model_manager replication servable "
-    "serving_config serving_engine training".split()
+    "console conversion data engines evaluation export gan local_server model_manager replication "
+    "servable serving_config serving_engine training".split()
 )
 BACKENDS = {"tensorflow", "torch", "jax"}
 
