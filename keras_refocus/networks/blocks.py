@@ -126,6 +126,17 @@ def residual_block(x, channels, *, kernel_size=3, name):
     return keras.layers.Add(name=f"{name}_add")([x, y])
 
 
+def instance_normalization(x, *, name):
+    """Normalise each channel of each picture, without scale and offset (Ulyanov et al. 2016).
+
+    A bias just before it has no effect. Its statistics are those of the whole map: on a crop they
+    are others than on the whole picture.
+    """
+    return keras.layers.GroupNormalization(
+        groups=-1, epsilon=1e-5, center=False, scale=False, name=name
+    )(x)
+
+
 def last_convolution(x, channels, *, kernel_size=3, residual=True, name):
     """Convolution in float32 to what a network adds to its picture; at first it adds nothing.
 

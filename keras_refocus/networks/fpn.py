@@ -42,9 +42,7 @@ def _fpn_generator(
         # Normalisation takes the mean away, so a bias before it would never be trained.
         x = convolution(channels, use_bias=normalization == "none", name=f"{name}_conv")(x)
         if normalization == "instance":
-            x = keras.layers.GroupNormalization(
-                groups=-1, center=False, scale=False, name=f"{name}_norm"
-            )(x)
+            x = blocks.instance_normalization(x, name=f"{name}_norm")
         return keras.layers.ReLU(name=f"{name}_relu")(x)
 
     def head(x, scale):

@@ -6,18 +6,31 @@ from keras import ops
 from keras_refocus.networks import blocks
 
 
-def _channel_attention(x, window, name):
+def _channel_attention(x, cell, window, name):
     """Simplified channel attention: channels weighted by a linear map of their means.
 
     With a window the means are those of the square around each position, moved inwards at the
     borders, as in TLC (Chu et al. 2022). On maps no larger than the window this is the mean of the
-    whole map, so a network trained on smaller patches needs no change.
+    whole map, so a network trained on smaller patches needs no change. Such means hardly change
+    from one position to the next, so they are taken once for each cell of positions and
+    interpolated.
+
+    Args:
+        x: Feature map.
+        cell: Side of a cell, which divides the sides of the map.
+        window: Side of the window in cells; `None` for the whole map.
+        name: Name of the layers.
     """
     if window is None:
         mean = keras.layers.GlobalAveragePooling2D(keepdims=True, name=f"{name}_mean")(x)
+        weights = keras.layers.Conv2D(x.shape[-1], 1, name=name)(mean)
     else:
-        mean = blocks.window_mean(blocks.window_mean(x, window, axis=1), window, axis=2)
-    weights = keras.layers.Conv2D(x.shape[-1], 1, name=name)(mean)
+        mean = keras.layers.AveragePooling2D(cell, name=f"{name}_mean")(x)
+        mean = blocks.window_mean(blocks.window_mean(mean, window, axis=1), window, axis=2)
+        weights = keras.layers.Conv2D(x.shape[-1], 1, name=name)(mean)
+        weights = keras.layers.UpSampling2D(cell, interpolation="bilinear", name=f"{name}_enlarge")(
+            weights
+        )
     return keras.layers.Multiply(name=f"{name}_scale")([x, weights])
 
 
@@ -27,7 +40,7 @@ def _gate(x):
     return ops.multiply(first, second)
 
 
-def _naf_block(x, channels, window, name):
+def _naf_block(x, channels, cell, window, name):
     def normalize(x, name):
         return keras.layers.LayerNormalization(epsilon=1e-6, name=name)(x)
 
@@ -38,7 +51,7 @@ def _naf_block(x, channels, window, name):
     y = normalize(x, f"{name}_norm1")
     y = keras.layers.Conv2D(2 * channels, 1, name=f"{name}_expand")(y)
     y = keras.layers.DepthwiseConv2D(3, padding="same", name=f"{name}_depthwise")(y)
-    y = _channel_attention(_gate(y), window, f"{name}_attention")
+    y = _channel_attention(_gate(y), cell, window, f"{name}_attention")
     x = keras.layers.Add(name=f"{name}_add1")([x, project(y, f"{name}_project")])
     y = normalize(x, f"{name}_norm2")
     y = keras.layers.Conv2D(2 * channels, 1, name=f"{name}_feed")(y)
@@ -70,8 +83,7 @@ def nafnet_generator(
 
     Only the attention sees more than a neighbourhood. With `local_window` its means do not depend
     on the picture's size beyond the window: train on patches of at most that side, and any picture
-    is restored as the patches were; the attention's convolution then runs at every position, a
-    seventh more operations. With `None` it averages over the whole picture, which costs
+    is restored as the patches were. With `None` it averages over the whole picture, which costs
     quality on pictures larger than the patches (Chu et al. 2022) and shows seams between tiles.
 
     Args:
@@ -80,7 +92,8 @@ def nafnet_generator(
         middle_blocks: Blocks at the coarsest scale.
         decoder_blocks: Blocks per scale on the way up, from coarse to fine.
         local_window: Side in pixels of the window of the channel attention, about 1.5 times the
-            side of the training patches; `None` for the whole picture.
+            side of the training patches, rounded down to a multiple of 16 for four scales; `None`
+            for the whole picture.
         name: Name of the model.
 
     Returns:
@@ -103,13 +116,16 @@ def nafnet_generator(
             "`decoder_blocks` must have as many entries as `encoder_blocks`. Received: "
             f"encoder_blocks={encoder_blocks}, decoder_blocks={decoder_blocks}."
         )
+    window = None
     if local_window is not None:
         blocks.check_positive(local_window=local_window)
+        window = max(1, local_window // 2**scales)
 
     def run(x, count, scale, name):
-        window = None if local_window is None else max(1, local_window // 2**scale)
+        # A cell is one position at the coarsest scale.
+        cell = 2 ** (scales - scale)
         for block in range(count):
-            x = _naf_block(x, width * 2**scale, window, f"{name}_{block}")
+            x = _naf_block(x, width * 2**scale, cell, window, f"{name}_{block}")
         return x
 
     picture = blocks.luminance_input()

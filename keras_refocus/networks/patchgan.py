@@ -18,13 +18,14 @@ def _check_normalization(normalization):
         )
 
 
-def _convolution(x, filters, *, strides, normalization, name, dtype=None):
+def _convolution(x, filters, *, strides, normalization, name, use_bias=True, dtype=None):
     """4x4 convolution with the padding of the paper's code: one pixel on each side."""
     x = keras.layers.ZeroPadding2D(1, name=f"{name}_pad")(x)
     convolution = keras.layers.Conv2D(
         filters,
         4,
         strides=strides,
+        use_bias=use_bias,
         kernel_initializer=keras.initializers.RandomNormal(stddev=0.02),
         dtype=dtype,
         name=name,
@@ -69,15 +70,18 @@ def patch_discriminator(
     # The paper's networks see [-1, 1].
     x = keras.layers.Rescaling(2.0, offset=-1.0, name="to_signed")(picture)
     for index in range(layers + 1):
+        normalized = normalization == "instance" and index > 0
         x = _convolution(
             x,
             filters * min(2**index, 8),
             strides=2 if index < layers else 1,
-            normalization=normalization if index > 0 or normalization == "spectral" else "none",
+            normalization=normalization,
+            # Normalisation takes the mean away, so a bias before it would never be trained.
+            use_bias=not normalized,
             name=f"conv{index}",
         )
-        if normalization == "instance" and index > 0:
-            x = keras.layers.GroupNormalization(groups=-1, name=f"norm{index}")(x)
+        if normalized:
+            x = blocks.instance_normalization(x, name=f"norm{index}")
         x = keras.layers.LeakyReLU(negative_slope=_LEAKY_SLOPE, name=f"activation{index}")(x)
     scores = _convolution(
         x, 1, strides=1, normalization=normalization, name="scores", dtype="float32"

@@ -28,9 +28,7 @@ def _trunk(x, filters, residual_blocks, normalization):
             name=name,
         )(x)
         if normalization == "instance":
-            x = keras.layers.GroupNormalization(
-                groups=-1, center=False, scale=False, name=f"{name}_norm"
-            )(x)
+            x = blocks.instance_normalization(x, name=f"{name}_norm")
         return keras.layers.ReLU(name=f"{name}_relu")(x) if relu else x
 
     x = convolution(x, filters, 7, "stem")
