@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 import yaml
 from google.protobuf import text_format
+from stand_in_models import export_restorer
 from tensorflow_serving.config import model_server_config_pb2
 
 from keras_refocus import benchmark_serving, engines, serving_config
+from keras_refocus.local_server import LocalServer
 
 ROOT = Path(__file__).resolve().parent.parent
 SERVING = ROOT / "serving"
@@ -481,3 +483,19 @@ def test_the_benchmark_batches_as_the_deployment_does(tmp_path):
     assert serving_config.read_batching_parameters(
         tmp_path / "batching.config"
     ) == serving_config.read_batching_parameters(SERVING / "batching.config")
+
+
+def test_the_client_in_the_readme_works(tmp_path, capsys):
+    text = (SERVING / "README.md").read_text()
+    (program,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert len([line for line in program.splitlines() if line]) <= 15
+    export_restorer(tmp_path / "restorer" / "1")
+    with LocalServer(serving_config.model_config_for(tmp_path), port=0, poll_seconds=0) as server:
+        exec(program.replace("localhost:8500", f"127.0.0.1:{server.port}"), {})
+    assert capsys.readouterr().out == "(1, 64, 64, 1)\n"
+
+
+def test_the_readme_names_every_file():
+    text = (SERVING / "README.md").read_text()
+    for path in SERVING.iterdir():
+        assert path.name == "README.md" or f"`{path.name}" in text
