@@ -33,6 +33,7 @@ Training
     curation         surveys of folders, manifests, cleaned copies
     sampling         photos and pairs to training examples
     data             training examples to batches
+    tfds_batches     examples of a prepared data set to batches
     networks         generators and discriminators by name
     losses           adversarial, content, perceptual, frequency and colour losses
     color_bins       chroma as 313 colours, and how rare each is

@@ -18,7 +18,7 @@ LAYERS = [
     "color config console machine tiling upsampling",
     "color_bins exposure faces images provenance",
     "engines integrity metrics networks replication run_folder sampling serving_config",
-    "batching curation data losses serving_engine",
+    "batching curation data losses serving_engine tfds_batches",
     "conversion evaluation gan model_manager pipeline servable",
     "cycle_gan deblur_gan local_server sessions video",
     "finishing page_server",
@@ -39,14 +39,14 @@ SERVING_HALF = (
 )
 TRAINING_HALF = (
     "color_bins cycle_gan data deblur_gan exposure gan losses networks replication run_folder "
-    "sampling train training".split()
+    "sampling tfds_batches train training".split()
 )
 
 # Modules that are TensorFlow's by nature, and the one seam that knows every backend. The rest
 # speaks `keras.ops` or numpy.
 BACKEND_MODULES = (
     "console conversion data engines evaluation export gan local_server model_manager replication "
-    "servable serving_config serving_engine training".split()
+    "servable serving_config serving_engine tfds_batches training".split()
 )
 BACKENDS = {"tensorflow", "torch", "jax"}
 
