@@ -172,9 +172,8 @@ def read(source: str | os.PathLike | bytes | BinaryIO, *, max_pixels: int = 200_
 
     Raises:
         FileNotFoundError: There is no such file.
-        ImportError: It is HEIC and pillow-heif is not installed.
-        ValueError: It is not a picture of a format that is read, it is damaged or cut off, it has
-            no pixels, or more than `max_pixels`.
+        ValueError: It is not a picture of a format that is read (or HEIC, and pillow-heif is not
+            installed), it is damaged or cut off, it has no pixels, or more than `max_pixels`.
     """
     with _open(source) as (file, name):
         reader, kind = _identify(file, name)
@@ -195,7 +194,9 @@ def read(source: str | os.PathLike | bytes | BinaryIO, *, max_pixels: int = 200_
         try:
             picture = reader(file, check_size)
             rgb, alpha = _to_srgb(picture)
-        except (_Refused, ImportError, MemoryError):
+        except _Refused as error:
+            raise ValueError(str(error)) from None
+        except MemoryError:
             raise
         except Exception as error:
             # Decoders on damaged input raise whatever they stumble over: OSError, SyntaxError,
@@ -220,8 +221,8 @@ def read(source: str | os.PathLike | bytes | BinaryIO, *, max_pixels: int = 200_
     )
 
 
-class _Refused(ValueError):
-    """A ValueError of ours, to tell it from those that decoders raise."""
+class _Refused(Exception):
+    """A reader will not have this file; to tell it from the errors of decoders."""
 
 
 @contextlib.contextmanager
@@ -256,7 +257,7 @@ def _identify(file, name):
     head = file.read(16)
     file.seek(0)
     if not head:
-        raise _Refused(
+        raise ValueError(
             f"The picture must have content. Received: source={name}, which is empty (0 bytes)."
         )
     if head.startswith(b"\xff\xd8\xff"):
@@ -273,7 +274,7 @@ def _identify(file, name):
         b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1",
     ):  # fmt: skip
         return _read_heic, "HEIC"
-    raise _Refused(
+    raise ValueError(
         f"The file must be a {_READABLE} picture. Received: source={name}, whose content starts "
         f"with {head[:8]!r} and is none of these, whatever its name says. Convert it first."
     )
@@ -498,8 +499,9 @@ def _from_tiff_page(file, page):
 
 def _read_heic(file, check_size):
     if importlib.util.find_spec("pillow_heif") is None:
-        raise ImportError(
-            "Reading HEIC needs a package that is not installed. Run: pip install pillow-heif"
+        raise _Refused(
+            "HEIC pictures need the package pillow-heif, which is not installed. "
+            "Run: pip install pillow-heif"
         )
     import pillow_heif
 
@@ -631,22 +633,22 @@ def _upright(array, orientation):
 
 # Metadata
 
+_ORIENTATION = 274
+_RESOLUTION = (282, 283)  # XResolution, YResolution; kept where they say something.
+_RESOLUTION_UNIT = 296
+_SOFTWARE = 305
 # What is kept of EXIF: what is not listed is how the file was stored, or is not ours to rewrite.
 _KEPT_TAGS = (
     270,  # ImageDescription
     271,  # Make
     272,  # Model
-    282,  # XResolution
-    283,  # YResolution
-    296,  # ResolutionUnit
-    305,  # Software
+    _SOFTWARE,
     306,  # DateTime
     315,  # Artist
     316,  # HostComputer
     33432,  # Copyright
     *range(40091, 40096),  # XPTitle, XPComment, XPAuthor, XPKeywords, XPSubject
 )
-_ORIENTATION = 274
 _COLOR_SPACE = 0xA001
 # Maker notes hold offsets that moving breaks; sizes and the interoperability block no longer hold.
 _DROPPED_EXIF_TAGS = (0x927C, 0xA002, 0xA003, 0xA005)
@@ -656,24 +658,19 @@ def _clean_exif(picture):
     """Give the EXIF that is kept, as bytes, and the orientation."""
     exif = picture.exif
     orientation = exif.get(_ORIENTATION, 1)
-    kept = Image.Exif()
-    for tag in _KEPT_TAGS:
-        if tag in exif:
-            kept[tag] = exif[tag]
-    if kept.get(296, 2) == 1:  # A mere ratio of the sides of a pixel.
-        for tag in (282, 283, 296):
-            kept.pop(tag, None)
-    if picture.dpi and 282 not in kept:
-        kept[282], kept[283], kept[296] = float(picture.dpi[0]), float(picture.dpi[1]), 2
     try:
-        details = dict(exif.get_ifd(ExifTags.IFD.Exif))
+        kept = Image.Exif()
+        for tag in _KEPT_TAGS:
+            if isinstance(exif.get(tag), str | bytes):
+                kept[tag] = _raw(exif[tag])
+        kept.update(_resolution_tags(exif, picture.dpi))
+        details = _raw_directory(exif, ExifTags.IFD.Exif)
         for tag in _DROPPED_EXIF_TAGS:
             details.pop(tag, None)
         if details:
             details[_COLOR_SPACE] = 1  # sRGB, now.
             kept[ExifTags.IFD.Exif] = details
-        position = dict(exif.get_ifd(ExifTags.IFD.GPSInfo))
-        if position:
+        if position := _raw_directory(exif, ExifTags.IFD.GPSInfo):
             kept[ExifTags.IFD.GPSInfo] = position
         return (kept.tobytes() if len(kept) else b""), orientation
     except Exception as error:  # Damaged metadata must not cost the picture.
@@ -681,17 +678,40 @@ def _clean_exif(picture):
         return b"", orientation
 
 
+def _raw(value):
+    """Undo Pillow's decoding of text beyond ASCII: it reads any byte, but writes question marks."""
+    if isinstance(value, str) and not value.isascii():
+        return value.encode("latin-1")
+    return value
+
+
+def _raw_directory(exif, tag):
+    return {name: _raw(value) for name, value in exif.get_ifd(tag).items()}
+
+
+def _resolution_tags(exif, dpi):
+    """Resolution in pixels per inch or centimetre, if the file says it in either."""
+    unit = exif.get(_RESOLUTION_UNIT, 2)
+    values = [exif.get(tag) for tag in _RESOLUTION]
+    if None in values or unit not in (2, 3):
+        values, unit = dpi or (0, 0), 2
+    values = [float(value) for value in values]
+    if not all(0 < value < 1e6 for value in values):
+        return {}
+    return {**dict(zip(_RESOLUTION, values, strict=True)), _RESOLUTION_UNIT: unit}
+
+
 def _metadata_to_write(metadata, keep_gps):
     exif = Image.Exif()
     if metadata:
         exif.load(metadata)
     kept = Image.Exif()
+    directories = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
     for tag in exif:
-        if tag not in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):
-            kept[tag] = exif[tag]
-    directories = [ExifTags.IFD.Exif] + [ExifTags.IFD.GPSInfo] * keep_gps
-    for directory in directories:
-        if content := dict(exif.get_ifd(directory)):
+        if tag not in directories:
+            kept[tag] = _raw(exif[tag])
+    for directory in directories[: 1 + keep_gps]:
+        if content := _raw_directory(exif, directory):
             kept[directory] = content
     return kept
 
@@ -721,7 +741,8 @@ def write(
         photo: What to write.
         format: A name of `FORMATS`, in any case; without it the suffix of `path` decides.
         quality: 1 to 100, for JPEG and WebP. From 90 on JPEG keeps chroma at full resolution.
-        keep_metadata: Whether EXIF is written (not to BMP). Without it the file holds pixels alone.
+        keep_metadata: Whether EXIF is written (not to BMP; XMP and IPTC never are). Without it the
+            file holds pixels alone.
         keep_gps: Whether the position is written too; needs `keep_metadata`.
         overwrite: Whether a file of that name may be replaced.
 
@@ -762,7 +783,7 @@ def write(
         raise _already_there(path)
 
     metadata = _metadata_to_write(photo.metadata if keep_metadata else b"", keep_gps)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
         with temporary.open("x+b") as file:
             notices = encode(_Sink(file), photo, metadata, quality)
@@ -882,10 +903,11 @@ def _to_pillow(photo, *, has_alpha):
 
 
 def _resolution(exif):
-    """Pixels per inch, where EXIF says it in inches."""
-    if exif.get(296, 2) != 2 or 282 not in exif or 283 not in exif:
+    """Option of Pillow's encoders for the resolution, in pixels per inch."""
+    if _RESOLUTION_UNIT not in exif:
         return {}
-    return {"dpi": (float(exif[282]), float(exif[283]))}
+    factor = 2.54 if exif[_RESOLUTION_UNIT] == 3 else 1.0
+    return {"dpi": tuple(factor * float(exif[tag]) for tag in _RESOLUTION)}
 
 
 def _exif_options(exif):
@@ -939,12 +961,13 @@ def _write_tiff(file, photo, exif, quality):
     channels = array.shape[2]
     has_alpha = photo.alpha is not None
     directories = [tag for tag in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo) if tag in exif]
+    resolution = [float(exif[tag]) for tag in _RESOLUTION if tag in exif]
     tags = []
     for tag in exif:
-        if tag not in (282, 283, 296, 305, *directories):
-            value = exif[tag]
-            kind = "s" if isinstance(value, str) else "B"
-            tags.append((tag, kind, 0 if kind == "s" else len(value), value, True))
+        if tag not in (*_RESOLUTION, _RESOLUTION_UNIT, _SOFTWARE, *directories):
+            # Titles and comments of Windows are bytes, everything else is text.
+            kind, count = ("B", len(exif[tag])) if tag >= 40091 else ("s", 0)
+            tags.append((tag, kind, count, exif[tag], True))
     tifffile.imwrite(
         file,
         array[..., 0] if channels == 1 else array,
@@ -956,10 +979,10 @@ def _write_tiff(file, photo, exif, quality):
         compression="deflate",
         predictor=True,
         rowsperstrip=max(1_000_000 // (photo.width * channels), 1),
-        software=exif.get(305, False),
+        software=exif.get(_SOFTWARE, False),
         metadata=None,
-        resolution=(float(exif[282]), float(exif[283])) if 282 in exif else None,
-        resolutionunit=exif.get(296) if 282 in exif else None,
+        resolution=resolution or None,
+        resolutionunit=exif.get(_RESOLUTION_UNIT),
         extratags=tags,
     )
     _append_directories(file, {tag: exif[tag] for tag in directories})

@@ -7,7 +7,7 @@ import imagecodecs
 import numpy as np
 import pytest
 import tifffile
-from PIL import ExifTags, Image, ImageCms, PngImagePlugin
+from PIL import ExifTags, Image, ImageCms, PngImagePlugin, TiffImagePlugin
 
 from keras_refocus import images
 
@@ -125,11 +125,23 @@ def test_heic(tmp_path):
     assert np.abs(photo.rgb.astype(int) - rgb).mean() < 3.0
     with pytest.raises(ValueError, match="most 100 pixels"):
         images.read(buffer.getvalue(), max_pixels=100)
+    with pytest.raises(ValueError, match="damaged or cut off"):
+        images.read(buffer.getvalue()[:-200])
+
+
+def test_heic_of_more_than_8_bits():
+    pillow_heif = pytest.importorskip("pillow_heif")
+    rgb = smooth().astype("uint16") * 257
+    heif = pillow_heif.encode("RGB;16", (64, 48), rgb.tobytes(), buffer := io.BytesIO(), quality=95)
+    assert heif is None
+    photo = images.read(buffer.getvalue())
+    assert photo.bits == 16
+    assert np.abs(photo.rgb.astype(int) - rgb).mean() < 3 * 257
 
 
 def test_heic_without_its_reader(monkeypatch):
     monkeypatch.setattr(images.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ImportError, match="pip install pillow-heif"):
+    with pytest.raises(ValueError, match="pip install pillow-heif"):
         images.read(b"\0\0\0\x18ftypheic" + bytes(16))
 
 
@@ -560,6 +572,42 @@ def test_metadata_is_stripped_unless_asked_for(tmp_path, tagged_photo, suffix, b
     assert position[1] == "N" and [float(v) for v in position[2]] == [48.0, 51.0, 29.0]
 
 
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif", ".webp"])
+def test_metadata_of_all_kinds_survives(tmp_path, rgb8, suffix):
+    exif = Image.Exif()
+    exif[0x013B] = "Zoé Müller".encode()
+    exif[0x0131] = b"Darkroom 3"
+    exif[0x9C9B] = "Übung".encode("utf-16-le")  # A title, as Windows writes it.
+    exif[0x011A], exif[0x011B], exif[0x0128] = 120.0, 121.0, 3  # Per centimetre.
+    exif[ExifTags.IFD.Exif] = {0xA434: "Objektiv 50 mm ƒ/2".encode()}
+    photo = images.read(encoded(rgb8, "PNG", exif=exif))
+    path = tmp_path / f"photo{suffix}"
+    images.write(path, photo, keep_metadata=True)
+    found = file_exif(path)
+    assert found[0x013B].encode("latin-1").decode() == "Zoé Müller"
+    assert found[0x0131] == "Darkroom 3"
+    assert found[0x9C9B].decode("utf-16-le") == "Übung"
+    assert (float(found[0x011A]), float(found[0x011B]), found[0x0128]) == (120.0, 121.0, 3)
+    lens = found.get_ifd(ExifTags.IFD.Exif)[0xA434]
+    assert lens.decode() == "Objektiv 50 mm ƒ/2"
+    if suffix == ".jpg":
+        assert Image.open(path).info["dpi"] == pytest.approx((304.8, 307.34), abs=1.0)
+
+
+def test_resolution_without_exif(tmp_path, rgb8):
+    photo = images.read(encoded(rgb8, "JPEG", dpi=(600, 600)))
+    for suffix in (".tif", ".png"):
+        images.write(tmp_path / f"a{suffix}", photo, keep_metadata=True)
+        written = Image.open(tmp_path / f"a{suffix}")
+        assert written.info["dpi"] == pytest.approx((600, 600), abs=0.1)
+    # A resolution of nothing says nothing.
+    exif = Image.Exif()
+    exif[0x011A], exif[0x011B], exif[0x0128] = TiffImagePlugin.IFDRational(0, 0), 0.0, 2
+    exif[0x013B] = "Ada"
+    found = stored_exif(images.read(encoded(rgb8, "PNG", exif=exif)).metadata)
+    assert found[0x013B] == "Ada" and 0x011A not in found
+
+
 def test_position_needs_the_rest(tmp_path, tagged_photo):
     with pytest.raises(ValueError, match="keep_metadata"):
         images.write(tmp_path / "a.jpg", tagged_photo, keep_gps=True)
@@ -799,6 +847,12 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path, rgb16, monkeypatch, suffix,
         assert error.value.errno == errno.ENOSPC
     assert [entry.name for entry in tmp_path.iterdir()] == [old.name]
     assert old.read_bytes() == b"old"
+
+
+def test_long_names(tmp_path, rgb8):
+    path = tmp_path / ("n" * 250 + ".png")
+    images.write(path, images.Photo(rgb=rgb8))
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
 
 
 def test_formats_by_name(tmp_path, rgb8):
