@@ -790,6 +790,10 @@ def write(
             file.flush()
             os.fsync(file.fileno())
         _publish(temporary, path, overwrite=overwrite)
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)  # A full disk does not say for which file it was full.
+        raise
     finally:
         temporary.unlink(missing_ok=True)
     for notice in notices:

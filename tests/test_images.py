@@ -845,6 +845,7 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path, rgb16, monkeypatch, suffix,
         with pytest.raises(OSError) as error:
             images.write(path, images.Photo(rgb=rgb), overwrite=overwrite)
         assert error.value.errno == errno.ENOSPC
+        assert error.value.filename == str(path)
     assert [entry.name for entry in tmp_path.iterdir()] == [old.name]
     assert old.read_bytes() == b"old"
 
