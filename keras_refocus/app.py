@@ -204,11 +204,15 @@ def _lay_out(
     )
     for control in (strength, saturation):
         control.change(
-            actions.finish_again, [picker, *controls], shown, trigger_mode="always_last", **slow
+            actions.finish_again,
+            [picker, viewer, *controls],
+            shown,
+            trigger_mode="always_last",
+            **slow,
         )
     for control in (blur_faces, remove_metadata, visible_mark):
         control.input(actions.withdraw, None, downloads, **quick).then(
-            actions.finish_again, [picker, *controls], shown, **slow
+            actions.finish_again, [picker, viewer, *controls], shown, **slow
         )
     for control in (mode, auto_detect, model):
         control.input(actions.remind, None, state, **quick)

@@ -137,7 +137,9 @@ class PageActions:
     def offer(self) -> tuple:
         """Offer what the installed models can do: mode, auto-detect, model, mark, status."""
         try:
-            names = sorted(self._restorer.engine.versions())
+            engine = self._restorer.engine
+            # A server has no list to give: it is asked for each known name.
+            names = sorted({*engine.versions(), *engine.versions(*_GOOD_FOR)})
         except Exception as error:
             unchanged = [gr.skip()] * 4
             return *unchanged, status(say(error), error=True)
@@ -199,8 +201,10 @@ class PageActions:
     def choose_example(self, event: gr.EventData, request: gr.Request) -> tuple:
         """Make an example the visitor's only photo."""
         name = Path(str(event._data.get("name"))).name
-        path = self._sessions.import_file((self._examples / name).read_bytes(), name)
         session = self._sessions.of(request.session_hash)
+        if not (self._examples / name).is_file():
+            return gr.skip(), *_shown(session, message=status("There is no such example."))
+        path = self._sessions.import_file((self._examples / name).read_bytes(), name)
         session.cancelled.clear()
         return [str(path)], *self.accept([str(path)], request)
 
@@ -240,7 +244,7 @@ class PageActions:
         """Begin: say that work will start, or what is missing."""
         session = self._sessions.of(request.session_hash)
         session.cancelled.clear()
-        return status("Waiting for a free place…" if session.pictures else _NOTHING)
+        return status("Waiting for a free place…" if session.pictures else _nothing(session))
 
     def cancel(self, request: gr.Request) -> str:
         """Stop the work under way."""
@@ -254,7 +258,7 @@ class PageActions:
         """Restore the visitor's photos, telling how far it is."""
         session = self._sessions.of(request.session_hash)
         if not session.pictures:
-            yield _shown(session, message=status(_NOTHING))
+            yield _shown(session, message=status(_nothing(session)))
             return
         choices = Choices.of(controls)
         with session.work:
@@ -270,13 +274,17 @@ class PageActions:
             session.drop_download(picture)
         return {}
 
-    def finish_again(self, request: gr.Request, index: int | None, *controls: Any) -> tuple:
+    def finish_again(
+        self, request: gr.Request, index: int | None, viewer: dict | None, *controls: Any
+    ) -> tuple:
         """Apply what needs no network to the results there are."""
         session = self._sessions.of(request.session_hash)
         choices = Choices.of(controls)
         done = [picture for picture in session.pictures if picture.details]
         if not done:
-            return (gr.skip(),) * 5
+            # What the page still shows may be gone here.
+            gone = viewer and not session.pictures
+            return status(_GONE) if gone else gr.skip(), *[gr.skip()] * 4
         with session.work:
             session.cancelled.clear()
             for picture in done:
@@ -428,6 +436,10 @@ def say(error: Exception) -> str:
     """Put an error into words for the page; what nobody foresaw is logged, without names."""
     if isinstance(error, gr.Error):
         return str(error.message)
+    if isinstance(error, FileNotFoundError) and error.errno is not None:
+        return _GONE
+    if isinstance(error, OSError) and error.strerror:  # The rest of it names a file.
+        return f"It could not be read or written: {error.strerror}."
     if isinstance(error, ValueError | OSError | ImportError) and str(error):
         return str(error)
     if isinstance(error, MemoryError):
@@ -437,6 +449,10 @@ def say(error: Exception) -> str:
     places = ", ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames)
     logger.error("unexpected %s at %s", type(error).__name__, places)
     return f"Something went wrong ({type(error).__name__}). Try another photo or other settings."
+
+
+def _nothing(session: Session) -> str:
+    return _GONE if session.is_renewed else _NOTHING
 
 
 def status(message: str, *, error: bool = False) -> str:

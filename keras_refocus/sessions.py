@@ -98,9 +98,10 @@ class Session:
         delete_after_download: Whether a download deletes what it was made of.
         work: Held by whoever works on the pictures.
         cancelled: Set to stop the work under way.
+        is_renewed: Whether the visitor had pictures before that were kept for long enough.
     """
 
-    def __init__(self, sessions: "Sessions", folder: Path):
+    def __init__(self, sessions: "Sessions", folder: Path, *, is_renewed: bool = False):
         self._sessions = sessions
         self._folder = folder
         self._files: dict[str, SharedFile] = {}
@@ -110,6 +111,7 @@ class Session:
         self.cancelled = threading.Event()
         self.expires = 0.0
         self.is_over = False
+        self.is_renewed = is_renewed
 
     def touch(self) -> None:
         """Start the time anew after which everything is deleted."""
@@ -228,6 +230,8 @@ class Sessions:
         self.uploads.mkdir(mode=0o700)
         self._sessions: dict[str, Session] = {}
         self._handed_out: set[Path] = set()
+        # Visitors whose time was up, the last few thousand.
+        self._expired: dict[str, None] = {}
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._sweeper = threading.Thread(target=self._sweep_now_and_then, daemon=True)
@@ -254,7 +258,8 @@ class Sessions:
             if visitor not in self._sessions:
                 folder = self.folder / secrets.token_hex(16)
                 folder.mkdir(mode=0o700)
-                self._sessions[visitor] = Session(self, folder)
+                renewed = visitor in self._expired
+                self._sessions[visitor] = Session(self, folder, is_renewed=renewed)
             session = self._sessions[visitor]
             session.touch()
         return session
@@ -363,6 +368,9 @@ class Sessions:
             }
             for visitor in over:
                 del self._sessions[visitor]
+                self._expired[visitor] = None
+            for visitor in list(self._expired)[:-5000]:
+                del self._expired[visitor]
         for session in over.values():
             session.end()
         self._delete_strays()
@@ -375,15 +383,17 @@ class Sessions:
                 for session in self._sessions.values()
                 for picture in session.pictures
             }
-        oldest = time.time() - self.keep_seconds
-        for path in sorted(self.uploads.rglob("*"), reverse=True):
-            try:
-                if path.is_dir():
-                    _remove_if_empty(path)
-                elif path not in used and path.stat().st_mtime < oldest:
-                    path.unlink()
-            except OSError:  # Gone already.
-                continue
+        # Folders come and go meanwhile, which `os.walk` passes over.
+        for folder, _, names in os.walk(self.uploads, topdown=False):
+            for path in (Path(folder, name) for name in names):
+                try:
+                    if path not in used and _age(path) > self.keep_seconds:
+                        path.unlink()
+                except OSError:  # Gone already.
+                    continue
+            # A folder that was just made is about to receive its file.
+            if Path(folder) != self.uploads and _age(Path(folder)) > 60:
+                _remove_if_empty(Path(folder))
 
     def _sweep_now_and_then(self) -> None:
         while not self._closed.wait(min(self.keep_seconds / 4, 15)):
@@ -404,6 +414,13 @@ def _stamp(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return status.st_ino, status.st_mtime_ns
+
+
+def _age(path: Path) -> float:
+    try:
+        return time.time() - path.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def _remove_if_empty(folder: Path) -> None:

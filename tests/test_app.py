@@ -4,13 +4,16 @@ Arithmetic stands in for the networks; `test_app_browser` looks at the page as a
 """
 
 import contextlib
+import errno
 import io
 import json
 import logging
+import os
 import pathlib
 import sys
 import tempfile
 import threading
+import time
 import types
 import zlib
 
@@ -21,7 +24,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_refocus import app, images, page_actions, page_server, pipeline, sessions
+from keras_refocus import app, faces, images, page_server, pipeline, sessions
 from keras_refocus.page_actions import AppSettings, PageActions
 
 
@@ -91,6 +94,16 @@ def png(shape=(30, 40, 3), seed=0):
 
 def uploaded(kept, content=None, name="photo.png"):
     return str(kept.import_file(png() if content is None else content, name))
+
+
+def is_empty(kept):
+    """Whether no file is left, once what is deleted after an answer is deleted."""
+    deadline = time.monotonic() + 10
+    while any(files for _, _, files in os.walk(kept.folder)):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
 
 
 # The page's controls: mode, auto-detect, model, strength, saturation, faces, metadata, mark.
@@ -177,7 +190,7 @@ def test_settings_that_need_no_network_do_not_run_it(actions, kept, engine):
     engine.error = AssertionError("The network was asked again.")
     changed = list(CONTROLS)
     changed[3] = 0.25
-    again = actions.finish_again(request(), 0, *changed)
+    again = actions.finish_again(request(), 0, {}, *changed)
     assert again[2]["after"] != first[2]["after"]
     assert 'role="alert"' not in again[0]
 
@@ -187,11 +200,13 @@ def test_a_result_that_had_to_go_is_made_again(actions, kept):
     first = restore(actions)[-1]
     kept.make_room(2**60)
     assert kept.of("a").pictures[0].result is None
-    again = actions.finish_again(request(), 0, *CONTROLS)
+    again = actions.finish_again(request(), 0, {}, *CONTROLS)
     assert again[3]["links"][0]["size"] == first[3]["links"][0]["size"]
 
 
-def test_a_download_without_the_protection_just_asked_for_is_withdrawn_at_once(actions, kept):
+def test_a_download_without_the_protection_just_asked_for_is_withdrawn_at_once(
+    actions, kept, monkeypatch
+):
     actions.accept([uploaded(kept)], request())
     link = restore(actions)[-1][3]["links"][0]
     assert actions.withdraw(request()) == {}
@@ -199,15 +214,8 @@ def test_a_download_without_the_protection_just_asked_for_is_withdrawn_at_once(a
     protected = list(CONTROLS)
     protected[5] = True
     # Then faces cannot be looked for: no download may come back.
-    actions_faces = page_actions.finishing.faces
-    detect, actions_faces.detect = (
-        actions_faces.detect,
-        lambda rgb: raise_(ImportError("No mtcnn.")),
-    )
-    try:
-        state, _, viewer, downloads, _ = actions.finish_again(request(), 0, *protected)
-    finally:
-        actions_faces.detect = detect
+    monkeypatch.setattr(faces, "detect", lambda rgb: raise_(ImportError("No mtcnn.")))
+    state, _, viewer, downloads, _ = actions.finish_again(request(), 0, {}, *protected)
     assert "No mtcnn." in state and viewer == {} and downloads == {}
 
 
@@ -217,7 +225,7 @@ def raise_(error):
 
 def test_before_there_is_a_result_changes_say_nothing(actions, kept):
     actions.accept([uploaded(kept)], request())
-    assert actions.finish_again(request(), 0, *CONTROLS) == (gr.skip(),) * 5
+    assert actions.finish_again(request(), 0, {}, *CONTROLS) == (gr.skip(),) * 5
     assert actions.remind(request()) == gr.skip()
     restore(actions)
     assert "Press Restore" in actions.remind(request())
@@ -228,12 +236,43 @@ def test_without_a_photo_the_page_asks_for_one(actions):
     assert "Choose a photo first" in restore(actions)[-1][0]
 
 
+def test_a_page_whose_time_was_up_says_so(actions, kept, monkeypatch):
+    actions.accept([uploaded(kept)], request())
+    shown = restore(actions)[-1][2]
+    later = time.monotonic() + kept.keep_seconds + 1
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    kept.sweep()
+    for state in (
+        actions.finish_again(request(), 0, shown, *CONTROLS)[0],
+        actions.wait(request()),
+        actions.show(0, request())[0],
+    ):
+        assert "have been deleted" in state
+
+
+def test_an_upload_that_vanished_is_said_without_a_path(actions, kept):
+    path = uploaded(kept)
+    actions.accept([path], request())
+    pathlib.Path(path).unlink()
+    state = restore(actions)[-1][0]
+    assert "have been deleted" in state and str(kept.folder) not in state
+
+
+def test_a_full_disk_is_said_without_a_path(actions, kept, monkeypatch):
+    actions.accept([uploaded(kept)], request())
+    full = OSError(errno.ENOSPC, "No space left on device", str(kept.folder / "x"))
+    monkeypatch.setattr(images, "write", lambda *_, **__: raise_(full))
+    state = restore(actions)[-1][0]
+    assert "No space left on device" in state and str(kept.folder) not in state
+
+
 def test_an_example_replaces_the_photos(actions, kept):
     actions.accept([uploaded(kept)], request())
     files, state, *_ = actions.choose_example(event(name="coffee.jpg"), request())
     assert len(files) == 1 and files[0].endswith("coffee.jpg")
     assert [picture.name for picture in kept.of("a").pictures] == ["coffee.jpg"]
     assert "coffee_restored.jpg" in restore(actions)[-1][3]["links"][0]["name"]
+    assert "no such example" in actions.choose_example(event(name="../page.js"), request())[1]
 
 
 def test_a_photo_from_the_camera_is_added(actions, kept):
@@ -282,7 +321,7 @@ def test_after_a_download_the_page_says_what_is_left(actions, kept):
     kept.downloaded(*kept.find(token))
     files, state, *_ = actions.downloaded(event(name="a.png"), request())
     assert files is None and "have been deleted here" in state
-    assert not [path for path in kept.folder.rglob("*") if path.is_file()]
+    assert is_empty(kept)
 
 
 def test_clearing_deletes(actions, kept):
@@ -290,7 +329,7 @@ def test_clearing_deletes(actions, kept):
     restore(actions)
     state, _, viewer, downloads, _ = actions.clear(request())
     assert "deleted" in state and viewer == {} and downloads == {}
-    assert not [path for path in kept.folder.rglob("*") if path.is_file()]
+    assert is_empty(kept)
 
 
 def test_visitors_do_not_see_each_other_s_photos(actions, kept):
@@ -439,7 +478,7 @@ def test_programs_restore_a_file_and_nothing_is_left(
         assert pathlib.Path(path).name == "secret wedding_restored.png"
         assert images.read(path).rgb.shape == (30, 40, 3)
         assert details["Detected"] == "a colour photo" and details["Metadata"] == "removed"
-        assert not [path for path in kept.folder.rglob("*") if path.is_file()]
+        assert is_empty(kept)
 
         with pytest.raises(Exception, match="colorizer"):
             client.predict(
@@ -448,7 +487,7 @@ def test_programs_restore_a_file_and_nothing_is_left(
         source.write_bytes(b"no picture")
         with pytest.raises(Exception, match="none of these"):
             client.predict(photo=gradio_client.handle_file(source), api_name="/restore")
-        assert not [path for path in kept.folder.rglob("*") if path.is_file()]
+        assert is_empty(kept)
     # All of it without asking any other host for anything.
     assert hosts and local(hosts), set(hosts)
     assert "secret" not in caplog.text
@@ -488,7 +527,7 @@ def test_routes_headers_and_limits(kept, engine):
         files = {"files": ("big.png", bytes(300_000))}
         answer = httpx.post(f"{url}/gradio_api/upload", files=files)
         assert answer.status_code == 413 and "maximum allowed size" in answer.text
-        assert not [path for path in kept.folder.rglob("*") if path.is_file()]
+        assert is_empty(kept)
 
 
 def test_users_and_passwords(kept, engine):

@@ -85,8 +85,12 @@ class Page:
     @property
     def files(self):
         """What is kept; Gradio leaves empty files of random names, which are swept later."""
-        found = self.kept.folder.rglob("*")
-        return [path for path in found if path.is_file() and path.stat().st_size]
+        found = [
+            pathlib.Path(folder, name)
+            for folder, _, names in os.walk(self.kept.folder)
+            for name in names
+        ]
+        return [path for path in found if path.exists() and path.stat().st_size]
 
     def forget(self):
         """Let the next test begin with nobody's photos."""

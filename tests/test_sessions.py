@@ -141,6 +141,8 @@ def test_nothing_is_kept_longer_than_promised(kept, monkeypatch):
     assert path.exists()
     kept.sweep()
     assert not path.exists() and session.is_over
+    # The page can then say why there is nothing.
+    assert kept.of("a").is_renewed and not kept.of("b").is_renewed
     long_ago = time.time() - kept.keep_seconds - 1
     os.utime(stray, (long_ago, long_ago))
     kept.sweep()
