@@ -39,6 +39,7 @@ STRENGTH = "strength"
 
 MODELS_VARIABLE = "REFOCUS_MODELS"
 WARMUP_FILE = Path("assets.extra", "tf_serving_warmup_requests")
+NETWORK_FILE = Path("assets.extra", "network.json")
 
 
 class Engine(Protocol):

@@ -11,6 +11,7 @@ joins the newest restorer and colorizer to the servable `refocus`: the whole pip
 
 import argparse
 import contextlib
+import json
 import os
 import shutil
 import sys
@@ -23,7 +24,7 @@ import numpy as np
 from keras_refocus import console, engines, upsampling
 from keras_refocus.tiling import TILE
 
-AVERAGED_FILE, BEST_FILE = "averaged.keras", "best.keras"
+AVERAGED_FILE, BEST_FILE, RECORD_FILE = "averaged.keras", "best.keras", "record.json"
 
 # Sizes that any padding, stride or pooling inside a network must survive.
 _CHECKED_SHAPES = ((1, 1, 1), (1, 1, 40), (2, 33, 17), (1, 64, 50))
@@ -80,7 +81,17 @@ def _export_file(file: Path, arguments: argparse.Namespace) -> Path:
         overwrite=arguments.overwrite,
         half=arguments.half,
         tile=arguments.tile,
+        network=_network(file.parent / RECORD_FILE),
     )
+
+
+def _network(record: Path) -> dict | None:
+    """What the record of a run says about its generator."""
+    if not record.is_file():
+        return None
+    config = json.loads(record.read_text(encoding="utf-8"))["config"]
+    names = ("generator", "generator_options")
+    return {name: config[name] for name in names if name in config} or None
 
 
 def _join(models: Path, arguments: argparse.Namespace) -> Path:
@@ -123,6 +134,9 @@ def export_model(model, folder: str | os.PathLike, **options) -> Path:
         half: Whether weights are stored as float16, which halves the size on disk. Computation
             stays in float32.
         tile: Side of the tiles in the warm-up requests of a restorer, in pixels.
+        network: What the network is, as a JSON-ready dict: the fields `generator` and
+            `generator_options` of its training. Kept beside the warm-up requests, so that a
+            training can start from the SavedModel.
 
     Returns:
         The folder of the version.
@@ -145,6 +159,7 @@ def _export(
     overwrite: bool = False,
     half: bool = False,
     tile: int = TILE,
+    network: dict | None = None,
 ) -> Path:
     model = _in_float32(model)
     if not all(np.isfinite(weight).all() for weight in model.get_weights()):
@@ -157,6 +172,9 @@ def _export(
         _write(model, draft, output, half=half)
         _compare(model, draft, output, tolerance=_HALF_TOLERANCE if half else _TOLERANCE)
         write_warmup(draft, folder.name, (1, side, side, 1))
+        if network is not None:
+            text = json.dumps(network, indent=2) + "\n"
+            (draft / engines.NETWORK_FILE).write_text(text, encoding="utf-8")
     card = folder / "README.md"
     if not card.exists():
         card.write_text(_card(folder.name, output, model, target.name), encoding="utf-8")
@@ -282,7 +300,8 @@ def _write(model, folder: Path, output: str, *, half: bool) -> None:
     if half:
         # The archive holds float16 copies; the graph widens them before each use.
         stored = [
-            tf.Variable(tf.cast(variable.value, tf.float16), trainable=False)
+            # Named as in the network: `train --init-from` finds each weight by its name.
+            tf.Variable(tf.cast(variable.value, tf.float16), trainable=False, name=variable.path)
             for variable in model.variables
         ]
         trainable = {id(variable) for variable in model.trainable_variables}

@@ -1,5 +1,7 @@
 """Export: the contract on disk, equality with the Keras model, and nothing half written."""
 
+import json
+
 import keras
 import numpy as np
 import pytest
@@ -207,6 +209,27 @@ def test_command_line(tmp_path, capsys):
             np.asarray(generator(seed=seed)(luminance)).clip(0, 1),
             atol=1e-5,
         )
+
+
+def test_what_the_run_trained_is_kept_for_trainings_to_come(tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    generator().save(folder / export.AVERAGED_FILE)
+    config = {"generator": "unet", "generator_options": {"widths": [8]}, "epochs": 3}
+    (folder / export.RECORD_FILE).write_text(json.dumps({"config": config}))
+    export.main([str(folder), "--out", str(tmp_path / "models"), "--half"])
+    version = tmp_path / "models" / "restorer" / "1"
+    assert json.loads((version / engines.NETWORK_FILE).read_text()) == {
+        "generator": "unet",
+        "generator_options": {"widths": [8]},
+    }
+    variables = tf.saved_model.load(str(version))._all_variables
+    assert sorted(variable.name.split("/")[1] for variable in variables) == [
+        "bias:0",
+        "bias:0",
+        "kernel:0",
+        "kernel:0",
+    ]
 
 
 @pytest.mark.parametrize(
