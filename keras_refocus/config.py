@@ -13,6 +13,8 @@ import typing
 
 # Kinds of adversarial game, as `losses` implements them.
 Adversarial = typing.Literal["none", "wgan_gp", "lsgan", "ragan", "ralsgan"]
+# How a learning rate falls, as `training.LearningRate` implements it.
+Schedule = typing.Literal["cosine", "linear", "constant"]
 
 
 def _field(default, help_text):
@@ -36,6 +38,10 @@ class RestorerConfig:
     pairs_share: float = _field(
         0.15, "share of examples from real pairs when photos and pairs are both given"
     )
+    pair_degradations: str | None = _field(
+        None, "noise, JPEG and scratches for pairs: those of a name of `exposure.SETTINGS`"
+    )
+    flip: bool = _field(True, "turn and mirror patches at random")
     patch_size: int = _field(128, "side of the training patches in pixels")
     batch_size: int = _field(16, "patches in a batch")
     final_patch_size: int | None = _field(None, "side of the patches in the last epochs")
@@ -48,7 +54,12 @@ class RestorerConfig:
 
     content: dict = _dict_field(
         {"charbonnier": 1.0, "frequency": 0.1},
-        "content losses and their weights, as JSON; names of `losses.CONTENT_LOSSES`",
+        "content losses and their weights, as JSON; names of `losses.CONTENT_LOSSES`, and "
+        'perceptual with its options: {"perceptual": {"weight": 0.006, "weights": '
+        '"imagenet"}}',
+    )
+    warm_up_content: dict = _dict_field(
+        {}, "the same for the epochs before the adversarial ones; empty: as --content"
     )
     adversarial: Adversarial = _field("ralsgan", "kind of adversarial game")
     adversarial_weight: float = _field(0.01, "weight of the adversarial loss of the generator")
@@ -59,9 +70,25 @@ class RestorerConfig:
     final_learning_rate: float = _field(1e-6, "learning rate at the end of the content epochs")
     warmup_steps: int = _field(500, "steps of linear rise to the peak learning rate")
     adversarial_learning_rate: float = _field(1e-4, "learning rate of the adversarial epochs")
+    adversarial_final_learning_rate: float = _field(
+        0.0, "learning rate at the end of the adversarial epochs"
+    )
+    schedule: Schedule = _field(
+        "cosine",
+        "how learning rates fall in either kind of epochs; linear: the first half constant, then "
+        "straight down",
+    )
+    beta_1: float = _field(0.9, "decay of the generator optimizer's mean gradient")
+    beta_2: float = _field(0.9, "decay of the generator optimizer's mean square")
     weight_decay: float = _field(1e-4, "decoupled weight decay (AdamW)")
     clip_norm: float | None = _field(1.0, "largest global norm of a gradient; none: no clipping")
     average_decay: float = _field(0.999, "decay of the averaged weights per step")
+
+    patience: int | None = _field(
+        None,
+        "end the content epochs, and the run, when validation PSNR has not risen for so many; "
+        "none: never",
+    )
 
     precision: typing.Literal["float32", "mixed_float16", "mixed_bfloat16"] = _field(
         "float32", "precision of the networks while training"
@@ -89,6 +116,18 @@ class RestorerConfig:
                 "`final_epochs` are the last of `epochs` and cannot be more. Received: "
                 f"final_epochs={self.final_epochs}, epochs={self.epochs}."
             )
+        if self.patience is not None and (self.patience < 1 or self.adversarial_epochs):
+            raise ValueError(
+                "`patience` must be at least 1, and is for runs without adversarial epochs, which "
+                "trade PSNR for sharpness. Received: "
+                f"patience={self.patience}, adversarial_epochs={self.adversarial_epochs}."
+            )
+        if self.warm_up_content and not (self.epochs and self.adversarial_epochs):
+            raise ValueError(
+                "`warm_up_content` is for content epochs before adversarial ones. Received: "
+                f"epochs={self.epochs}, adversarial_epochs={self.adversarial_epochs}. Name these "
+                "losses in `content`."
+            )
         if not 0.0 <= self.pairs_share <= 1.0:
             raise ValueError(
                 f"`pairs_share` must be in [0, 1]. Received: pairs_share={self.pairs_share}."
@@ -111,9 +150,72 @@ class RestorerConfig:
         return self.final_patch_size or self.patch_size, self.final_batch_size or self.batch_size
 
 
+_VGG19 = {"backbone": "vgg19", "weights": "imagenet"}
+
 RESTORER_PRESETS = {
     # Ours. `python -m keras_refocus.train restorer --preset fast --photos PHOTOS`
     "fast": RestorerConfig(),
+    # A few pairs of one's own, on top of a network that is trained: it keeps what it knows.
+    # `... --preset fine_tune --init-from saved_models/restorer --pairs MINE`
+    "fine_tune": RestorerConfig(
+        epochs=20,
+        steps_per_epoch=50,
+        batch_size=8,
+        learning_rate=2e-4,
+        final_learning_rate=1e-6,
+        warmup_steps=50,
+        # A short run: the average must follow within it.
+        average_decay=0.99,
+        patience=6,
+    ),
+    # Kupyn et al. 2018: WGAN-GP + 100 x perceptual (VGG19 conv3_3), 256x256, batches of one, five
+    # critic steps, Adam 1e-4 constant for 150 epochs and falling to 0 over 150 more. Where we
+    # differ: ten epochs on L1 and SSIM first; leave them out with --epochs 0 --warm-up-content {}.
+    "deblurgan": RestorerConfig(
+        generator="resnet",
+        discriminator="critic",
+        patch_size=256,
+        batch_size=1,
+        epochs=10,
+        adversarial_epochs=300,
+        steps_per_epoch=1000,
+        warm_up_content={"l1": 1.0, "ssim": 0.2},
+        content={"perceptual": {"weight": 100.0, **_VGG19}},
+        adversarial="wgan_gp",
+        adversarial_weight=1.0,
+        critic_steps=5,
+        learning_rate=1e-4,
+        final_learning_rate=1e-4,
+        schedule="linear",
+        beta_1=0.5,
+        beta_2=0.999,
+        weight_decay=0.0,
+        clip_norm=None,
+    ),
+    # Kupyn et al. 2019: 0.5 MSE + 0.006 perceptual + 0.01 RaLSGAN from two discriminators. Rows of
+    # their ablation table are --discriminator patchgan, --adversarial wgan_gp, --generator
+    # resnet, --content '{"perceptual": ...}' and --generator fpn_mobilenet_v2.
+    "deblurgan_v2": RestorerConfig(
+        generator="fpn_inception_resnet_v2",
+        discriminator="double_scale",
+        patch_size=256,
+        batch_size=1,
+        epochs=10,
+        adversarial_epochs=300,
+        steps_per_epoch=1000,
+        warm_up_content={"mse": 1.0, "ssim": 0.1},
+        content={"mse": 0.5, "perceptual": {"weight": 0.006, **_VGG19}},
+        adversarial="ralsgan",
+        adversarial_weight=0.01,
+        learning_rate=1e-4,
+        final_learning_rate=1e-4,
+        adversarial_final_learning_rate=1e-7,
+        schedule="linear",
+        beta_1=0.5,
+        beta_2=0.999,
+        weight_decay=0.0,
+        clip_norm=None,
+    ),
     # A minute on a laptop, to see that everything runs.
     "quick_test": RestorerConfig(
         generator_options={"widths": [8, 16], "depths": [1, 1], "decoder_depths": [1]},
@@ -201,6 +303,27 @@ def add_arguments(parser, config_class):
         else:
             options.update(type=kind, metavar=kind.__name__.upper())
         parser.add_argument(flag, **options)
+
+
+def to_arguments(config, base):
+    """Write the flags that make `config` out of `base`: the inverse of `from_arguments`.
+
+    Returns:
+        List of words for a command line.
+    """
+    words = []
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if value == getattr(base, field.name):
+            continue
+        flag = field.name.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(f"--{flag}" if value else f"--no-{flag}")
+        elif isinstance(value, dict):
+            words += [f"--{flag}", json.dumps(value)]
+        else:
+            words += [f"--{flag}", "none" if value is None else str(value)]
+    return words
 
 
 def from_arguments(base, arguments):

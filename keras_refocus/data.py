@@ -1,10 +1,9 @@
-"""Feed batches to `fit`: `sampling` behind a look-ahead of worker processes."""
+"""Feed batches to training: `sampling` behind a look-ahead of worker processes."""
 
 import concurrent.futures
 import multiprocessing
 import os
 
-import keras
 import numpy as np
 
 from keras_refocus import sampling
@@ -15,28 +14,33 @@ def default_workers():
     return max(1, (os.cpu_count() or 2) // 4)
 
 
-class Batches(keras.utils.PyDataset):
-    """Batches of a sampler in order, made ahead of time by worker processes.
+class Batches:
+    """Consecutive batches of a sampler, made ahead of time by worker processes.
 
-    Batch `i` of epoch `e` is number `first + e * steps + i` of the sampler, whatever the number of
-    workers. The processes live as long as this object: `close` ends them.
+    Iterating gives batch `first`, `first + 1` ... of the sampler, whatever the number of workers.
+    This is an iterable and not a `keras.utils.PyDataset`: `fit` asks a PyDataset for the next
+    epoch's batches before it says that the epoch has ended, and ends one epoch too many when it
+    begins, so a PyDataset whose batches depend on the epoch is not what it seems.
+
+    The processes live as long as this object: `close` ends them.
 
     Args:
         sampler: `sampling.Sampler`.
-        steps: Batches in an epoch.
-        first: Number of the first batch of the first epoch.
+        first: Number of the first batch.
+        count: Number of batches.
         workers: Number of processes; 0 makes batches in the calling process.
         ahead: Batches kept ready.
+        part: Tuple `(index, count)`: of every batch only part `index` of `count`, as one machine of
+            several takes it.
     """
 
-    def __init__(self, sampler, *, steps, first=0, workers=None, ahead=8):
-        super().__init__(workers=1, use_multiprocessing=False)
+    def __init__(self, sampler, *, first, count, workers=None, ahead=8, part=(0, 1)):
         self._sampler = sampler
-        self._steps = steps
-        self._next_epoch = first
+        self._numbers = range(first, first + count)
         self._ahead = ahead
-        self._pending = {}
+        self._part = part
         workers = default_workers() if workers is None else workers
+        self._closed = False
         self._pool = None
         if workers > 0:
             self._pool = concurrent.futures.ProcessPoolExecutor(
@@ -48,27 +52,36 @@ class Batches(keras.utils.PyDataset):
             )
 
     def __len__(self):
-        return self._steps
+        return len(self._numbers)
 
-    def __getitem__(self, index):
-        number = self._next_epoch + index
+    def __iter__(self):
         if self._pool is None:
-            return self._sampler.batch(number)
-        for ahead in range(number, number + self._ahead):
-            if ahead not in self._pending:
-                self._pending[ahead] = self._pool.submit(sampling.worker_batch, ahead)
-        for stale in [key for key in self._pending if key < number]:
-            self._pending.pop(stale).cancel()
-        return self._pending.pop(number).result()
-
-    def on_epoch_end(self):
-        self._next_epoch += self._steps
+            for number in self._numbers:
+                yield self._sampler.batch(number, part=self._part)
+            return
+        pending = []
+        numbers = iter(self._numbers)
+        try:
+            for _ in self._numbers:
+                while len(pending) < self._ahead and (number := next(numbers, None)) is not None:
+                    pending.append(self._pool.submit(sampling.worker_batch, number, self._part))
+                yield pending.pop(0).result()
+        except (RuntimeError, concurrent.futures.CancelledError) as error:
+            # A reader in another thread may still want more when training has ended early.
+            if self._closed:
+                return
+            if isinstance(error, concurrent.futures.BrokenExecutor):
+                raise OSError(
+                    "The processes that prepare batches must stay alive. Received: one ended, most "
+                    "likely for want of memory. Go on with --resume and fewer of them: --workers."
+                ) from error
+            raise
 
     def close(self):
         """End the worker processes."""
+        self._closed = True
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
-            self._pool = None
 
     def __enter__(self):
         return self

@@ -11,6 +11,20 @@ from keras import ops
 from keras_refocus import gan, losses, metrics
 
 
+def _weighted_losses(content):
+    """Dict from the name of a content loss to `(weight, callable)`."""
+    terms = {}
+    for name, value in content.items():
+        options = dict(value) if isinstance(value, dict) else {"weight": value}
+        if "weight" not in options:
+            raise ValueError(
+                "Every content loss must have a weight. "
+                f"Received: {name}={value}. Add `weight` to its options."
+            )
+        terms[name] = options.pop("weight"), losses.content_loss(name, **options)
+    return terms
+
+
 @keras.saving.register_keras_serializable(package="keras_refocus")
 class DeblurGAN(gan.GAN):
     """Train a generator against a content loss and, when asked, a discriminator.
@@ -20,12 +34,14 @@ class DeblurGAN(gan.GAN):
 
     Args:
         generator: Model from blurred to restored luminance.
-        discriminator: Model from luminance to logits of any shape, or a list of such models whose
-            losses are averaged (the local and global pair of DeblurGAN-v2); `None` trains on the
-            content loss alone.
-        content: Dict from a name of `losses.CONTENT_LOSSES` to its weight, or to
-            `(weight, callable)` for a loss that needs weights of its own, such as
-            `losses.PerceptualLoss`.
+        discriminator: Model from luminance to scores without activation, or to a list of such
+            (the local and global pair of DeblurGAN-v2), whose losses are averaged; `None` trains on
+            the content loss alone.
+        content: Dict from a name that `losses.content_loss` takes to its weight, or to a dict of
+            its `weight` and its options, such as `{"weight": 100.0, "weights": "imagenet"}` of
+            `"perceptual"`.
+        warm_up_content: The same for the content phase before the adversarial one; empty: as
+            `content`.
         adversarial: Name of an entry of `losses.ADVERSARIAL`.
         adversarial_weight: Weight of the adversarial loss in the generator's total.
         gradient_penalty_weight: Weight of the gradient penalty, for kinds that have one.
@@ -40,6 +56,7 @@ class DeblurGAN(gan.GAN):
         discriminator=None,
         *,
         content,
+        warm_up_content=None,
         adversarial="ralsgan",
         adversarial_weight=0.01,
         gradient_penalty_weight=10.0,
@@ -48,24 +65,35 @@ class DeblurGAN(gan.GAN):
         seed=0,
         name="deblur_gan",
     ):
-        content = dict(content)
+        content, warm_up_content = dict(content), dict(warm_up_content or {})
+        if discriminator is None and warm_up_content:
+            raise ValueError(
+                "A warm-up comes before an adversarial phase, which needs a discriminator. "
+                f"Received: warm_up_content={warm_up_content}, discriminator=None. Name these "
+                "losses in `content`."
+            )
         # Unknown names are refused here, not in the middle of the first step.
-        for term in content:
-            losses.content_loss(term)
+        terms = _weighted_losses(content)
+        warm_up_terms = _weighted_losses(warm_up_content) or terms
         losses.adversarial(adversarial)
-        names = ["loss", *(f"{term}_loss" for term in content), "psnr", "ssim"]
+        loss_names = dict.fromkeys(f"{term}_loss" for term in [*terms, *warm_up_terms])
+        names = ["loss", *loss_names, "psnr", "ssim"]
         if discriminator is not None:
             names += ["adversarial_loss", "discriminator_loss", "gradient_penalty"]
         super().__init__(metric_names=names, average_decay=average_decay, seed=seed, name=name)
+        self._terms, self._warm_up_terms = terms, warm_up_terms
         self.generator = generator
         self.averaged_generator = gan.averaged_copy(generator)
         self.discriminator = discriminator
         self.content = content
+        self.warm_up_content = warm_up_content
         self.adversarial = adversarial
         self.adversarial_weight = adversarial_weight
         self.gradient_penalty_weight = gradient_penalty_weight
         self.critic_steps = critic_steps
         self.adversarial_phase = discriminator is not None
+        # Its networks are; Keras loads no weights into a model that is not.
+        self.built = True
 
     @property
     def adversarial_phase(self):
@@ -80,12 +108,20 @@ class DeblurGAN(gan.GAN):
         # The step is traced once; another phase is another graph.
         self.train_function = None
 
-    def compile(self, *, generator_optimizer, discriminator_optimizer=None, jit_compile=False):
+    def compile(
+        self,
+        *,
+        generator_optimizer,
+        discriminator_optimizer=None,
+        clip_norm=None,
+        jit_compile=False,
+    ):
         """Set the optimizers, each built on the variables of its own network.
 
         Args:
             generator_optimizer: `keras.optimizers.Optimizer`.
             discriminator_optimizer: Another one, when there is a discriminator.
+            clip_norm: Largest global norm of the generator's gradient; `None` does not clip.
             jit_compile: See `keras.Model.compile`. XLA made these networks several times slower on
                 CPUs, so it is off unless asked for.
         """
@@ -96,6 +132,7 @@ class DeblurGAN(gan.GAN):
                 f"discriminator_optimizer={discriminator_optimizer}."
             )
         super().compile(optimizer=None, jit_compile=jit_compile)
+        self.clip_norm = clip_norm
         self.generator_optimizer = gan.prepare_optimizer(generator_optimizer, self.generator)
         self.discriminator_optimizer = None
         if self.discriminator is not None:
@@ -108,14 +145,12 @@ class DeblurGAN(gan.GAN):
         return {
             "generator_optimizer": serialize(self.generator_optimizer),
             "discriminator_optimizer": serialize(self.discriminator_optimizer),
+            "clip_norm": self.clip_norm,
             "jit_compile": self.jit_compile,
         }
 
     def compile_from_config(self, config):
         self.compile(**keras.saving.deserialize_keras_object(config))
-
-    def build(self, input_shape=None):
-        self.built = True
 
     def call(self, blurred, training=False):
         """Restore with the averaged generator."""
@@ -123,11 +158,12 @@ class DeblurGAN(gan.GAN):
 
     def _content_terms(self, sharp, restored):
         """Each content loss, and their weighted sum."""
-        terms, total = {}, 0.0
-        for name, weight in self.content.items():
-            terms[f"{name}_loss"] = losses.content_loss(name)(sharp, restored)
-            total += weight * terms[f"{name}_loss"]
-        return terms, total
+        values, total = {}, 0.0
+        terms = self._terms if self.adversarial_phase else self._warm_up_terms
+        for name, (weight, loss) in terms.items():
+            values[f"{name}_loss"] = loss(sharp, restored)
+            total += weight * values[f"{name}_loss"]
+        return values, total
 
     def _update_discriminator(self, blurred, sharp):
         game = losses.adversarial(self.adversarial)
@@ -155,9 +191,17 @@ class DeblurGAN(gan.GAN):
         between = position * sharp + (1.0 - position) * restored
 
         def score(pictures):
-            # One score for each picture: the mean over patches, as the critic's loss takes it.
-            scores = ops.cast(self.discriminator(pictures, training=True), "float32")
-            return ops.mean(ops.reshape(scores, (ops.shape(scores)[0], -1)), axis=1)
+            # One score for each picture: the mean over patches, and over discriminators where
+            # there are several, as the critic's loss takes it.
+            scores = self.discriminator(pictures, training=True)
+            scores = scores if isinstance(scores, (list, tuple)) else [scores]
+            means = [
+                ops.mean(
+                    ops.reshape(ops.cast(one, "float32"), (ops.shape(pictures)[0], -1)), axis=1
+                )
+                for one in scores
+            ]
+            return sum(means) / len(means)
 
         return losses.gradient_penalty(gan.input_gradient(score, between))
 
@@ -167,19 +211,26 @@ class DeblurGAN(gan.GAN):
             values, total = self._content_terms(sharp, restored)
             if self.adversarial_phase:
                 game = losses.adversarial(self.adversarial)
-                loss = game.generator_loss(
-                    self.discriminator(sharp, training=False),
-                    self.discriminator(restored, training=False),
-                )
+                real = None
+                if game.uses_real_in_generator:
+                    real = self.discriminator(sharp, training=False)
+                loss = game.generator_loss(real, self.discriminator(restored, training=False))
                 values["adversarial_loss"] = loss
                 total += self.adversarial_weight * loss
             return total, {"loss": total} | values
 
         return gan.minimize(
-            generator_loss, self.generator_optimizer, self.generator.trainable_variables
+            generator_loss,
+            self.generator_optimizer,
+            self.generator.trainable_variables,
+            clip_norm=self.clip_norm,
         )
 
-    def train_step(self, data):
+    @property
+    def averages(self):
+        return [(self.averaged_generator, self.generator)]
+
+    def update_networks(self, data):
         blurred, sharp = data
         values = {}
         if self.adversarial_phase:
@@ -188,24 +239,24 @@ class DeblurGAN(gan.GAN):
             values["discriminator_loss"] = loss
             if losses.adversarial(self.adversarial).gradient_penalty:
                 values["gradient_penalty"] = penalty
-        values |= self._update_generator(blurred, sharp)
-        self.finish_step([(self.averaged_generator, self.generator)])
-        return self.report(values)
+        return values | self._update_generator(blurred, sharp)
 
-    def test_step(self, data):
-        blurred, sharp = data
+    def measure(self, blurred, sharp):
+        """Score the averaged generator: dict from metric name to one value for each picture."""
         # What a user sees is clipped, so that is what is measured.
         restored = ops.clip(self(blurred), 0.0, 1.0)
-        return self.report(
-            {"psnr": metrics.psnr(sharp, restored), "ssim": metrics.ssim(sharp, restored)}
-        )
+        return {"psnr": metrics.psnr(sharp, restored), "ssim": metrics.ssim(sharp, restored)}
+
+    def test_step(self, data):
+        return self.report(self.measure(*data))
 
     def get_config(self):
         serialize = keras.saving.serialize_keras_object
         return {
             "generator": serialize(self.generator),
             "discriminator": serialize(self.discriminator),
-            "content": self.content,
+            "content": dict(self.content),
+            "warm_up_content": dict(self.warm_up_content),
             "adversarial": self.adversarial,
             "adversarial_weight": self.adversarial_weight,
             "gradient_penalty_weight": self.gradient_penalty_weight,

@@ -8,6 +8,9 @@ import keras
 import numpy as np
 from keras import ops
 
+# Distance between the seeds of two replicas; far from the small seeds that people choose.
+_REPLICA_STRIDE = 1_000_003
+
 
 def _unsupported_backend():
     return ValueError(
@@ -17,14 +20,19 @@ def _unsupported_backend():
     )
 
 
-def minimize(loss_fn, optimizer, variables):
+def minimize(loss_fn, optimizer, variables, *, clip_norm=None):
     """Take one optimizer step on a scalar loss.
+
+    Under a `tf.distribute` strategy this is called in every replica: the step is then that of the
+    mean of the replicas' losses.
 
     Args:
         loss_fn: Callable without arguments that returns `(loss, aux)`: a scalar tensor and any
             structure of tensors to hand back (the form of JAX's `has_aux`).
         optimizer: A `keras.optimizers.Optimizer` built on exactly `variables`.
         variables: List of `keras.Variable`; only these change.
+        clip_norm: Largest global norm of the gradient; `None` does not clip. The optimizer's own
+            clipping would see one replica's gradient instead of their mean.
 
     Returns:
         `aux`, cut off from the gradient.
@@ -39,17 +47,55 @@ def minimize(loss_fn, optimizer, variables):
             tape.watch(values)
             loss, aux = loss_fn()
             loss = optimizer.scale_loss(loss)
-        optimizer.apply(tape.gradient(loss, values), variables)
+        gradients, replicas = _mean_over_replicas(tape.gradient(loss, values))
+        gradients = _clip(gradients, clip_norm, optimizer)
+        if replicas > 1:
+            # Keras' optimizers add up what the replicas bring.
+            gradients = [None if g is None else g / replicas for g in gradients]
+        optimizer.apply(gradients, variables)
     elif backend == "torch":
         import torch
 
         loss, aux = loss_fn()
         gradients = torch.autograd.grad(optimizer.scale_loss(loss), values, allow_unused=True)
         with torch.no_grad():
-            optimizer.apply(list(gradients), variables)
+            optimizer.apply(_clip(gradients, clip_norm, optimizer), variables)
     else:
         raise _unsupported_backend()
     return keras.tree.map_structure(ops.stop_gradient, aux)
+
+
+def _mean_over_replicas(gradients):
+    """Mean of each gradient over the replicas of this step, and their number."""
+    import tensorflow as tf
+
+    context = tf.distribute.get_replica_context()
+    replicas = context.num_replicas_in_sync
+    if replicas == 1:
+        return gradients, 1
+    present = [gradient for gradient in gradients if gradient is not None]
+    means = iter(context.all_reduce(tf.distribute.ReduceOp.MEAN, present))
+    return [None if gradient is None else next(means) for gradient in gradients], replicas
+
+
+def _clip(gradients, clip_norm, optimizer):
+    """Scale gradients down to a global norm (Pascanu et al. 2013)."""
+    if clip_norm is None:
+        return list(gradients)
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        # The gradients still carry the scale of the loss.
+        clip_norm = clip_norm * optimizer.dynamic_scale
+    squares = [
+        ops.sum(ops.square(ops.cast(gradient, "float32")))
+        for gradient in gradients
+        if gradient is not None
+    ]
+    norm = ops.sqrt(sum(squares))
+    factor = clip_norm / ops.maximum(norm, clip_norm)
+    return [
+        None if gradient is None else gradient * ops.cast(factor, gradient.dtype)
+        for gradient in gradients
+    ]
 
 
 def input_gradient(function, inputs):
@@ -115,30 +161,62 @@ def averaged_copy(network):
     return copy
 
 
-def prepare_optimizer(optimizer, network):
-    """Build an optimizer on a network's variables, with loss scaling where float16 needs it.
+def prepare_optimizer(optimizer, *networks):
+    """Build an optimizer on networks' variables, with loss scaling where float16 needs it.
 
     Args:
         optimizer: `keras.optimizers.Optimizer`.
-        network: Model whose trainable variables it will update.
+        *networks: Models whose trainable variables it will update.
 
     Returns:
         The optimizer, or a `LossScaleOptimizer` around it.
     """
     # Keras scales the loss of `self.optimizer` only, and asks the shell's policy, not the
     # network's.
-    half = network.dtype_policy.compute_dtype == "float16"
+    half = any(network.dtype_policy.compute_dtype == "float16" for network in networks)
     if half and not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
-    optimizer.build(network.trainable_variables)
+    optimizer.build([variable for network in networks for variable in network.trainable_variables])
     return optimizer
+
+
+class ReplicaSeedGenerator(keras.random.SeedGenerator):
+    """Random stream of which every replica of a `tf.distribute` strategy draws its own numbers.
+
+    Keras' own keeps one state for all replicas, which they may not change from within a step.
+    """
+
+    def next(self, ordered=True):
+        if keras.backend.backend() != "tensorflow":
+            return super().next(ordered)
+        import tensorflow as tf
+
+        context = tf.distribute.get_replica_context()
+        if context is None or context.num_replicas_in_sync == 1:
+            return super().next(ordered)
+        seed = self.state.value * 1
+
+        def advance(strategy):
+            strategy.extended.update(
+                self.state.value, lambda state: state.assign_add(tf.constant([0, 1], state.dtype))
+            )
+
+        context.merge_call(advance)
+        replica = tf.cast(context.replica_id_in_sync_group, seed.dtype)
+        return seed + tf.stack([replica * _REPLICA_STRIDE, tf.zeros_like(replica)])
 
 
 class GAN(keras.Model):
     """Base of the adversarial trainers: random stream, step count, averages, means.
 
-    A subclass names its losses and metrics, writes `train_step` and `test_step` with `minimize`,
-    and returns `self.report(...)` from both. Networks that are shipped are the averaged copies.
+    A subclass names its losses and metrics and writes
+
+    - `update_networks(data)` with `minimize`: what a replica does with its share of a batch;
+      returns a dict from metric name to a scalar;
+    - `averages`: list of `(averaged, network)`, the moving averages and what they follow;
+    - `test_step(data)`, which returns `self.report(...)`.
+
+    Networks that are shipped are the averaged copies.
 
     The averages are explicit networks and not `use_ema=True` of an optimizer: on a model with
     several networks Keras zips that optimizer's averages against all trainable weights in order of
@@ -159,7 +237,7 @@ class GAN(keras.Model):
             )
         self.average_decay = average_decay
         self.seed = seed
-        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.seed_generator = ReplicaSeedGenerator(seed)
         self._means = {name: keras.metrics.Mean(name=name) for name in metric_names}
         self.steps = self.add_weight(
             name="steps", shape=(), dtype="int64", initializer="zeros", trainable=False
@@ -180,6 +258,11 @@ class GAN(keras.Model):
         for name, value in values.items():
             self._means[name].update_state(value, sample_weight=batch_size)
         return {name: self._means[name].result() for name in values}
+
+    def train_step(self, data):
+        values = self.update_networks(data)
+        self.finish_step(self.averages)
+        return self.report(values)
 
     def finish_step(self, pairs):
         """Count the step and update the averages.

@@ -335,15 +335,21 @@ class Sampler:
             pair.append(_orient(luminance, turns, flip) if self.flip else luminance)
         return tuple(pair)
 
-    def batch(self, number):
+    def batch(self, number, *, part=(0, 1)):
         """Make batch `number`.
+
+        Args:
+            number: Number of the batch.
+            part: Tuple `(index, count)`: only part `index` of the batch in `count` equal ones.
 
         Returns:
             Tuple `(blurred, sharp)` of float32 arrays of shape `(batch_size, size, size, 1)`,
-            luminance in [0, 1].
+            luminance in [0, 1]; `batch_size / count` of them of a part.
         """
-        first = number * self.batch_size
-        examples = [self.example(first + offset) for offset in range(self.batch_size)]
+        index, count = part
+        share = self.batch_size // count
+        first = number * self.batch_size + index * share
+        examples = [self.example(first + offset) for offset in range(share)]
         blurred, sharp = zip(*examples, strict=True)
         return np.stack(blurred).astype(np.float32), np.stack(sharp).astype(np.float32)
 
@@ -403,6 +409,6 @@ def _end_with_parent():
         os._exit(1)
 
 
-def worker_batch(number):
-    """Make batch `number` inside a worker process."""
-    return _worker_sampler.batch(number)
+def worker_batch(number, part):
+    """Make a part of batch `number` inside a worker process; see `Sampler.batch`."""
+    return _worker_sampler.batch(number, part=part)

@@ -61,7 +61,13 @@ def _parser():
         "--init-from",
         type=pathlib.Path,
         metavar="PATH",
-        help="start from the weights of another run's folder, or of a .keras or .weights.h5 file",
+        help="start from the weights of another run's folder, of a SavedModel, or of a .keras or "
+        ".weights.h5 file",
+    )
+    run.add_argument(
+        "--strategy",
+        choices=("mirrored", "multi-worker"),
+        help="train on all GPUs of this machine, or on the machines that TF_CONFIG names",
     )
     run.add_argument(
         "--preset",
@@ -81,19 +87,22 @@ def main(argv=None):
     """Run the command line; see `refocus train --help`."""
     parser = _parser()
     arguments = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    # What others log stays quiet: TensorFlow tells of every reduction over replicas.
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("keras_refocus").setLevel(logging.INFO)
     # Imported after parsing: `--help` and mistakes answer at once.
     from keras_refocus import training
 
     try:
         if arguments.resume:
-            job = training.RestorerJob.from_run(arguments.run, workers=arguments.workers)
+            job = training.RestorerJob.from_run(
+                arguments.run, workers=arguments.workers, strategy=arguments.strategy
+            )
             _refuse_changes(parser, arguments, job)
         else:
-            preset = configs.preset(configs.RESTORER_PRESETS, arguments.preset or "fast")
             job = training.RestorerJob(
                 folder=arguments.run,
-                config=configs.from_arguments(preset, arguments),
+                config=_config(parser, arguments, training),
                 photos=arguments.photos,
                 pairs=tuple(arguments.pairs or ()),
                 validation_photos=arguments.validation_photos,
@@ -102,6 +111,7 @@ def main(argv=None):
                 data_license=arguments.data_license,
                 init_from=arguments.init_from,
                 workers=arguments.workers,
+                strategy=arguments.strategy,
             )
         training.run(job, resume=arguments.resume)
     except (ValueError, TypeError, OSError) as error:
@@ -112,6 +122,21 @@ def main(argv=None):
             file=sys.stderr,
         )
         sys.exit(130)
+
+
+def _config(parser, arguments, training):
+    """The preset with the given flags, and the generator of what it starts from."""
+    name = arguments.preset or "fast"
+    config = configs.preset(configs.RESTORER_PRESETS, name)
+    if arguments.init_from:
+        # A flag still wins: then the weights must fit it.
+        config = dataclasses.replace(config, **(training.network_of(arguments.init_from) or {}))
+    elif name == "fine_tune":
+        parser.error(
+            "the preset fine_tune needs a trained network. Name one with --init-from: a run "
+            "folder, a SavedModel such as saved_models/restorer, or a .keras file."
+        )
+    return configs.from_arguments(config, arguments)
 
 
 def _refuse_changes(parser, arguments, job):

@@ -1,30 +1,15 @@
-"""A training run: its folder, its phases, its callbacks, and how it goes on after a stop.
-
-A run folder holds
-
-    record.json          configuration, data, commit, versions: what made these weights
-    manifest.txt         SHA-256 and path of every picture used
-    state.weights.h5     everything that decides the future, after the last whole epoch
-    averaged.keras       the averaged generator after the last whole epoch
-    best.keras           the averaged generator at its best validation PSNR
-    log.csv              one row for each epoch
-    curves.png           the same as a picture
-    samples/             before, after and truth of some validation pictures, each epoch
-    tensorboard/         the same for TensorBoard (TensorFlow backend only)
-"""
+"""A training run: its pictures, its phases, its callbacks, and how it goes on after a stop."""
 
 import concurrent.futures
-import csv
+import contextlib
 import dataclasses
 import hashlib
-import importlib.metadata
+import itertools
 import json
 import logging
 import math
-import os
 import pathlib
-import platform
-import subprocess
+import shlex
 import sys
 import time
 
@@ -34,19 +19,27 @@ from keras import ops
 from PIL import Image
 from tqdm import tqdm
 
-from keras_refocus import color, data, gan, images, metrics, networks, sampling
+from keras_refocus import (
+    color,
+    data,
+    engines,
+    gan,
+    images,
+    metrics,
+    networks,
+    replication,
+    run_folder,
+    sampling,
+)
 from keras_refocus import config as configs
 from keras_refocus.deblur_gan import DeblurGAN
-
-RECORD, MANIFEST, STATE = "record.json", "manifest.txt", "state.weights.h5"
-AVERAGED, BEST, LOG = "averaged.keras", "best.keras", "log.csv"
 
 _log = logging.getLogger(__name__)
 
 
 @keras.saving.register_keras_serializable(package="keras_refocus")
-class WarmupCosine(keras.optimizers.schedules.LearningRateSchedule):
-    """Linear rise, cosine fall, then a second cosine fall for the adversarial phase.
+class LearningRate(keras.optimizers.schedules.LearningRateSchedule):
+    """Linear rise, a fall over the content epochs, and another over the adversarial ones.
 
     Args:
         peak: Learning rate at the end of the rise.
@@ -54,28 +47,49 @@ class WarmupCosine(keras.optimizers.schedules.LearningRateSchedule):
         warmup_steps: Steps of the rise.
         steps: Steps of the rise and the first fall together.
         second_peak: Learning rate at the start of the second fall.
+        second_end: Learning rate at the end of the second fall.
         second_steps: Steps of the second fall; 0 leaves it out.
+        kind: How it falls, one of `config.Schedule`: "cosine"; "linear", constant for the first
+            half and then straight down, as in the DeblurGAN papers; "constant", not at all.
     """
 
-    def __init__(self, peak, end, *, warmup_steps, steps, second_peak=0.0, second_steps=0):
+    def __init__(
+        self,
+        peak,
+        end,
+        *,
+        warmup_steps,
+        steps,
+        second_peak=0.0,
+        second_end=0.0,
+        second_steps=0,
+        kind="cosine",
+    ):
         self.peak, self.end = peak, end
         self.warmup_steps, self.steps = warmup_steps, steps
-        self.second_peak, self.second_steps = second_peak, second_steps
+        self.second_peak, self.second_end = second_peak, second_end
+        self.second_steps = second_steps
+        self.kind = kind
 
     def __call__(self, step):
         step = ops.cast(step, "float32")
         rise = self.peak * (step + 1.0) / max(1, self.warmup_steps)
-        fall = self._cosine(step - self.warmup_steps, self.steps - self.warmup_steps)
-        fall = self.end + (self.peak - self.end) * fall
+        left = self._left(step - self.warmup_steps, self.steps - self.warmup_steps)
+        fall = self.end + (self.peak - self.end) * left
         first = ops.where(step < self.warmup_steps, rise, fall)
         if not self.second_steps:
             return first
-        second = self.second_peak * self._cosine(step - self.steps, self.second_steps)
+        left = self._left(step - self.steps, self.second_steps)
+        second = self.second_end + (self.second_peak - self.second_end) * left
         return ops.where(step < self.steps, first, second)
 
-    @staticmethod
-    def _cosine(step, steps):
+    def _left(self, step, steps):
+        """Share of the fall that is still to come: from 1 to 0."""
         done = ops.clip(step / max(1, steps), 0.0, 1.0)
+        if self.kind == "constant":
+            return ops.ones_like(done)
+        if self.kind == "linear":
+            return ops.minimum(1.0, 2.0 * (1.0 - done))
         return 0.5 * (1.0 + ops.cos(math.pi * done))
 
     def get_config(self):
@@ -85,7 +99,9 @@ class WarmupCosine(keras.optimizers.schedules.LearningRateSchedule):
             "warmup_steps": self.warmup_steps,
             "steps": self.steps,
             "second_peak": self.second_peak,
+            "second_end": self.second_end,
             "second_steps": self.second_steps,
+            "kind": self.kind,
         }
 
 
@@ -112,111 +128,6 @@ def phases(config):
     return [Phase(*values) for values in result]
 
 
-def write_atomically(path, write):
-    """Write a file under a temporary name and rename it, so that no half file is ever seen.
-
-    Args:
-        path: Path of the file.
-        write: Callable that writes to the path it is given.
-    """
-    path = pathlib.Path(path)
-    # The suffix stays last: Keras chooses the format by it.
-    temporary = path.with_name(f".writing-{path.name}")
-    try:
-        write(temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_json(path, values):
-    """Write a JSON file atomically."""
-    text = json.dumps(values, indent=2) + "\n"
-    write_atomically(path, lambda target: target.write_text(text, encoding="utf-8"))
-
-
-def provenance():
-    """Commit, versions and machine of this process, for the record of a run."""
-    try:
-        commit = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
-            cwd=pathlib.Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        commit = None
-    packages = (
-        "keras_refocus",
-        "keras",
-        keras.backend.backend(),
-        "numpy",
-        "opencv-python-headless",
-    )
-    versions = {"python": platform.python_version()}
-    for package in packages:
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            versions[package] = None
-    return {
-        "commit": commit,
-        "versions": versions,
-        "platform": platform.platform(),
-        "cpu_count": os.cpu_count(),
-    }
-
-
-def read_log(path):
-    """Read `log.csv` as a list of dicts; numbers as floats, empty cells left out."""
-    with pathlib.Path(path).open(newline="", encoding="utf-8") as file:
-        return [
-            {key: float(value) for key, value in row.items() if value != ""}
-            for row in csv.DictReader(file)
-        ]
-
-
-def _write_log(path, rows):
-    names = list(dict.fromkeys(name for row in rows for name in row))
-
-    def write(target):
-        with target.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, names, restval="")
-            writer.writeheader()
-            writer.writerows(rows)
-
-    write_atomically(path, write)
-
-
-def draw_curves(path, rows):
-    """Draw losses and validation scores over epochs as a PNG."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    names = [name for name in rows[-1] if name not in ("epoch", "seconds")]
-    panels = {
-        "losses": [name for name in names if "loss" in name and not name.startswith("val_")],
-        "validation PSNR (dB)": [name for name in names if name == "val_psnr"],
-        "validation SSIM": [name for name in names if name == "val_ssim"],
-    }
-    figure, axes = pyplot.subplots(1, len(panels), figsize=(15, 4), layout="constrained")
-    for axis, (title, members) in zip(axes, panels.items(), strict=True):
-        for name in members:
-            points = [(row["epoch"], row[name]) for row in rows if name in row]
-            axis.plot(*zip(*points, strict=True), label=name.removeprefix("val_"), linewidth=1)
-        axis.set_title(title)
-        axis.set_xlabel("epoch")
-        axis.grid(alpha=0.3)
-        if title == "losses":
-            axis.set_yscale("log")
-            axis.legend(fontsize=8)
-    write_atomically(path, lambda target: figure.savefig(target, dpi=110))
-    pyplot.close(figure)
-
-
 def sample_sheet(generator, blurred, sharp):
     """Draw rows of blurred, restored and sharp luminance.
 
@@ -233,24 +144,82 @@ def sample_sheet(generator, blurred, sharp):
     return color.from_float(rows.reshape(-1, rows.shape[2]), np.uint8)
 
 
+class _Events:
+    """Curves and pictures for TensorBoard, whichever backend trains.
+
+    Args:
+        folder: Path of the folder.
+    """
+
+    def __init__(self, folder):
+        self._writer = None
+        if keras.backend.backend() == "tensorflow":
+            import tensorflow as tf
+
+            self._writer = tf.summary.create_file_writer(str(folder))
+            return
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            _log.info("no TensorBoard files: `pip install tensorboard` to have them")
+        else:
+            self._writer = SummaryWriter(str(folder))
+
+    def write(self, epoch, row, sheet):
+        """Write the row of an epoch, and its samples as uint8 array `(height, width)`."""
+        if self._writer is None:
+            return
+        scalars = {
+            f"validation/{name[4:]}" if name.startswith("val_") else f"training/{name}": value
+            for name, value in row.items()
+            if name != "epoch"
+        }
+        picture = sheet[None, :, :, None]
+        if keras.backend.backend() == "tensorflow":
+            import tensorflow as tf
+
+            with self._writer.as_default(step=epoch):
+                for name, value in scalars.items():
+                    tf.summary.scalar(name, value)
+                tf.summary.image("blurred, restored, sharp", picture)
+        else:
+            for name, value in scalars.items():
+                self._writer.add_scalar(name, value, epoch)
+            self._writer.add_images("blurred, restored, sharp", picture, epoch, dataformats="NHWC")
+        self._writer.flush()
+
+
 class RunKeeper(keras.callbacks.Callback):
     """Keep the run folder true after every epoch: state, best weights, log, curves, samples.
 
     Args:
         folder: Path of the run folder.
-        model: The GAN in training.
+        record: Dict of `record.json`.
         total_epochs: Epochs of the whole run, for the time left.
-        samples: Tuple `(blurred, sharp)` of validation arrays to draw.
+        draw: Callable that draws samples of the model in training: uint8 array of shape
+            `(height, width)`.
         rows: Rows of the log so far.
+        patience: Epochs without a better validation PSNR after which the run ends; `None`: never.
+        write: Whether this process keeps the folder; the others of a strategy only follow.
+        command: Command line that repeats the run, for the report.
     """
 
-    def __init__(self, folder, *, total_epochs, samples, rows=()):
+    # A check costs a wait for the device.
+    _NAN_INTERVAL = 50
+
+    def __init__(
+        self, folder, record, *, total_epochs, draw, rows=(), patience=None, write=True, command=""
+    ):
         super().__init__()
         self._folder = pathlib.Path(folder)
+        self._record = record
         self._total_epochs = total_epochs
-        self._samples = samples
+        self._draw = draw
         self._rows = list(rows)
-        self._best = max((row.get("val_psnr", -math.inf) for row in rows), default=-math.inf)
+        self._patience = patience
+        self.writes = write
+        self._command = command
+        self._events = _Events(self._folder / run_folder.TENSORBOARD) if write else None
         self._started = None
         self.stopped_on_nan = False
 
@@ -258,34 +227,44 @@ class RunKeeper(keras.callbacks.Callback):
     def rows(self):
         return list(self._rows)
 
+    @property
+    def _best(self):
+        return max((row.get("val_psnr", -math.inf) for row in self._rows), default=-math.inf)
+
+    @property
+    def out_of_patience(self):
+        """Whether validation PSNR has not risen for too long."""
+        if self._patience is None:
+            return False
+        scores = [row.get("val_psnr", -math.inf) for row in self._rows]
+        return bool(scores) and len(scores) - 1 - int(np.argmax(scores)) >= self._patience
+
     def on_epoch_begin(self, epoch, logs=None):
         self._started = time.perf_counter()
 
-    def on_epoch_end(self, epoch, logs=None):
-        logs = {name: float(value) for name, value in (logs or {}).items()}
-        if not all(math.isfinite(value) for value in logs.values()):
-            # The files of the last good epoch stay as they are.
+    def on_train_batch_end(self, batch, logs=None):
+        if (batch + 1) % self._NAN_INTERVAL == 0:
+            self._check(logs)
+
+    def _check(self, logs):
+        """Stop at a number that is not finite; the files of the last good epoch stay."""
+        if not all(math.isfinite(float(value)) for value in (logs or {}).values()):
             self.stopped_on_nan = True
             self.model.stop_training = True
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs = {name: float(value) for name, value in (logs or {}).items()}
+        self._check(logs)
+        if self.stopped_on_nan:
             return
         row = {"epoch": epoch + 1, **logs}
         row["seconds"] = time.perf_counter() - self._started
+        is_best = row.get("val_psnr", -math.inf) > self._best
         self._rows.append(row)
-        averaged = self.model.averaged_generator
-        # The state comes last: if a write fails, the run goes on from the epoch before.
-        write_atomically(self._folder / AVERAGED, averaged.save)
-        if row.get("val_psnr", -math.inf) > self._best:
-            self._best = row["val_psnr"]
-            write_atomically(self._folder / BEST, averaged.save)
-        _write_log(self._folder / LOG, self._rows)
-        draw_curves(self._folder / "curves.png", self._rows)
-        samples = self._folder / "samples"
-        samples.mkdir(exist_ok=True)
-        sheet = sample_sheet(averaged, *self._samples)
-        write_atomically(
-            samples / f"epoch_{epoch + 1:04d}.png", lambda path: Image.fromarray(sheet).save(path)
-        )
-        write_atomically(self._folder / STATE, self.model.save_weights)
+        if self.out_of_patience:
+            self.model.stop_training = True
+        if self.writes:
+            self._keep(row, is_best)
         left = (self._total_epochs - epoch - 1) * np.median([row["seconds"] for row in self._rows])
         _log.info(
             "epoch %d/%d: validation PSNR %.2f dB (best %.2f), SSIM %.4f; about %s left",
@@ -294,13 +273,42 @@ class RunKeeper(keras.callbacks.Callback):
             row.get("val_psnr", math.nan),
             self._best,
             row.get("val_ssim", math.nan),
-            _duration(left),
+            run_folder.duration(left),
         )
 
-
-def _duration(seconds):
-    minutes = round(seconds / 60)
-    return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min"
+    def _keep(self, row, is_best):
+        folder, epoch = self._folder, row["epoch"]
+        averaged = self.model.averaged_generator
+        # The state comes last: if a write fails, the run goes on from the epoch before.
+        run_folder.write_atomically(folder / run_folder.AVERAGED, averaged.save)
+        if is_best:
+            run_folder.write_atomically(folder / run_folder.BEST, averaged.save)
+        run_folder.write_log(folder / run_folder.LOG, self._rows)
+        run_folder.draw_curves(folder / run_folder.CURVES, self._rows)
+        samples = folder / run_folder.SAMPLES
+        samples.mkdir(exist_ok=True)
+        sheet = self._draw()
+        run_folder.write_atomically(
+            samples / f"epoch_{epoch:04d}.png", lambda path: Image.fromarray(sheet).save(path)
+        )
+        status = f"Epoch {epoch} of {self._total_epochs}"
+        if self.out_of_patience:
+            status += f", ended after {self._patience} epochs without a better score"
+        run_folder.write_report(
+            folder,
+            self._record,
+            self._rows,
+            status=f"{status}.",
+            command=self._command,
+            next_steps=[
+                ("Look at it in TensorBoard", f"tensorboard --logdir {shlex.quote(str(folder))}"),
+                ("Measure it", f"refocus evaluate restorer {shlex.quote(str(folder))} --pairs ..."),
+                ("Export it", f"refocus export {shlex.quote(str(folder))} --out my_models"),
+                ("Restore with it", "refocus restore photo.jpg --models my_models --out restored"),
+            ],
+        )
+        run_folder.write_atomically(folder / run_folder.STATE, self.model.save_weights)
+        self._events.write(epoch, row, sheet)
 
 
 def _inspect(path):
@@ -395,6 +403,7 @@ class RestorerJob:
         data_license: Licence of the pictures, for the record.
         init_from: Run folder or weights file to start from.
         workers: Number of data processes; `None` chooses.
+        strategy: Name of a `replication.STRATEGIES`, or `None` for one device.
     """
 
     folder: pathlib.Path
@@ -407,6 +416,7 @@ class RestorerJob:
     data_license: str | None = None
     init_from: pathlib.Path | None = None
     workers: int | None = None
+    strategy: str | None = None
 
     def __post_init__(self):
         if self.photos is None and not self.pairs:
@@ -421,20 +431,20 @@ class RestorerJob:
             )
 
     @classmethod
-    def from_run(cls, folder, *, workers=None):
+    def from_run(cls, folder, *, workers=None, strategy=None):
         """Read a job back from its run folder.
 
         Raises:
             FileNotFoundError: If the folder holds no run that can go on.
         """
         folder = pathlib.Path(folder)
-        for name in (RECORD, STATE):
+        for name in (run_folder.RECORD, run_folder.STATE):
             if not (folder / name).is_file():
                 raise FileNotFoundError(
                     f"A run that goes on must have finished an epoch. Received: {folder}, which "
                     f"holds no {name}. Start it without --resume."
                 )
-        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        record = run_folder.read_record(folder)
         values = record["data"]
 
         def path(name):
@@ -450,6 +460,7 @@ class RestorerJob:
             validation_count=values["validation_count"],
             data_license=values["license"],
             workers=workers,
+            strategy=strategy,
         )
 
     def data_record(self):
@@ -466,6 +477,25 @@ class RestorerJob:
             "validation_count": self.validation_count,
             "license": self.data_license,
         }
+
+    def command(self):
+        """Command line that repeats this run from its start."""
+        words = ["refocus", "train", "restorer", "--run", str(self.folder)]
+        options = {
+            "photos": self.photos,
+            "validation-photos": self.validation_photos,
+            "validation-pairs": self.validation_pairs,
+            "validation-count": self.validation_count,
+            "data-license": self.data_license,
+            "init-from": self.init_from,
+            "strategy": self.strategy,
+        }
+        for pair in self.pairs:
+            words += ["--pairs", str(pair)]
+        for name, value in options.items():
+            if value is not None:
+                words += [f"--{name}", str(value)]
+        return shlex.join(words + configs.to_arguments(self.config, configs.RestorerConfig()))
 
 
 def _collect(job):
@@ -496,7 +526,9 @@ def _collect(job):
     if photo_paths:
         training.append(sampling.PhotoSource(paths=tuple(photo_paths), blur=config.blur))
     if pairs:
-        training.append(sampling.PairSource(paths=tuple(pairs)))
+        training.append(
+            sampling.PairSource(paths=tuple(pairs), degradations=config.pair_degradations)
+        )
     shares = (1.0 - config.pairs_share, config.pairs_share) if len(training) == 2 else (1.0,)
     validation = []
     if held_out_pairs:
@@ -528,23 +560,55 @@ def _validation_arrays(sources, count):
     return tuple(np.concatenate(side) for side in zip(*parts, strict=True))
 
 
-def _load_initial(generator, path):
-    """Load the weights of a run folder or a file into a generator."""
+def network_of(path):
+    """Tell which generator a run, a weights file inside one, or a SavedModel holds.
+
+    Args:
+        path: Run folder, `.keras` file, or folder of a SavedModel.
+
+    Returns:
+        Dict of the fields `generator` and `generator_options` of a configuration, or `None` if it
+        is not recorded.
+    """
     path = pathlib.Path(path)
-    if path.is_dir():
-        names = [name for name in (BEST, AVERAGED) if (path / name).is_file()]
+    version = _saved_model(path)
+    if version is not None:
+        file = version / engines.NETWORK_FILE
+        return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+    folder = path if path.is_dir() else path.parent
+    if not (folder / run_folder.RECORD).is_file():
+        return None
+    config = run_folder.read_record(folder)["config"]
+    return {name: config[name] for name in ("generator", "generator_options")}
+
+
+def _saved_model(path):
+    """Folder of the SavedModel that a path names, or `None`."""
+    if (path / "saved_model.pb").is_file():
+        return path
+    return engines.newest_version(path)
+
+
+def _load_initial(generator, path):
+    """Load the weights of a run folder, a SavedModel or a file into a generator."""
+    path = pathlib.Path(path)
+    version = _saved_model(path)
+    if version is None and path.is_dir():
+        names = [name for name in (run_folder.BEST, run_folder.AVERAGED) if (path / name).is_file()]
         if not names:
             raise FileNotFoundError(
-                f"The folder to start from must be a run with {BEST} or {AVERAGED}. Received: "
-                f"{path}, which has neither."
+                f"The folder to start from must be a run with {run_folder.BEST} or "
+                f"{run_folder.AVERAGED}, or a SavedModel. Received: {path}, which has neither."
             )
         path = path / names[0]
-    if not path.is_file():
+    if version is None and not path.is_file():
         raise FileNotFoundError(
             f"The weights to start from must exist. Received: {path}. Check the path."
         )
     try:
-        if path.suffix == ".keras":
+        if version is not None:
+            generator.set_weights(_saved_weights(generator, version))
+        elif path.suffix == ".keras":
             generator.set_weights(keras.saving.load_model(path, compile=False).get_weights())
         else:
             generator.load_weights(path)
@@ -554,6 +618,19 @@ def _load_initial(generator, path):
             f"{path} for {generator.name!r}. Choose the same generator and options. ({error})"
         ) from error
     _log.info("started from %s", path)
+
+
+def _saved_weights(generator, version):
+    """Weights of a SavedModel in the order of a generator's variables."""
+    import tensorflow as tf
+
+    # The archive keeps its variables in a list without order; their names are those of the network.
+    variables = getattr(tf.saved_model.load(str(version)), "_all_variables", [])
+    values = {variable.name.split(":")[0]: variable.numpy() for variable in variables}
+    missing = [variable.path for variable in generator.variables if variable.path not in values]
+    if missing:
+        raise ValueError(f"it has no {missing[0]!r}")
+    return [np.asarray(values[variable.path], "float32") for variable in generator.variables]
 
 
 def build_deblur_gan(config):
@@ -573,6 +650,7 @@ def build_deblur_gan(config):
         generator,
         discriminator,
         content=config.content,
+        warm_up_content=config.warm_up_content,
         adversarial=config.adversarial,
         adversarial_weight=config.adversarial_weight,
         gradient_penalty_weight=config.gradient_penalty_weight,
@@ -582,37 +660,40 @@ def build_deblur_gan(config):
     )
     adversarial_steps = config.adversarial_epochs * config.steps_per_epoch
     generator_optimizer = keras.optimizers.AdamW(
-        WarmupCosine(
+        LearningRate(
             config.learning_rate,
             config.final_learning_rate,
-            warmup_steps=config.warmup_steps,
+            warmup_steps=config.warmup_steps if config.epochs else 0,
             steps=config.epochs * config.steps_per_epoch,
             second_peak=config.adversarial_learning_rate,
+            second_end=config.adversarial_final_learning_rate,
             second_steps=adversarial_steps,
+            kind=config.schedule,
         ),
         weight_decay=config.weight_decay,
-        # (0.9, 0.9): the restoration recipe of NAFNet (Chen 2022).
-        beta_1=0.9,
-        beta_2=0.9,
-        global_clipnorm=config.clip_norm,
+        beta_1=config.beta_1,
+        beta_2=config.beta_2,
         name="generator_optimizer",
     )
     generator_optimizer.exclude_from_weight_decay(var_names=["bias"])
     discriminator_optimizer = None
     if discriminator is not None:
         discriminator_optimizer = keras.optimizers.Adam(
-            WarmupCosine(
+            LearningRate(
                 config.adversarial_learning_rate,
-                0.0,
+                config.adversarial_final_learning_rate,
                 warmup_steps=0,
                 steps=adversarial_steps * config.critic_steps,
+                kind=config.schedule,
             ),
             beta_1=0.5,
             beta_2=0.999,
             name="discriminator_optimizer",
         )
     model.compile(
-        generator_optimizer=generator_optimizer, discriminator_optimizer=discriminator_optimizer
+        generator_optimizer=generator_optimizer,
+        discriminator_optimizer=discriminator_optimizer,
+        clip_norm=config.clip_norm,
     )
     return model
 
@@ -628,11 +709,40 @@ def _deterministic_kernels():
         torch.use_deterministic_algorithms(True)
 
 
-def _tensorboard(folder):
-    if keras.backend.backend() != "tensorflow":
-        _log.info("TensorBoard files are written under the TensorFlow backend only")
-        return []
-    return [keras.callbacks.TensorBoard(str(folder / "tensorboard"), write_graph=False)]
+def _build(job, strategy):
+    """Build the model under the strategy and the precision of a job."""
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(job.config.precision)
+    try:
+        with strategy.scope() if strategy else contextlib.nullcontext():
+            return build_deblur_gan(job.config)
+    finally:
+        keras.config.set_dtype_policy(policy)
+
+
+def _new_record(job, sources, manifest):
+    return {
+        "config": configs.to_json(job.config),
+        "data": job.data_record()
+        | {
+            "files": manifest.count("\n"),
+            "training_pictures": sum(len(source) for source in sources),
+            "manifest_sha256": hashlib.sha256(manifest.encode()).hexdigest(),
+        },
+        "init_from": str(job.init_from) if job.init_from else None,
+        "sessions": [],
+    }
+
+
+def _record_to_resume(folder, manifest):
+    record = run_folder.read_record(folder)
+    if record["data"]["manifest_sha256"] != hashlib.sha256(manifest.encode()).hexdigest():
+        raise ValueError(
+            "A resumed run needs the pictures that it began with. Received: a folder whose "
+            f"list of files differs from {folder / run_folder.MANIFEST}. Restore the pictures, or "
+            f"start another run with --init-from {folder}."
+        )
+    return record
 
 
 def run(job, *, resume=False):
@@ -651,73 +761,61 @@ def run(job, *, resume=False):
         OSError: If a file cannot be read or written; the last whole epoch stays.
     """
     config, folder = job.config, pathlib.Path(job.folder)
-    if not resume and (folder / RECORD).exists():
+    # Before anything else: `multi-worker` must come before TensorFlow has done any work.
+    strategy = replication.open_strategy(job.strategy)
+    index, processes = replication.place(strategy)
+    if not resume and index == 0 and (folder / run_folder.RECORD).exists():
         raise ValueError(
             f"A new run needs a folder without one. Received: {folder}, which holds a run. Choose "
             "another folder, or go on with --resume."
         )
+    if strategy:
+        replication.check_batches(strategy, {phase.batch_size for phase in phases(config)})
     sources, shares, validation_sources, manifest = _collect(job)
-    digest = hashlib.sha256(manifest.encode()).hexdigest()
-    if resume:
-        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-        if record["data"]["manifest_sha256"] != digest:
-            raise ValueError(
-                "A resumed run needs the pictures that it began with. Received: a folder whose "
-                f"list of files differs from {folder / MANIFEST}. Restore the pictures, or start "
-                f"another run with --init-from {folder}."
-            )
-    else:
-        record = {
-            "config": configs.to_json(config),
-            "data": job.data_record()
-            | {
-                "files": manifest.count("\n"),
-                "training_pictures": sum(len(source) for source in sources),
-                "manifest_sha256": digest,
-            },
-            "init_from": str(job.init_from) if job.init_from else None,
-            "sessions": [],
-        }
+    record = _record_to_resume(folder, manifest) if resume else _new_record(job, sources, manifest)
     keras.utils.set_random_seed(config.seed)
     if config.deterministic:
         _deterministic_kernels()
     validation = _validation_arrays(validation_sources, job.validation_count)
-    policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(config.precision)
-    try:
-        model = build_deblur_gan(config)
-    finally:
-        keras.config.set_dtype_policy(policy)
+    model = _build(job, strategy)
     rows, done = [], 0
     if resume:
-        model.load_weights(folder / STATE)
+        model.load_weights(folder / run_folder.STATE)
         done = int(ops.convert_to_numpy(model.steps)) // config.steps_per_epoch
-        rows = [row for row in read_log(folder / LOG) if row["epoch"] <= done]
+        rows = run_folder.read_log(folder / run_folder.LOG)
+        rows = [row for row in rows if row["epoch"] <= done]
     elif job.init_from:
         _load_initial(model.generator, job.init_from)
         gan.update_average(model.averaged_generator, model.generator, 0.0)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / MANIFEST, lambda path: path.write_text(manifest, encoding="utf-8"))
-    record["sessions"].append({"first_epoch": done + 1} | provenance())
-    write_json(folder / RECORD, record)
+    scores = _input_scores(validation)
+    record["validation"] = {"pictures": len(validation[0])} | scores
+    record["sessions"].append(
+        {"first_epoch": done + 1, "strategy": job.strategy} | run_folder.environment()
+    )
+    if index == 0:
+        folder.mkdir(parents=True, exist_ok=True)
+        run_folder.write_text(folder / run_folder.MANIFEST, manifest)
+        run_folder.write_json(folder / run_folder.RECORD, record)
     keeper = RunKeeper(
         folder,
+        record,
         total_epochs=config.total_epochs,
-        samples=tuple(side[:6] for side in validation),
+        draw=lambda: sample_sheet(model.averaged_generator, *(side[:6] for side in validation)),
         rows=rows,
+        patience=config.patience,
+        write=index == 0,
+        command=job.command(),
     )
-    callbacks = [keeper, *_tensorboard(folder)]
-    blurred = np.mean(ops.convert_to_numpy(metrics.psnr(validation[1], validation[0])))
     _log.info(
         "%d training pictures, %d validation patches whose blurred side has %.2f dB",
-        sum(len(source) for source in sources),
+        record["data"]["training_pictures"],
         len(validation[0]),
-        blurred,
+        scores["psnr"],
     )
     for phase in phases(config):
-        if phase.last_epoch <= done or keeper.stopped_on_nan:
-            continue
         first_epoch = max(phase.first_epoch, done)
+        if phase.last_epoch <= first_epoch or keeper.stopped_on_nan or keeper.out_of_patience:
+            continue
         model.adversarial_phase = phase.adversarial
         sampler = sampling.Sampler(
             sources=sources,
@@ -725,26 +823,68 @@ def run(job, *, resume=False):
             size=phase.patch_size,
             batch_size=phase.batch_size,
             seed=config.seed,
+            flip=config.flip,
         )
         with data.Batches(
             sampler,
-            steps=config.steps_per_epoch,
             first=first_epoch * config.steps_per_epoch,
+            count=(phase.last_epoch - first_epoch) * config.steps_per_epoch,
             workers=job.workers,
+            part=(index, processes),
         ) as batches:
-            model.fit(
-                batches,
-                initial_epoch=first_epoch,
-                epochs=phase.last_epoch,
-                shuffle=False,  # The sampler shuffles, as a function of the batch number.
-                validation_data=validation,
-                validation_batch_size=8,
-                callbacks=callbacks,
-                verbose=1 if sys.stderr.isatty() else 0,
-            )
+            epochs = range(first_epoch, phase.last_epoch)
+            if strategy:
+                _fit_replicated(model, strategy, batches, epochs, validation, keeper)
+            else:
+                _fit(model, batches, epochs, validation, keeper)
     if keeper.stopped_on_nan:
         raise ValueError(
             "The loss must stay finite. Received: NaN or infinity; the files of the last good "
-            f"epoch are in {folder}. Start again with a smaller learning rate."
+            f"epoch are in {folder}. Start another run with a smaller learning rate, from them "
+            f"if they are good: --init-from {folder}."
         )
     return model
+
+
+def _input_scores(validation):
+    """Mean scores of the blurred side of the validation set."""
+    blurred, sharp = validation
+    return {
+        "psnr": float(np.mean(metrics.psnr(sharp, blurred))),
+        "ssim": float(np.mean(metrics.ssim(sharp, blurred))),
+    }
+
+
+def _fit(model, batches, epochs, validation, keeper):
+    model.fit(
+        iter(batches),
+        steps_per_epoch=len(batches) // len(epochs),
+        initial_epoch=epochs.start,
+        epochs=epochs.stop,
+        shuffle=False,  # The sampler shuffles, as a function of the batch number.
+        validation_data=validation,
+        validation_batch_size=8,
+        callbacks=[keeper],
+        verbose=1 if sys.stderr.isatty() else 0,
+    )
+
+
+def _fit_replicated(model, strategy, batches, epochs, validation, keeper):
+    """What `_fit` does, on every replica of a strategy."""
+    trainer = replication.Trainer(model, strategy)
+    keeper.set_model(model)
+    model.stop_training = False
+    stream = iter(batches)
+    for epoch in epochs:
+        keeper.on_epoch_begin(epoch)
+        steps = tqdm(
+            itertools.islice(stream, len(batches) // len(epochs)),
+            total=len(batches) // len(epochs),
+            desc=f"epoch {epoch + 1}",
+            disable=not (keeper.writes and sys.stderr.isatty()),
+        )
+        logs = trainer.train_epoch(steps)
+        logs |= replication.validate(model, *validation)
+        keeper.on_epoch_end(epoch, logs)
+        if model.stop_training:
+            break

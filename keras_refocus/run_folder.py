@@ -1,0 +1,228 @@
+"""Files of a training run, each written whole or not at all.
+
+A run folder holds
+
+    record.json          configuration, data, commit, versions: what made these weights
+    manifest.txt         SHA-256 and path of every picture used
+    state.weights.h5     everything that decides the future, after the last whole epoch
+    averaged.keras       the averaged generator after the last whole epoch
+    best.keras           the averaged generator at its best validation PSNR
+    log.csv              one row for each epoch
+    curves.png           the same as a picture
+    samples/             before, after and truth of some validation pictures, each epoch
+    report.md            all of this on one page
+    tensorboard/         curves and samples for TensorBoard
+"""
+
+import csv
+import errno
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+import subprocess
+
+import keras
+
+RECORD, MANIFEST, STATE = "record.json", "manifest.txt", "state.weights.h5"
+AVERAGED, BEST, LOG = "averaged.keras", "best.keras", "log.csv"
+CURVES, SAMPLES, REPORT, TENSORBOARD = "curves.png", "samples", "report.md", "tensorboard"
+
+
+def write_atomically(path, write):
+    """Write a file under a temporary name and rename it, so that no half file is ever seen.
+
+    Args:
+        path: Path of the file.
+        write: Callable that writes to the path it is given.
+
+    Raises:
+        OSError: If it cannot be written; the file is then as it was.
+    """
+    path = pathlib.Path(path)
+    # The suffix stays last: Keras chooses the format by it.
+    temporary = path.with_name(f".writing-{path.name}")
+    try:
+        write(temporary)
+        temporary.replace(path)
+    except (OSError, RuntimeError) as error:  # HDF5 reports some failed writes as RuntimeError.
+        if getattr(error, "errno", None) != errno.ENOSPC and "No space left" not in str(error):
+            raise
+        raise OSError(
+            f"The disk must have room for the run. Received: no space left for {path}; the files "
+            "of the last whole epoch are as they were. Free some space, then go on with --resume."
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path, values):
+    """Write a JSON file atomically."""
+    write_text(path, json.dumps(values, indent=2) + "\n")
+
+
+def write_text(path, text):
+    """Write a text file atomically."""
+    write_atomically(path, lambda target: target.write_text(text, encoding="utf-8"))
+
+
+def read_record(folder):
+    """Read the record of a run."""
+    return json.loads((pathlib.Path(folder) / RECORD).read_text(encoding="utf-8"))
+
+
+def environment():
+    """Commit, versions and machine of this process, for the record of a run."""
+    try:
+        commit = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+            cwd=pathlib.Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        commit = None
+    packages = (
+        "keras_refocus",
+        "keras",
+        keras.backend.backend(),
+        "numpy",
+        "opencv-python-headless",
+    )
+    versions = {"python": platform.python_version()}
+    for package in packages:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = None
+    return {
+        "commit": commit,
+        "versions": versions,
+        "platform": platform.platform(),
+        "cpu_count": os.cpu_count(),
+    }
+
+
+def read_log(path):
+    """Read `log.csv` as a list of dicts; numbers as floats, empty cells left out."""
+    with pathlib.Path(path).open(newline="", encoding="utf-8") as file:
+        return [
+            {key: float(value) for key, value in row.items() if value != ""}
+            for row in csv.DictReader(file)
+        ]
+
+
+def write_log(path, rows):
+    """Write `log.csv`; a name that a row lacks stays empty."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+
+    def write(target):
+        with target.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, names, restval="")
+            writer.writeheader()
+            writer.writerows(rows)
+
+    write_atomically(path, write)
+
+
+def draw_curves(path, rows):
+    """Draw losses and validation scores over epochs as a PNG.
+
+    Args:
+        path: Path of the file.
+        rows: List of dicts as in `log.csv`.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    names = dict.fromkeys(name for row in rows for name in row)
+    panels = {
+        "losses": [name for name in names if "loss" in name and not name.startswith("val_")],
+        "validation PSNR (dB)": [name for name in names if name == "val_psnr"],
+        "validation SSIM": [name for name in names if name == "val_ssim"],
+    }
+    # Without pyplot: it would choose a window system for the whole process.
+    figure = Figure(figsize=(15, 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    for axis, (title, members) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
+        for name in members:
+            points = [(row["epoch"], row[name]) for row in rows if name in row]
+            axis.plot(*zip(*points, strict=True), label=name.removeprefix("val_"), linewidth=1)
+        axis.set_title(title)
+        axis.set_xlabel("epoch")
+        axis.grid(alpha=0.3)
+        if title == "losses":
+            # Losses of critics go below zero.
+            axis.set_yscale("symlog", linthresh=1e-3)
+            axis.legend(fontsize=8)
+    write_atomically(path, lambda target: figure.savefig(target, dpi=110))
+
+
+def duration(seconds):
+    """Write a duration in hours and minutes, or in minutes alone."""
+    minutes = round(seconds / 60)
+    if minutes < 1:
+        return f"{seconds:.0f} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min"
+
+
+def write_report(folder, record, rows, *, status, command, next_steps):
+    """Write the run on one page, `report.md`.
+
+    Args:
+        folder: Path of the run folder.
+        record: Dict of `record.json`.
+        rows: List of dicts as in `log.csv`, at least one.
+        status: One sentence on how far the run is.
+        command: Command line that repeats the run.
+        next_steps: List of `(what, command line)`.
+    """
+    folder = pathlib.Path(folder)
+    best = max(rows, key=lambda row: row.get("val_psnr", float("-inf")))
+    last = rows[-1]
+    before = record.get("validation", {})
+    data, session = record["data"], record["sessions"][-1]
+    seconds = sum(row["seconds"] for row in rows)
+    lines = [
+        f"# {folder.name}",
+        "",
+        f"{status} {duration(seconds)} of training, "
+        f"{len(rows) * record['config']['steps_per_epoch']:,} steps.",
+        "",
+        f"| validation, {before.get('pictures', 'some')} patches | PSNR (dB) | SSIM |",
+        "|---|---|---|",
+    ]
+    if before:
+        lines.append(f"| blurred input | {before['psnr']:.2f} | {before['ssim']:.4f} |")
+    for title, row in (("best epoch", best), ("last epoch", last)):
+        scores = f"{row.get('val_psnr', float('nan')):.2f} | {row.get('val_ssim', 0.0):.4f}"
+        lines.append(f"| {title}, {row['epoch']:.0f} | {scores} |")
+    lines += ["", f"![losses and validation scores]({CURVES})", ""]
+    sample = f"{SAMPLES}/epoch_{last['epoch']:04.0f}.png"
+    if (folder / sample).is_file():
+        lines += [f"![blurred, restored and sharp validation patches]({sample})", ""]
+    versions = ", ".join(f"{name} {version}" for name, version in session["versions"].items())
+    lines += [
+        "Left to right: blurred, restored, sharp.",
+        "",
+        "## Repeat",
+        "",
+        "```",
+        command,
+        "```",
+        "",
+        f"Commit {session['commit']}; {versions}; {session['platform']}.",
+        "",
+        "## Pictures",
+        "",
+        f"{data['files']} files, {data['training_pictures']} of them to train on; the list with "
+        f"SHA-256 is `{MANIFEST}`, whose own SHA-256 is `{data['manifest_sha256']}`. "
+        f"Licence: {data['license'] or 'not stated'}.",
+        "",
+        "## Next",
+        "",
+    ]
+    lines += [f"- {what}: `{line}`" for what, line in next_steps]
+    write_text(folder / REPORT, "\n".join(lines) + "\n")
