@@ -160,12 +160,15 @@ class _Source:
         command = f"tfds build tfds_builders/{name.partition('/')[0]}"
         try:
             builder = tfds.builder(name, data_dir=data_dir)
-        except tfds.core.DatasetNotFoundError as error:
+        except tfds.core.DatasetNotFoundError:
+            builder = None
+        # A builder whose module was imported is found before anything is prepared.
+        if builder is None or not builder.is_prepared():
             raise FileNotFoundError(
                 f"The data set {name!r} must have been prepared. Received: none in "
                 f"{data_dir or '~/tensorflow_datasets'}. Prepare it with `{command}`, whose "
                 "README says what it needs, or name its folder."
-            ) from error
+            )
         info = builder.info
         if split not in info.splits:
             raise ValueError(
@@ -203,6 +206,9 @@ class _Source:
         kept = self._read(tf.data.Dataset.from_tensor_slices(self._files)).cache()
 
         def one_pass(number):
+            # Of the graph of this function only. Without it TensorFlow mixes the process's seed
+            # into the order, and fails to where that seed is 0.
+            tf.random.set_seed(1)
             if cache:
                 stored = kept
             else:

@@ -445,7 +445,7 @@ def test_tiles_leave_no_seam_with_the_models_that_are_shipped(width, monkeypatch
             restorer.restore(rgb, options, keep_stages=True).planes.restored
             for options in (RestoreOptions(), RestoreOptions(tile=0))
         )
-    away = slice(64, -64)
+    away = slice(96, -96)  # The padding of a border reaches about so far into the picture.
     difference = np.abs(tiled - whole)[away, away]
     assert (difference < 1 / 255).mean() >= 0.999
     # The comparison means something: the network did change this picture.
