@@ -40,7 +40,10 @@ Training
     metrics          PSNR, SSIM and colour metrics
     gan              the gradient seam, the averaged generator, what a checkpoint holds
     deblur_gan       DeblurGAN: paired training on luminance
+    cycle_gan        CycleGAN: from grey to colour and back
     training         a training run, and how it goes on after a stop
+    run_folder       files of a training run, each written whole or not at all
+    replication      training on several devices or machines at once
     evaluation       figures of a model on pairs and photos
 
 A local stand-in for TensorFlow Serving

@@ -313,7 +313,7 @@ class Sampler:
 
     def __reduce__(self):
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return _make_sampler, (values,)
+        return _make_sampler, (type(self), values)
 
     def example(self, position):
         """Make the example at a position of the endless shuffled sequence.
@@ -354,8 +354,85 @@ class Sampler:
         return np.stack(blurred).astype(np.float32), np.stack(sharp).astype(np.float32)
 
 
-def _make_sampler(values):
-    return Sampler(**values)
+def _make_sampler(kind, values):
+    return kind(**values)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ColorSource:
+    """Colour photos, seen as the colorizer sees them: whole scenes, squeezed into a square.
+
+    Attributes:
+        paths: Paths of the photos.
+        max_pixels: Photos above this size are shrunk when read.
+        smallest_part: Part of the height and of the width that a random crop has at least.
+    """
+
+    paths: tuple
+    max_pixels: int = 512 * 512
+    smallest_part: float = 0.6
+
+    def __len__(self):
+        return len(self.paths)
+
+    def example(self, index, rng, size, crop, cache):
+        path = self.paths[index]
+        rgb = cache.get(path, lambda: read_rgb(path, max_pixels=self.max_pixels))
+        if crop == "random":
+            sides = np.array(rgb.shape[:2])
+            sides = np.maximum(1, np.rint(sides * rng.uniform(self.smallest_part, 1.0, 2)))
+            height, width = sides.astype(int)
+            top = int(rng.integers(rgb.shape[0] - height + 1))
+            left = int(rng.integers(rgb.shape[1] - width + 1))
+            rgb = rgb[top : top + height, left : left + width]
+        shrinks = size <= min(rgb.shape[:2])
+        method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+        return cv2.resize(rgb, (size, size), interpolation=method)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ColorSampler(Sampler):
+    """Batches of luminance and chroma, out of one or more `ColorSource`.
+
+    Of a photo "random" shows a part and "center" the whole. Photos are mirrored, never turned: the
+    sky is above.
+
+    Attributes:
+        tone: How much the tone curve of the luminance varies: it is raised to a power between
+            `1 / (1 + tone)` and `1 + tone`, because film is not a sensor.
+        gray: `ColorSource` of grey pictures, for unpaired training; their colours are not used.
+            `None` gives pairs.
+    """
+
+    tone: float = 0.0
+    gray: ColorSource | None = None
+
+    def example(self, position):
+        """Make the example at a position of the endless shuffled sequence.
+
+        Returns:
+            Tuple `(luminance, chroma)` of one photo, float32 arrays of shapes `(size, size, 1)` in
+            [0, 1] and `(size, size, 2)` in [-1, 1]. With `gray` a tuple of its luminance, and of
+            the luminance and chroma of a photo in three channels.
+        """
+        rng = np.random.default_rng([self.seed, _EXAMPLE_STREAM, position])
+        which = int(rng.choice(len(self.sources), p=self.shares))
+        luminance, chroma = self._photo(self.sources[which], position, self.seed + which, rng)
+        if self.gray is None:
+            return luminance, chroma
+        picture = np.concatenate([luminance, chroma], axis=-1)
+        return self._photo(self.gray, position, self.seed + len(self.sources), rng)[0], picture
+
+    def _photo(self, source, position, seed, rng):
+        index = _shuffled_index(position, len(source), seed)
+        rgb = source.example(index, rng, self.size, self.crop, self._cache)
+        luminance, chroma = color.rgb_to_lab(rgb)
+        exponent = (1.0 + self.tone) ** rng.uniform(-1.0, 1.0)
+        if self.tone:
+            luminance = np.clip(luminance, 0.0, 1.0) ** np.float32(exponent)
+        if rng.integers(2) and self.flip:
+            luminance, chroma = luminance[:, ::-1], chroma[:, ::-1]
+        return luminance, chroma
 
 
 def split_hold_out(paths, *, share=0.05, most=64, seed=0):

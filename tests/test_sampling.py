@@ -238,3 +238,69 @@ def test_hold_out_is_seeded_disjoint_and_bounded():
     assert len(sampling.split_hold_out(paths, share=0.9, most=5)[1]) == 5
     with pytest.raises(ValueError, match="at least two"):
         sampling.split_hold_out(paths[:1])
+
+
+def color_sampler(folder, **options):
+    source = sampling.ColorSource(paths=tuple(sampling.list_photos(folder)))
+    values = {"sources": (source,), "shares": (1.0,), "size": 32, "batch_size": 4, "seed": 7}
+    return sampling.ColorSampler(**values | options)
+
+
+def test_colour_batches_are_luminance_and_chroma(photos):
+    sampler = color_sampler(photos)
+    luminance, chroma = sampler.batch(3)
+    assert luminance.shape == (4, 32, 32, 1) and chroma.shape == (4, 32, 32, 2)
+    assert luminance.dtype == chroma.dtype == np.float32
+    rgb = color.lab_to_rgb(luminance, chroma)
+    assert -1e-3 <= rgb.min() and rgb.max() <= 1 + 1e-3
+    for a, b in zip(
+        pickle.loads(pickle.dumps(sampler)).batch(3), color_sampler(photos).batch(3), strict=True
+    ):
+        np.testing.assert_array_equal(a, b)
+    assert (sampler.batch(4)[1] != chroma).any()
+
+
+def test_whole_scenes_are_squeezed_into_a_square(tmp_path):
+    # Four quarters: red and green above, blue and grey below, in a picture twice as wide as high.
+    picture = np.zeros((40, 80, 3), np.uint8)
+    picture[:20, :40, 0] = picture[:20, 40:, 1] = picture[20:, :40, 2] = 200
+    picture[20:, 40:] = 128
+    save(tmp_path / "quarters.png", picture)
+    sampler = color_sampler(tmp_path, crop="center", flip=False, size=8)
+    luminance, chroma = sampler.example(0)
+    expected = color.rgb_to_lab(picture[::5, ::10])
+    np.testing.assert_allclose(luminance, expected[0], atol=1e-5)
+    np.testing.assert_allclose(chroma, expected[1], atol=1e-5)
+
+
+def test_colour_crops_keep_the_sky_above(tmp_path):
+    rows = np.linspace(250, 5, 60).astype(np.uint8)
+    save(tmp_path / "sky.png", np.broadcast_to(rows[:, None, None], (60, 50, 3)).copy())
+    sampler = color_sampler(tmp_path, size=16)
+    for position in range(12):
+        luminance, _ = sampler.example(position)
+        assert (np.diff(luminance[..., 0], axis=0) <= 1e-6).all()
+        # A crop has at least 0.6 of the height, and not more than the picture has.
+        seen = float(luminance[0, 0, 0] - luminance[-1, 0, 0])
+        assert 0.5 < seen < 1.0
+
+
+def test_tone_changes_luminance_alone(photos):
+    plain, varied = (color_sampler(photos, tone=tone).batch(0) for tone in (0.0, 0.5))
+    np.testing.assert_array_equal(plain[1], varied[1])
+    exponents = np.log(varied[0]) / np.log(plain[0])
+    for one in exponents:
+        np.testing.assert_allclose(one, one.mean(), rtol=1e-3)
+        assert 1 / 1.5 <= one.mean() <= 1.5
+    assert np.ptp(exponents.mean(axis=(1, 2, 3))) > 0.01
+
+
+def test_unpaired_colour_batches_show_two_scenes(photos, pairs):
+    gray = sampling.ColorSource(paths=tuple(sampling.list_photos(pairs)))
+    luminance, picture = color_sampler(photos, gray=gray).batch(0)
+    assert luminance.shape == (4, 32, 32, 1) and picture.shape == (4, 32, 32, 3)
+    assert np.abs(luminance - picture[..., :1]).max() > 0.1
+    own = sampling.ColorSource(paths=tuple(sampling.list_photos(photos)))
+    same = color_sampler(photos, gray=own, crop="center", flip=False)
+    pairs_of_scenes = [same.example(position) for position in range(5)]
+    assert any((a != b[..., :1]).any() for a, b in pairs_of_scenes)
