@@ -19,7 +19,7 @@ def import_tensorflow() -> None:
     is turned away until the import is over; a failing import still raises. Call it from the main
     thread of a command, before anything else needs TensorFlow.
     """
-    # What matters of the rest comes as exceptions; at lower levels a machine without a GPU complains.
+    # What matters of the rest comes as exceptions; lower levels complain of a missing GPU.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if "tensorflow" in sys.modules:
         return
