@@ -35,7 +35,8 @@ assert strategy.num_replicas_in_sync == 2
 
 
 def environment(**changes):
-    paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    paths = [str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")]
+    paths = os.pathsep.join(path for path in paths if path)
     return os.environ | {"PYTHONPATH": paths, "TF_CPP_MIN_LOG_LEVEL": "3"} | changes
 
 
