@@ -24,7 +24,7 @@ class ServerProcess:
     def stop(self, number):
         """Sends a signal; returns the exit status."""
         self.process.send_signal(number)
-        self.log.extend(self.process.communicate(timeout=30)[1].splitlines(keepends=True))
+        self.log.extend(self.process.communicate(timeout=90)[1].splitlines(keepends=True))
         return self.process.returncode
 
     def __enter__(self):
