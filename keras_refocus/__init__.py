@@ -44,7 +44,9 @@ Training
     training         a training run, and how it goes on after a stop
     run_folder       files of a training run, each written whole or not at all
     replication      training on several devices or machines at once
-    evaluation       figures of a model on pairs and photos
+    evaluation       figures of a restorer on pairs and photos
+    color_evaluation figures of a colorizer on colour photos
+    perceptual_metrics  LPIPS and FID, where their weights are
 
 A local stand-in for TensorFlow Serving
     local_server     its gRPC services over SavedModels

@@ -15,7 +15,26 @@ def _parser():
         description="Measure a model on pictures whose truth is known.",
         epilog="Example: refocus evaluate restorer runs/mine --pairs my_pairs",
     )
-    stages = parser.add_subparsers(dest="stage", required=True, metavar="restorer")
+    stages = parser.add_subparsers(dest="stage", required=True, metavar="{restorer,colorizer}")
+    _add_restorer(stages)
+    _add_colorizer(stages)
+    return parser
+
+
+def _add_model(parser, servable):
+    parser.add_argument(
+        "model",
+        nargs="?",
+        type=pathlib.Path,
+        metavar="MODEL",
+        help=f"SavedModel folder, run folder or .keras file (default: the installed {servable})",
+    )
+    parser.add_argument(
+        "--best", action="store_true", help="of a run take the best epoch instead of the last"
+    )
+
+
+def _add_restorer(stages):
     restorer = stages.add_parser(
         "restorer",
         help="stage 1: blurred to sharp luminance",
@@ -24,16 +43,7 @@ def _parser():
         epilog="Example: refocus evaluate restorer saved_models/restorer --photos my_photos "
         "--blur evaluation none",
     )
-    restorer.add_argument(
-        "model",
-        nargs="?",
-        type=pathlib.Path,
-        metavar="MODEL",
-        help="SavedModel folder, run folder or .keras file (default: the installed restorer)",
-    )
-    restorer.add_argument(
-        "--best", action="store_true", help="of a run take the best epoch instead of the last"
-    )
+    _add_model(restorer, "restorer")
     data = restorer.add_argument_group("pictures")
     source = data.add_mutually_exclusive_group(required=True)
     source.add_argument(
@@ -85,13 +95,66 @@ def _parser():
         metavar="FILE",
         help="write the list of pictures with SHA-256, the blur and the seed, for --manifest",
     )
-    return parser
+
+
+def _add_colorizer(stages):
+    colorizer = stages.add_parser(
+        "colorizer",
+        help="stage 2: grey to colour",
+        description="Colourfulness, chroma error, PSNR and SSIM of photos that were made grey and "
+        "coloured again, beside those of the grey pictures.",
+        epilog="Example: refocus evaluate colorizer saved_models/colorizer --photos my_photos "
+        "--sheet sheet.jpg",
+    )
+    _add_model(colorizer, "colorizer")
+    data = colorizer.add_argument_group("pictures")
+    data.add_argument(
+        "--photos", type=pathlib.Path, metavar="FOLDER", required=True, help="colour photos"
+    )
+    data.add_argument(
+        "--manifest", type=pathlib.Path, metavar="FILE", help="take the list of pictures from it"
+    )
+    protocol = colorizer.add_argument_group("protocol")
+    protocol.add_argument(
+        "--size",
+        type=int,
+        metavar="N",
+        help="side in pixels of the square that the model sees (default: as restore does)",
+    )
+    protocol.add_argument(
+        "--saturation", type=float, default=1.0, metavar="X", help="factor on the chroma"
+    )
+    protocol.add_argument(
+        "--lpips", type=pathlib.Path, metavar="FILE", help="weights of LPIPS: measure it as well"
+    )
+    protocol.add_argument(
+        "--fid",
+        metavar="FILE",
+        help="weights of InceptionV3 without its top, or imagenet to download them: measure FID",
+    )
+    outputs = colorizer.add_argument_group("outputs")
+    outputs.add_argument("--csv", type=pathlib.Path, metavar="FILE", help="scores of each picture")
+    outputs.add_argument("--json", type=pathlib.Path, metavar="FILE", help="the report as JSON")
+    outputs.add_argument(
+        "--sheet",
+        type=pathlib.Path,
+        metavar="FILE",
+        help="picture of grey, coloured and true: the worst ten, then others",
+    )
+    outputs.add_argument(
+        "--sheet-pictures", type=int, default=30, metavar="N", help="pictures on it (default: 30)"
+    )
 
 
 def main(argv=None):
     """Run the command line; see `refocus evaluate --help`."""
     parser = _parser()
     arguments = parser.parse_args(argv)
+    evaluate = {"restorer": _evaluate_restorer, "colorizer": _evaluate_colorizer}
+    evaluate[arguments.stage](parser, arguments)
+
+
+def _evaluate_restorer(parser, arguments):
     if arguments.pairs and (arguments.blur or arguments.seed is not None):
         parser.error("pairs have their own blur. Received: --blur or --seed with --pairs.")
     if arguments.manifest and (arguments.seed is not None or arguments.write_manifest):
@@ -130,6 +193,56 @@ def main(argv=None):
         if arguments.set:
             print("\n" + evaluation.published(arguments.set, len(sets[0])))
         _write(arguments, results, report, model, protocol, evaluation)
+    except (ValueError, TypeError, OSError) as error:
+        parser.error(str(error))
+
+
+def _evaluate_colorizer(parser, arguments):
+    from keras_refocus import console
+
+    console.start_logging()
+    console.import_tensorflow()
+    from keras_refocus import color_evaluation, evaluation, perceptual_metrics, upsampling
+
+    try:
+        protocol = color_evaluation.Protocol(
+            size=upsampling.WORKING_SIZE if arguments.size is None else arguments.size,
+            saturation=arguments.saturation,
+        )
+        lpips = perceptual_metrics.LPIPS(arguments.lpips) if arguments.lpips else None
+        inception = perceptual_metrics.InceptionFeatures(arguments.fid) if arguments.fid else None
+        if arguments.manifest:
+            items = evaluation.read_manifest(arguments.manifest, arguments.photos)[0].items
+        else:
+            items = evaluation.photo_items(arguments.photos)
+        model, file = evaluation.load_colorizer(arguments.model, best=arguments.best)
+        notes = [part.protocol for part in (lpips, inception) if part]
+        report = {
+            "model": evaluation.relative(file),
+            "protocol": "; ".join([protocol.label, *notes]),
+        }
+        print(f"model: {report['model']}\nprotocol: {report['protocol']}")
+        print(color_evaluation.DEFINITIONS)
+        scores = []
+        with console.progress_bar(len(items), label="measuring", unit="picture") as bar:
+            for item in items:
+                path = arguments.photos / item.sharp
+                scores.append(
+                    color_evaluation.score(
+                        path, item.sharp, model, protocol, lpips=lpips, inception=inception
+                    )
+                )
+                bar.update()
+        print("\n" + color_evaluation.table(scores))
+        if arguments.csv:
+            color_evaluation.write_csv(arguments.csv, scores)
+        if arguments.json:
+            report |= color_evaluation.summary(scores)
+            arguments.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        if arguments.sheet:
+            color_evaluation.sheet(
+                arguments.photos, scores, model, protocol, count=arguments.sheet_pictures
+            ).save(arguments.sheet)
     except (ValueError, TypeError, OSError) as error:
         parser.error(str(error))
 

@@ -84,52 +84,61 @@ def load_restorer(path=None, *, best=False):
         FileNotFoundError: If there is no model.
         ValueError: If it is not a restorer.
     """
-    path = engines.find_models() / engines.RESTORER if path is None else pathlib.Path(path)
+    return _load(path, engines.RESTORER, engines.RESTORED, channels=1, best=best)
+
+
+def load_colorizer(path=None, *, best=False):
+    """Load a colorizer; as `load_restorer`, but to chroma of shape `(1, height, width, 2)`."""
+    return _load(path, engines.COLORIZER, engines.CHROMA, channels=2, best=best)
+
+
+def _load(path, servable, output, *, channels, best):
+    path = engines.find_models() / servable if path is None else pathlib.Path(path)
     version = path if (path / "saved_model.pb").is_file() else engines.newest_version(path)
     if version is not None:
-        return _saved_model(version), version
+        return _saved_model(version, servable, output), version
     file = path / (BEST if best else AVERAGED) if path.is_dir() else path
     if not file.is_file() or file.suffix != ".keras":
         raise FileNotFoundError(
             "A model must be a SavedModel folder, a run folder that has finished an epoch, or a "
             f".keras file. Received: {path}. Check the path."
         )
-    return _keras_model(file), file
+    return _keras_model(file, servable, channels), file
 
 
-def _saved_model(folder):
+def _saved_model(folder, servable, output):
     import tensorflow as tf
 
     # The object has to outlive its signature, which does not hold its variables.
     model = tf.saved_model.load(str(folder))
     signature = model.signatures.get(engines.DEFAULT_SIGNATURE)
-    if signature is None or engines.RESTORED not in signature.structured_outputs:
+    if signature is None or output not in signature.structured_outputs:
         raise ValueError(
-            f"A restorer must give '{engines.RESTORED}' in its signature "
-            f"'{engines.DEFAULT_SIGNATURE}'. Received: {folder}. Name a restorer."
+            f"A {servable} must give '{output}' in its signature "
+            f"'{engines.DEFAULT_SIGNATURE}'. Received: {folder}. Name a {servable}."
         )
 
-    def restore(luminance, _model=model):
-        return signature(**{engines.LUMINANCE: tf.constant(luminance)})[engines.RESTORED].numpy()
+    def run(luminance, _model=model):
+        return signature(**{engines.LUMINANCE: tf.constant(luminance)})[output].numpy()
 
-    return restore
+    return run
 
 
-def _keras_model(file):
+def _keras_model(file, servable, channels):
     import keras
 
     model = keras.saving.load_model(file, compile=False)
-    if model.output_shape[-1] != 1:
+    if model.output_shape[-1] != channels:
         raise ValueError(
-            "A restorer gives one channel. "
-            f"Received: {file}, which gives {model.output_shape[-1]}. Name a restorer."
+            f"A {servable} gives {'one channel' if channels == 1 else 'two channels'}. Received: "
+            f"{file}, which gives {model.output_shape[-1]}. Name a {servable}."
         )
 
-    def restore(luminance):
+    def run(luminance):
         tensor = keras.ops.convert_to_tensor(luminance)
         return keras.ops.convert_to_numpy(model(tensor, training=False)).astype(np.float32)
 
-    return restore
+    return run
 
 
 # Sets of pictures
@@ -225,9 +234,9 @@ class PictureSet:
             ValueError: If a file cannot be read, or the sides differ in size.
         """
         item = self.items[index]
-        sharp = _read(self.folder / item.sharp)
+        sharp = read_picture(self.folder / item.sharp)
         if self.blur is None:
-            blurred = _read(self.folder / item.blurred)
+            blurred = read_picture(self.folder / item.blurred)
             if blurred.shape != sharp.shape:
                 raise ValueError(
                     "The two sides of a pair must have the same size. Received: "
@@ -242,7 +251,12 @@ class PictureSet:
         return color.from_float(result.blurred, "uint8"), color.from_float(result.sharp, "uint8")
 
 
-def _read(path):
+def read_picture(path):
+    """Read a picture of a set as 8-bit RGB.
+
+    Raises:
+        ValueError: If it cannot be read.
+    """
     try:
         return sampling.read_rgb(path)
     except (OSError, ValueError) as error:

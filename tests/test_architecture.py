@@ -17,10 +17,11 @@ PACKAGE = ROOT / "keras_refocus"
 LAYERS = [
     "color config console machine tiling upsampling",
     "color_bins exposure faces images provenance",
-    "engines integrity metrics networks replication run_folder sampling serving_config",
+    "engines integrity metrics networks perceptual_metrics replication run_folder sampling "
+    "serving_config",
     "batching curation data losses serving_engine tfds_batches",
     "conversion evaluation gan model_manager pipeline servable",
-    "cycle_gan deblur_gan local_server sessions video",
+    "color_evaluation cycle_gan deblur_gan local_server sessions video",
     "finishing page_server",
     "page_actions",
     "app",

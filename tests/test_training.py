@@ -1,3 +1,4 @@
+import dataclasses
 import errno
 import json
 import math
@@ -306,14 +307,16 @@ def preset_in_tiny_form(name, tmp_path):
     return tiny(base, content=content)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=[] if name in ("fast", "deblurgan") else pytest.mark.slow)
-        for name in configs.RESTORER_PRESETS
-    ],
-)
-def test_resumed_equals_uninterrupted_bit_for_bit(name, pairs, tmp_path, monkeypatch):
+def test_resumed_equals_uninterrupted_bit_for_bit(pairs, tmp_path, monkeypatch):
+    config = tiny(adversarial_epochs=1, adversarial="wgan_gp", discriminator="critic")
+    interrupted_equals_straight(
+        dataclasses.replace(config, epochs=1, critic_steps=2), pairs, tmp_path, monkeypatch
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", configs.RESTORER_PRESETS)
+def test_every_preset_resumes_bit_for_bit(name, pairs, tmp_path, monkeypatch):
     config = preset_in_tiny_form(name, tmp_path)
     interrupted_equals_straight(config, pairs, tmp_path, monkeypatch)
 
@@ -365,7 +368,9 @@ def test_full_disk_leaves_the_last_good_state(file, pairs, tmp_path, monkeypatch
     assert_equal(state(resumed), straight)
 
 
-@pytest.mark.parametrize("where", ["in the epoch", "in validation"])
+@pytest.mark.parametrize(
+    "where", ["in the epoch", pytest.param("in validation", marks=pytest.mark.slow)]
+)
 def test_nan_keeps_the_last_good_weights(where, pairs, tmp_path, monkeypatch):
     good = training.run(job(tmp_path / "good", pairs, tiny(epochs=1)))
     if where == "in the epoch":
@@ -552,6 +557,7 @@ def test_network_of_a_run_and_of_a_saved_model(tmp_path):
     assert training.network_of(tmp_path / "restorer") == expected
 
 
+@pytest.mark.slow
 def test_twenty_pairs_improve_held_out_pairs_of_the_same_folder(tmp_path):
     """The preset `fine_tune`: what one camera does to pictures is learned from a few of them."""
     write_pairs(tmp_path / "mine", 20)
