@@ -21,6 +21,7 @@ import json
 import os
 import pathlib
 import platform
+import shutil
 import subprocess
 
 import keras
@@ -49,12 +50,32 @@ def write_atomically(path, write):
     except (OSError, RuntimeError) as error:  # HDF5 reports some failed writes as RuntimeError.
         if getattr(error, "errno", None) != errno.ENOSPC and "No space left" not in str(error):
             raise
-        raise OSError(
-            f"The disk must have room for the run. Received: no space left for {path}; the files "
-            "of the last whole epoch are as they were. Free some space, then go on with --resume."
-        ) from error
+        raise _full_disk(path) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _full_disk(path):
+    return OSError(
+        f"The disk must have room for the run. Received: no space left for {path}; the files "
+        "of the last whole epoch are as they were. Free some space, then go on with --resume."
+    )
+
+
+def check_room(folder, size):
+    """Refuse to begin writing what will not fit.
+
+    HDF5 leaves a process in pieces when the disk fills under it, so it is better asked before.
+
+    Args:
+        folder: Path of the run folder.
+        size: Bytes that will be written.
+
+    Raises:
+        OSError: If there is less room.
+    """
+    if shutil.disk_usage(folder).free < size:
+        raise _full_disk(folder)
 
 
 def write_json(path, values):

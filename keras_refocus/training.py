@@ -276,9 +276,15 @@ class RunKeeper(keras.callbacks.Callback):
             run_folder.duration(left),
         )
 
+    def _room(self):
+        """Bytes that an epoch writes at most: every weight with Adam's two, networks, pictures."""
+        weights = sum(math.prod(variable.shape) for variable in self.model.variables)
+        return 5_000_000 + 4 * 4 * weights
+
     def _keep(self, row, is_best):
         folder, epoch = self._folder, row["epoch"]
         averaged = self.model.averaged_generator
+        run_folder.check_room(folder, self._room())
         # The state comes last: if a write fails, the run goes on from the epoch before.
         run_folder.write_atomically(folder / run_folder.AVERAGED, averaged.save)
         if is_best:

@@ -2,6 +2,7 @@ import dataclasses
 import errno
 import json
 import math
+import shutil
 
 import keras
 import numpy as np
@@ -366,6 +367,18 @@ def test_full_disk_leaves_the_last_good_state(file, pairs, tmp_path, monkeypatch
             training.run(job(tmp_path / "run", pairs, config))
     resumed = training.run(training.RestorerJob.from_run(tmp_path / "run", workers=0), resume=True)
     assert_equal(state(resumed), straight)
+
+
+def test_no_room_for_an_epoch_is_said_before_anything_is_written(pairs, tmp_path, monkeypatch):
+    usage = shutil.disk_usage(tmp_path)._replace(free=1_000_000)
+    monkeypatch.setattr(run_folder.shutil, "disk_usage", lambda path: usage)
+    with pytest.raises(OSError, match="must have room"):
+        training.run(job(tmp_path / "full", pairs, tiny(epochs=1)))
+    assert sorted(path.name for path in (tmp_path / "full").iterdir()) == [
+        "manifest.txt",
+        "record.json",
+        "tensorboard",
+    ]
 
 
 @pytest.mark.parametrize(
