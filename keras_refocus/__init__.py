@@ -42,6 +42,7 @@ Training
     deblur_gan       DeblurGAN: paired training on luminance
     cycle_gan        CycleGAN: from grey to colour and back
     training         a training run, and how it goes on after a stop
+    colorizer_training  what a training of the colorizer has for itself
     run_folder       files of a training run, each written whole or not at all
     replication      training on several devices or machines at once
     evaluation       figures of a restorer on pairs and photos

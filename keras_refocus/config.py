@@ -26,48 +26,30 @@ def _dict_field(default, help_text):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class RestorerConfig:
-    """Everything that decides a training of stage 1, apart from the pictures."""
+class TrainingConfig:
+    """What the trainings of both stages have in common."""
 
-    generator: str = _field("unet", "generator, a name of `networks.GENERATORS`")
+    generator: str = _field("", "generator, a name of `networks`")
     generator_options: dict = _dict_field({}, "options of the generator, as JSON")
     discriminator: str = _field("patchgan", "discriminator, a name of `networks.DISCRIMINATORS`")
     discriminator_options: dict = _dict_field({}, "options of the discriminator, as JSON")
 
-    blur: str = _field("mixed", "blur synthesis for photos, a name of `exposure.SETTINGS`")
-    pairs_share: float = _field(
-        0.15, "share of examples from real pairs when photos and pairs are both given"
-    )
-    pair_degradations: str | None = _field(
-        None, "noise, JPEG and scratches for pairs: those of a name of `exposure.SETTINGS`"
-    )
-    flip: bool = _field(True, "turn and mirror patches at random")
+    flip: bool = _field(True, "turn and mirror patches at random; colour patches are not turned")
     patch_size: int = _field(128, "side of the training patches in pixels")
     batch_size: int = _field(16, "patches in a batch")
     final_patch_size: int | None = _field(None, "side of the patches in the last epochs")
     final_batch_size: int | None = _field(None, "patches in a batch in the last epochs")
     final_epochs: int = _field(0, "number of content epochs that use the final patch size")
 
-    epochs: int = _field(40, "epochs on the content loss alone")
+    epochs: int = _field(40, "epochs before the adversarial ones, on the other losses alone")
     adversarial_epochs: int = _field(0, "epochs with the adversarial loss, after the others")
     steps_per_epoch: int = _field(250, "steps in an epoch; a checkpoint is written after each")
 
-    content: dict = _dict_field(
-        {"charbonnier": 1.0, "frequency": 0.1},
-        "content losses and their weights, as JSON; names of `losses.CONTENT_LOSSES`, and "
-        'perceptual with its options: {"perceptual": {"weight": 0.006, "weights": '
-        '"imagenet"}}',
-    )
-    warm_up_content: dict = _dict_field(
-        {}, "the same for the epochs before the adversarial ones; empty: as --content"
-    )
     adversarial: Adversarial = _field("ralsgan", "kind of adversarial game")
     adversarial_weight: float = _field(0.01, "weight of the adversarial loss of the generator")
-    gradient_penalty_weight: float = _field(10.0, "weight of the gradient penalty of wgan_gp")
-    critic_steps: int = _field(1, "discriminator steps for each generator step")
 
-    learning_rate: float = _field(1e-3, "peak learning rate of the content epochs")
-    final_learning_rate: float = _field(1e-6, "learning rate at the end of the content epochs")
+    learning_rate: float = _field(1e-3, "peak learning rate of the epochs before the adversarial")
+    final_learning_rate: float = _field(1e-6, "learning rate at the end of these epochs")
     warmup_steps: int = _field(500, "steps of linear rise to the peak learning rate")
     adversarial_learning_rate: float = _field(1e-4, "learning rate of the adversarial epochs")
     adversarial_final_learning_rate: float = _field(
@@ -86,8 +68,8 @@ class RestorerConfig:
 
     patience: int | None = _field(
         None,
-        "end the content epochs, and the run, when validation PSNR has not risen for so many; "
-        "none: never",
+        "end the run when no epoch was better on validation for so many; for runs without "
+        "adversarial epochs; none: never",
     )
 
     precision: typing.Literal["float32", "mixed_float16", "mixed_bfloat16"] = _field(
@@ -97,11 +79,8 @@ class RestorerConfig:
     deterministic: bool = _field(False, "ask the backend for bit-exact kernels; slower on GPUs")
 
     def __post_init__(self):
-        for name in ("patch_size", "batch_size", "steps_per_epoch", "critic_steps"):
-            if getattr(self, name) < 1:
-                raise ValueError(
-                    f"`{name}` must be at least 1. Received: {name}={getattr(self, name)}."
-                )
+        for name in ("patch_size", "batch_size", "steps_per_epoch"):
+            self._check_at_least(1, name)
         for name in ("epochs", "adversarial_epochs", "final_epochs", "warmup_steps"):
             if getattr(self, name) < 0:
                 raise ValueError(
@@ -119,24 +98,20 @@ class RestorerConfig:
         if self.patience is not None and (self.patience < 1 or self.adversarial_epochs):
             raise ValueError(
                 "`patience` must be at least 1, and is for runs without adversarial epochs, which "
-                "trade PSNR for sharpness. Received: "
+                "trade accuracy for looks. Received: "
                 f"patience={self.patience}, adversarial_epochs={self.adversarial_epochs}."
-            )
-        if self.warm_up_content and not (self.epochs and self.adversarial_epochs):
-            raise ValueError(
-                "`warm_up_content` is for content epochs before adversarial ones. Received: "
-                f"epochs={self.epochs}, adversarial_epochs={self.adversarial_epochs}. Name these "
-                "losses in `content`."
-            )
-        if not 0.0 <= self.pairs_share <= 1.0:
-            raise ValueError(
-                f"`pairs_share` must be in [0, 1]. Received: pairs_share={self.pairs_share}."
             )
         if self.adversarial_epochs and self.adversarial == "none":
             raise ValueError(
                 "Adversarial epochs need an adversarial loss. Received: "
                 f"adversarial_epochs={self.adversarial_epochs}, adversarial='none'. "
                 "Choose a kind, or set adversarial_epochs to 0."
+            )
+
+    def _check_at_least(self, least, name):
+        if getattr(self, name) < least:
+            raise ValueError(
+                f"`{name}` must be at least {least}. Received: {name}={getattr(self, name)}."
             )
 
     @property
@@ -148,6 +123,120 @@ class RestorerConfig:
         if epoch < self.epochs - self.final_epochs:
             return self.patch_size, self.batch_size
         return self.final_patch_size or self.patch_size, self.final_batch_size or self.batch_size
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RestorerConfig(TrainingConfig):
+    """Everything that decides a training of stage 1, apart from the pictures."""
+
+    generator: str = _field("unet", "generator, a name of `networks.GENERATORS`")
+
+    blur: str = _field("mixed", "blur synthesis for photos, a name of `exposure.SETTINGS`")
+    pairs_share: float = _field(
+        0.15, "share of examples from real pairs when photos and pairs are both given"
+    )
+    pair_degradations: str | None = _field(
+        None, "noise, JPEG and scratches for pairs: those of a name of `exposure.SETTINGS`"
+    )
+
+    content: dict = _dict_field(
+        {"charbonnier": 1.0, "frequency": 0.1},
+        "content losses and their weights, as JSON; names of `losses.CONTENT_LOSSES`, and "
+        'perceptual with its options: {"perceptual": {"weight": 0.006, "weights": '
+        '"imagenet"}}',
+    )
+    warm_up_content: dict = _dict_field(
+        {}, "the same for the epochs before the adversarial ones; empty: as --content"
+    )
+    gradient_penalty_weight: float = _field(10.0, "weight of the gradient penalty of wgan_gp")
+    critic_steps: int = _field(1, "discriminator steps for each generator step")
+
+    def __post_init__(self):
+        super().__post_init__()
+        self._check_at_least(1, "critic_steps")
+        if self.warm_up_content and not (self.epochs and self.adversarial_epochs):
+            raise ValueError(
+                "`warm_up_content` is for content epochs before adversarial ones. Received: "
+                f"epochs={self.epochs}, adversarial_epochs={self.adversarial_epochs}. Name these "
+                "losses in `content`."
+            )
+        if not 0.0 <= self.pairs_share <= 1.0:
+            raise ValueError(
+                f"`pairs_share` must be in [0, 1]. Received: pairs_share={self.pairs_share}."
+            )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ColorizerConfig(TrainingConfig):
+    """Everything that decides a training of stage 2, apart from the pictures.
+
+    The discriminator options are those of the colour discriminator, which sees three channels; the
+    grey one, which sees one, takes what `gray_discriminator_options` change.
+    """
+
+    generator: str = _field("mobilenet_v2_colorizer", "generator, a name of `networks.COLORIZERS`")
+    decolorizer: str = _field(
+        "resnet_decolorizer", "generator from colour to grey, a name of `networks.DECOLORIZERS`"
+    )
+    decolorizer_options: dict = _dict_field({}, "options of the decolorizer, as JSON")
+    gray_discriminator_options: dict = _dict_field(
+        {}, "what the discriminator of grey pictures has otherwise than the other, as JSON"
+    )
+
+    paired: bool = _field(
+        True,
+        "learn a photo's colours from the photo itself; otherwise one half of the photos is grey, "
+        "the other in colour, and only the adversarial epochs bring them together",
+    )
+    smallest_part: float = _field(0.6, "part of a photo's height and width seen at least")
+    tone: float = _field(
+        0.0, "how much the tone curve of the grey side varies: exponents up to 1 + this"
+    )
+
+    color_losses: dict = _dict_field(
+        {"color_aware": 1.0},
+        "colour losses and their weights, as JSON; names of `losses.COLOR_LOSSES`, with options: "
+        '{"color_aware": {"weight": 1.0, "strength": 10.0}}',
+    )
+    rebalance: float | None = _field(
+        None,
+        "weigh colours by how rare they are in the training photos, as Zhang et al. 2016, whose "
+        "mixture with equal shares is 0.5; nearer to 1 is weaker; none: treat all alike",
+    )
+    cycle_weight: float = _field(10.0, "weight of the cycle loss")
+    identity_weight: float = _field(0.5, "weight of the identity loss, as a share of the cycle's")
+    pool_size: int = _field(50, "generated pictures kept for each discriminator; 0: none")
+
+    colorfulness_target: float = _field(
+        0.65,
+        "share of the photos' colourfulness below which an epoch is not taken for the best for its "
+        "small chroma error",
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not self.paired and (self.epochs or self.color_losses):
+            raise ValueError(
+                "Unpaired training has adversarial epochs alone, and no colour losses. Received: "
+                f"epochs={self.epochs}, color_losses={self.color_losses}. Set epochs to 0 and "
+                "color_losses to {}."
+            )
+        if self.paired and not self.color_losses:
+            raise ValueError(
+                "Paired training needs colour losses. Received: color_losses={}. Name one, such as "
+                '{"color_aware": 1.0}, or train unpaired.'
+            )
+        if not 0.0 < self.smallest_part <= 1.0:
+            raise ValueError(
+                f"`smallest_part` must be in (0, 1]. Received: smallest_part={self.smallest_part}."
+            )
+        if self.tone < 0.0:
+            raise ValueError(f"`tone` must not be negative. Received: tone={self.tone}.")
+        if self.adversarial_epochs and 0 < self.pool_size < self.patches(self.epochs)[1]:
+            raise ValueError(
+                "The history of a discriminator holds at least a batch, or nothing. Received: "
+                f"pool_size={self.pool_size}, batches of {self.patches(self.epochs)[1]}."
+            )
 
 
 _VGG19 = {"backbone": "vgg19", "weights": "imagenet"}
@@ -224,6 +313,42 @@ RESTORER_PRESETS = {
         epochs=2,
         steps_per_epoch=20,
         warmup_steps=5,
+    ),
+}
+
+
+COLORIZER_PRESETS = {
+    # Ours. A MobileNetV2 that knows what things are, and the colours of the photos themselves:
+    # `python -m keras_refocus.train colorizer --preset cyclegan_color_aware --photos PHOTOS`
+    "cyclegan_color_aware": ColorizerConfig(
+        generator_options={"frozen_scales": 2},
+        color_losses={"cross_entropy": 0.2, "color_aware": {"weight": 1.0, "strength": 5.0}},
+        epochs=30,
+        steps_per_epoch=300,
+        learning_rate=3e-4,
+        beta_2=0.99,
+    ),
+    # Zhu et al. 2017, sections 4 and 7: unpaired; 256x256, batches of one; least squares, cycle 10,
+    # identity half of it, 50 pictures of history; Adam 2e-4, constant for 100 epochs and falling to
+    # 0 over 100 more. Our `lsgan` has a half that theirs has not in the generator's loss, so its
+    # weight is 2.
+    "cyclegan": ColorizerConfig(
+        generator="resnet_colorizer",
+        paired=False,
+        color_losses={},
+        patch_size=256,
+        batch_size=1,
+        epochs=0,
+        adversarial_epochs=200,
+        steps_per_epoch=1000,
+        adversarial="lsgan",
+        adversarial_weight=2.0,
+        adversarial_learning_rate=2e-4,
+        schedule="linear",
+        beta_1=0.5,
+        beta_2=0.999,
+        weight_decay=0.0,
+        clip_norm=None,
     ),
 }
 

@@ -6,7 +6,7 @@ A run folder holds
     manifest.txt         SHA-256 and path of every picture used
     state.weights.h5     everything that decides the future, after the last whole epoch
     averaged.keras       the averaged generator after the last whole epoch
-    best.keras           the averaged generator at its best validation PSNR
+    best.keras           the averaged generator at its best validation score
     log.csv              one row for each epoch
     curves.png           the same as a picture
     samples/             before, after and truth of some validation pictures, each epoch
@@ -25,10 +25,28 @@ import shutil
 import subprocess
 
 import keras
+import numpy as np
 
 RECORD, MANIFEST, STATE = "record.json", "manifest.txt", "state.weights.h5"
 AVERAGED, BEST, LOG = "averaged.keras", "best.keras", "log.csv"
 CURVES, SAMPLES, REPORT, TENSORBOARD = "curves.png", "samples", "report.md", "tensorboard"
+
+# What is measured in validation: its title and its decimals.
+_MEASURES = {
+    "psnr": ("PSNR (dB)", 2),
+    "ssim": ("SSIM", 4),
+    "chroma_error": ("chroma error", 2),
+    "colorfulness": ("colourfulness", 2),
+}
+
+
+def measures(rows):
+    """Names, titles and decimals of what the rows of a log measure in validation."""
+    return [
+        (name, *values)
+        for name, values in _MEASURES.items()
+        if any(f"val_{name}" in row for row in rows)
+    ]
 
 
 def write_atomically(path, write):
@@ -161,13 +179,12 @@ def draw_curves(path, rows):
     names = dict.fromkeys(name for row in rows for name in row)
     panels = {
         "losses": [name for name in names if "loss" in name and not name.startswith("val_")],
-        "validation PSNR (dB)": [name for name in names if name == "val_psnr"],
-        "validation SSIM": [name for name in names if name == "val_ssim"],
-    }
+    } | {f"validation {title}": [f"val_{name}"] for name, title, _ in measures(rows)}
     # Without pyplot: it would choose a window system for the whole process.
-    figure = Figure(figsize=(15, 4), layout="constrained")
+    figure = Figure(figsize=(5 * len(panels), 4), layout="constrained")
     FigureCanvasAgg(figure)
-    for axis, (title, members) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
+    axes = np.atleast_1d(figure.subplots(1, len(panels)))
+    for axis, (title, members) in zip(axes, panels.items(), strict=True):
         for name in members:
             points = [(row["epoch"], row[name]) for row in rows if name in row]
             axis.plot(*zip(*points, strict=True), label=name.removeprefix("val_"), linewidth=1)
@@ -189,7 +206,17 @@ def duration(seconds):
     return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min"
 
 
-def write_report(folder, record, rows, *, status, command, next_steps):
+def write_report(
+    folder,
+    record,
+    rows,
+    *,
+    status,
+    command,
+    next_steps,
+    best=None,
+    columns=("blurred", "restored", "sharp"),
+):
     """Write the run on one page, `report.md`.
 
     Args:
@@ -199,34 +226,49 @@ def write_report(folder, record, rows, *, status, command, next_steps):
         status: One sentence on how far the run is.
         command: Command line that repeats the run.
         next_steps: List of `(what, command line)`.
+        best: The row of the best epoch; `None` takes the one of the highest PSNR.
+        columns: What the samples show from left to right; the first is what goes in.
     """
     folder = pathlib.Path(folder)
-    best = max(rows, key=lambda row: row.get("val_psnr", float("-inf")))
+    if best is None:
+        best = max(rows, key=lambda row: row.get("val_psnr", float("-inf")))
     last = rows[-1]
     before = record.get("validation", {})
     data, session = record["data"], record["sessions"][-1]
     seconds = sum(row["seconds"] for row in rows)
+    measured = measures(rows)
+
+    def line(title, values):
+        cells = [
+            f"{values[name]:.{digits}f}" if name in values else "" for name, _, digits in measured
+        ]
+        return f"| {' | '.join([title, *cells])} |"
+
+    titles = " | ".join(title for _, title, _ in measured)
     lines = [
         f"# {folder.name}",
         "",
         f"{status} {duration(seconds)} of training, "
         f"{len(rows) * record['config']['steps_per_epoch']:,} steps.",
         "",
-        f"| validation, {before.get('pictures', 'some')} patches | PSNR (dB) | SSIM |",
-        "|---|---|---|",
+        f"| validation, {before.get('pictures', 'some')} patches | {titles} |",
+        "|---" * (1 + len(measured)) + "|",
     ]
     if before:
-        lines.append(f"| blurred input | {before['psnr']:.2f} | {before['ssim']:.4f} |")
+        lines.append(line(f"{columns[0]} input", before))
+    if "truth" in before:
+        lines.append(line(columns[-1], before["truth"]))
     for title, row in (("best epoch", best), ("last epoch", last)):
-        scores = f"{row.get('val_psnr', float('nan')):.2f} | {row.get('val_ssim', 0.0):.4f}"
-        lines.append(f"| {title}, {row['epoch']:.0f} | {scores} |")
+        scores = {name: row[f"val_{name}"] for name, *_ in measured if f"val_{name}" in row}
+        lines.append(line(f"{title}, {row['epoch']:.0f}", scores))
     lines += ["", f"![losses and validation scores]({CURVES})", ""]
     sample = f"{SAMPLES}/epoch_{last['epoch']:04.0f}.png"
+    shown = f"{', '.join(columns[:-1])} and {columns[-1]}"
     if (folder / sample).is_file():
-        lines += [f"![blurred, restored and sharp validation patches]({sample})", ""]
+        lines += [f"![{shown} validation patches]({sample})", ""]
     versions = ", ".join(f"{name} {version}" for name, version in session["versions"].items())
     lines += [
-        "Left to right: blurred, restored, sharp.",
+        f"Left to right: {', '.join(columns)}.",
         "",
         "## Repeat",
         "",
@@ -241,6 +283,7 @@ def write_report(folder, record, rows, *, status, command, next_steps):
         f"{data['files']} files, {data['training_pictures']} of them to train on; the list with "
         f"SHA-256 is `{MANIFEST}`, whose own SHA-256 is `{data['manifest_sha256']}`. "
         f"Licence: {data['license'] or 'not stated'}.",
+        *data.get("notes", ()),
         "",
         "## Next",
         "",

@@ -8,6 +8,7 @@ makes a resumed training equal to an uninterrupted one.
 import collections
 import dataclasses
 import logging
+import math
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -377,7 +378,8 @@ class ColorSource:
 
     def example(self, index, rng, size, crop, cache):
         path = self.paths[index]
-        rgb = cache.get(path, lambda: read_rgb(path, max_pixels=self.max_pixels))
+        largest = math.ceil(size / self.smallest_part) if crop == "random" else size
+        rgb = cache.get(path, lambda: self._read(path, largest))
         if crop == "random":
             sides = np.array(rgb.shape[:2])
             sides = np.maximum(1, np.rint(sides * rng.uniform(self.smallest_part, 1.0, 2)))
@@ -388,6 +390,12 @@ class ColorSource:
         shrinks = size <= min(rgb.shape[:2])
         method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
         return cv2.resize(rgb, (size, size), interpolation=method)
+
+    def _read(self, path, largest):
+        """Read a photo no larger than its smallest part is needed: thousands fit into memory."""
+        rgb = read_rgb(path, max_pixels=self.max_pixels)
+        height, width = (min(side, largest) for side in rgb.shape[:2])
+        return cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -406,6 +414,7 @@ class ColorSampler(Sampler):
 
     tone: float = 0.0
     gray: ColorSource | None = None
+    cache_bytes: int = 4_000_000_000
 
     def example(self, position):
         """Make the example at a position of the endless shuffled sequence.

@@ -1,4 +1,7 @@
-"""Train a model: `python -m keras_refocus.train restorer --photos PHOTOS --run runs/first`."""
+"""Train a model: `python -m keras_refocus.train restorer --photos PHOTOS --run runs/first`.
+
+The colorizer, stage 2, is trained by the same trainer: `... colorizer --photos PHOTOS --run RUN`.
+"""
 
 import argparse
 import dataclasses
@@ -16,7 +19,13 @@ def _parser():
         "goes on from its last whole epoch with --resume.",
         epilog="Example: refocus train restorer --photos my_photos --run runs/first",
     )
-    stages = parser.add_subparsers(dest="stage", required=True, metavar="restorer")
+    stages = parser.add_subparsers(dest="stage", required=True, metavar="{restorer,colorizer}")
+    _add_restorer(stages)
+    _add_colorizer(stages)
+    return parser
+
+
+def _add_restorer(stages):
     restorer = stages.add_parser(
         "restorer",
         help="stage 1: blurred to sharp luminance",
@@ -34,10 +43,38 @@ def _parser():
         help="pairs of blurred and sharp pictures; may be given more than once",
     )
     data.add_argument(
-        "--validation-photos", type=pathlib.Path, metavar="FOLDER", help="validate on these photos"
-    )
-    data.add_argument(
         "--validation-pairs", type=pathlib.Path, metavar="FOLDER", help="validate on these pairs"
+    )
+    _add_validation(data)
+    _add_run(restorer, configs.RestorerConfig, configs.RESTORER_PRESETS)
+
+
+def _add_colorizer(stages):
+    colorizer = stages.add_parser(
+        "colorizer",
+        help="stage 2: luminance to chroma",
+        description="Train the colorizer (stage 2). Colour photos are all it needs: their grey "
+        "sides are made on the fly. Grey photos among them are left out.",
+        epilog="Example: refocus train colorizer --photos my_photos --run runs/color "
+        '--generator-options \'{"weights": "mobilenet_v2.npz"}\'',
+    )
+    data = colorizer.add_argument_group("data")
+    data.add_argument(
+        "--photos",
+        type=pathlib.Path,
+        metavar="FOLDER",
+        nargs="+",
+        action="extend",
+        help="colour photos, in one folder or more",
+    )
+    _add_validation(data)
+    _add_run(colorizer, configs.ColorizerConfig, configs.COLORIZER_PRESETS)
+
+
+def _add_validation(data):
+    """Options of the pictures that both stages have."""
+    data.add_argument(
+        "--validation-photos", type=pathlib.Path, metavar="FOLDER", help="validate on these photos"
     )
     data.add_argument(
         "--validation-count",
@@ -52,7 +89,11 @@ def _parser():
     data.add_argument(
         "--workers", type=int, metavar="N", help="processes that prepare batches; 0: none"
     )
-    run = restorer.add_argument_group("run")
+
+
+def _add_run(stage, config_class, presets):
+    """Options of the run and of its configuration; the first preset is the default."""
+    run = stage.add_argument_group("run")
     run.add_argument(
         "--run", type=pathlib.Path, required=True, metavar="FOLDER", help="where the run is kept"
     )
@@ -73,14 +114,12 @@ def _parser():
         "--preset",
         default=None,
         metavar="NAME",
-        help=f"starting point of the configuration: {', '.join(configs.RESTORER_PRESETS)} "
-        "(default: fast)",
+        help=f"starting point of the configuration: {', '.join(presets)} "
+        f"(default: {next(iter(presets))})",
     )
     configs.add_arguments(
-        restorer.add_argument_group("configuration (defaults come from the preset)"),
-        configs.RestorerConfig,
+        stage.add_argument_group("configuration (defaults come from the preset)"), config_class
     )
-    return parser
 
 
 def main(argv=None):
@@ -91,22 +130,30 @@ def main(argv=None):
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("keras_refocus").setLevel(logging.INFO)
     # Imported after parsing: `--help` and mistakes answer at once.
-    from keras_refocus import training
+    from keras_refocus import colorizer_training, training
 
+    kind = {"restorer": training.RestorerJob, "colorizer": colorizer_training.ColorizerJob}[
+        arguments.stage
+    ]
     try:
         if arguments.resume:
-            job = training.RestorerJob.from_run(
+            job = kind.from_run(
                 arguments.run, workers=arguments.workers, strategy=arguments.strategy
             )
             _refuse_changes(parser, arguments, job)
         else:
-            job = training.RestorerJob(
+            pictures = {"photos": tuple(arguments.photos or ())}
+            if arguments.stage == "restorer":
+                pictures = {
+                    "photos": arguments.photos,
+                    "pairs": tuple(arguments.pairs or ()),
+                    "validation_pairs": arguments.validation_pairs,
+                }
+            job = kind(
                 folder=arguments.run,
                 config=_config(parser, arguments, training),
-                photos=arguments.photos,
-                pairs=tuple(arguments.pairs or ()),
+                **pictures,
                 validation_photos=arguments.validation_photos,
-                validation_pairs=arguments.validation_pairs,
                 validation_count=arguments.validation_count,
                 data_license=arguments.data_license,
                 init_from=arguments.init_from,
@@ -118,7 +165,8 @@ def main(argv=None):
         parser.error(str(error))
     except KeyboardInterrupt:
         print(
-            f"\nStopped. Go on with: refocus train restorer --run {arguments.run} --resume",
+            f"\nStopped. Go on with: refocus train {arguments.stage} --run {arguments.run} "
+            "--resume",
             file=sys.stderr,
         )
         sys.exit(130)
@@ -126,8 +174,11 @@ def main(argv=None):
 
 def _config(parser, arguments, training):
     """The preset with the given flags, and the generator of what it starts from."""
-    name = arguments.preset or "fast"
-    config = configs.preset(configs.RESTORER_PRESETS, name)
+    presets = configs.RESTORER_PRESETS
+    if arguments.stage == "colorizer":
+        presets = configs.COLORIZER_PRESETS
+    name = arguments.preset or next(iter(presets))
+    config = configs.preset(presets, name)
     if arguments.init_from:
         # A flag still wins: then the weights must fit it.
         config = dataclasses.replace(config, **(training.network_of(arguments.init_from) or {}))
@@ -141,7 +192,7 @@ def _config(parser, arguments, training):
 
 def _refuse_changes(parser, arguments, job):
     """A resumed run goes on as it began; say so instead of ignoring a flag."""
-    names = {field.name for field in dataclasses.fields(configs.RestorerConfig)}
+    names = {field.name for field in dataclasses.fields(job.config)}
     given = [name for name in vars(arguments) if name in names]
     given += [
         name
@@ -153,7 +204,7 @@ def _refuse_changes(parser, arguments, job):
             "init_from",
             "preset",
         )
-        if getattr(arguments, name) is not None
+        if getattr(arguments, name, None) is not None
     ]
     if given:
         flags = ", ".join("--" + name.replace("_", "-") for name in given)

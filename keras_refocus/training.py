@@ -12,6 +12,7 @@ import pathlib
 import shlex
 import sys
 import time
+import typing
 
 import keras
 import numpy as np
@@ -165,8 +166,8 @@ class _Events:
         else:
             self._writer = SummaryWriter(str(folder))
 
-    def write(self, epoch, row, sheet):
-        """Write the row of an epoch, and its samples as uint8 array `(height, width)`."""
+    def write(self, epoch, row, sheet, title):
+        """Write the row of an epoch, and its samples as a uint8 picture, grey or RGB."""
         if self._writer is None:
             return
         scalars = {
@@ -174,18 +175,18 @@ class _Events:
             for name, value in row.items()
             if name != "epoch"
         }
-        picture = sheet[None, :, :, None]
+        picture = sheet.reshape(1, *sheet.shape[:2], -1)
         if keras.backend.backend() == "tensorflow":
             import tensorflow as tf
 
             with self._writer.as_default(step=epoch):
                 for name, value in scalars.items():
                     tf.summary.scalar(name, value)
-                tf.summary.image("blurred, restored, sharp", picture)
+                tf.summary.image(title, picture)
         else:
             for name, value in scalars.items():
                 self._writer.add_scalar(name, value, epoch)
-            self._writer.add_images("blurred, restored, sharp", picture, epoch, dataformats="NHWC")
+            self._writer.add_images(title, picture, epoch, dataformats="NHWC")
         self._writer.flush()
 
 
@@ -193,32 +194,27 @@ class RunKeeper(keras.callbacks.Callback):
     """Keep the run folder true after every epoch: state, best weights, log, curves, samples.
 
     Args:
-        folder: Path of the run folder.
+        job: `Job`: says where the folder is, how many epochs there are, what an epoch is worth.
         record: Dict of `record.json`.
-        total_epochs: Epochs of the whole run, for the time left.
         draw: Callable that draws samples of the model in training: uint8 array of shape
-            `(height, width)`.
+            `(height, width)` or `(height, width, 3)`.
         rows: Rows of the log so far.
-        patience: Epochs without a better validation PSNR after which the run ends; `None`: never.
         write: Whether this process keeps the folder; the others of a strategy only follow.
-        command: Command line that repeats the run, for the report.
     """
 
     # A check costs a wait for the device.
     _NAN_INTERVAL = 50
 
-    def __init__(
-        self, folder, record, *, total_epochs, draw, rows=(), patience=None, write=True, command=""
-    ):
+    def __init__(self, job, record, *, draw, rows=(), write=True):
         super().__init__()
-        self._folder = pathlib.Path(folder)
+        self._job = job
+        self._folder = pathlib.Path(job.folder)
         self._record = record
-        self._total_epochs = total_epochs
+        self._total_epochs = job.config.total_epochs
         self._draw = draw
         self._rows = list(rows)
-        self._patience = patience
+        self._patience = job.config.patience
         self.writes = write
-        self._command = command
         self._events = _Events(self._folder / run_folder.TENSORBOARD) if write else None
         self._started = None
         self.stopped_on_nan = False
@@ -227,17 +223,20 @@ class RunKeeper(keras.callbacks.Callback):
     def rows(self):
         return list(self._rows)
 
+    def _score(self, row):
+        return self._job.score(row, self._record["validation"])
+
     @property
     def _best(self):
-        return max((row.get("val_psnr", -math.inf) for row in self._rows), default=-math.inf)
+        """The row of the best epoch so far, the first of equals, or `None`."""
+        return max(self._rows, key=self._score, default=None)
 
     @property
     def out_of_patience(self):
-        """Whether validation PSNR has not risen for too long."""
-        if self._patience is None:
+        """Whether validation has not become better for too long."""
+        if self._patience is None or not self._rows:
             return False
-        scores = [row.get("val_psnr", -math.inf) for row in self._rows]
-        return bool(scores) and len(scores) - 1 - int(np.argmax(scores)) >= self._patience
+        return len(self._rows) - 1 - self._rows.index(self._best) >= self._patience
 
     def on_epoch_begin(self, epoch, logs=None):
         self._started = time.perf_counter()
@@ -259,7 +258,7 @@ class RunKeeper(keras.callbacks.Callback):
             return
         row = {"epoch": epoch + 1, **logs}
         row["seconds"] = time.perf_counter() - self._started
-        is_best = row.get("val_psnr", -math.inf) > self._best
+        is_best = self._best is None or self._score(row) > self._score(self._best)
         self._rows.append(row)
         if self.out_of_patience:
             self.model.stop_training = True
@@ -267,12 +266,11 @@ class RunKeeper(keras.callbacks.Callback):
             self._keep(row, is_best)
         left = (self._total_epochs - epoch - 1) * np.median([row["seconds"] for row in self._rows])
         _log.info(
-            "epoch %d/%d: validation PSNR %.2f dB (best %.2f), SSIM %.4f; about %s left",
+            "epoch %d/%d: %s (best in epoch %d); about %s left",
             epoch + 1,
             self._total_epochs,
-            row.get("val_psnr", math.nan),
-            self._best,
-            row.get("val_ssim", math.nan),
+            self._job.describe(row, self._record["validation"]),
+            self._best["epoch"],
             run_folder.duration(left),
         )
 
@@ -305,50 +303,49 @@ class RunKeeper(keras.callbacks.Callback):
             self._record,
             self._rows,
             status=f"{status}.",
-            command=self._command,
-            next_steps=[
-                ("Look at it in TensorBoard", f"tensorboard --logdir {shlex.quote(str(folder))}"),
-                ("Measure it", f"refocus evaluate restorer {shlex.quote(str(folder))} --pairs ..."),
-                ("Export it", f"refocus export {shlex.quote(str(folder))} --out my_models"),
-                ("Restore with it", "refocus restore photo.jpg --models my_models --out restored"),
-            ],
+            command=self._job.command(),
+            next_steps=self._job.next_steps(),
+            best=self._best,
+            columns=self._job.columns,
         )
         run_folder.write_atomically(folder / run_folder.STATE, self.model.save_weights)
-        self._events.write(epoch, row, sheet)
+        self._events.write(epoch, row, sheet, ", ".join(self._job.columns))
 
 
-def _inspect(path):
-    """SHA-256 and size of a picture, or the reason why it cannot be read."""
+def _inspect(path, look):
+    """SHA-256 and size of a picture and what else is seen, or the reason why it cannot be read."""
     try:
         content = path.read_bytes()
-        height, width = images.read(content).rgb.shape[:2]
+        rgb = images.read(content).rgb
+        seen = look(rgb) if look else None
     except (OSError, ValueError) as error:
-        return None, None, str(error)
-    return hashlib.sha256(content).hexdigest(), (height, width), None
+        return None, str(error)
+    return (hashlib.sha256(content).hexdigest(), rgb.shape[:2], seen), None
 
 
-def survey(paths):
+def survey(paths, *, look=None):
     """Read every picture once, so that training meets no bad file after hours.
 
     Args:
         paths: List of paths.
+        look: Callable from RGB to what else shall be known of a picture.
 
     Returns:
-        Tuple `(facts, bad)`: dict from path to `(sha256, (height, width))`, and dict from path to
-        the reason why it cannot be used.
+        Tuple `(facts, bad)`: dict from path to `(sha256, (height, width), seen)`, and dict from
+        path to the reason why it cannot be used.
     """
     facts, bad = {}, {}
     with concurrent.futures.ThreadPoolExecutor() as pool:
         results = tqdm(
-            pool.map(_inspect, paths),
+            pool.map(lambda path: _inspect(path, look), paths),
             total=len(paths),
             desc="checking pictures",
             unit="file",
             disable=not sys.stderr.isatty(),
         )
-        for path, (digest, size, reason) in zip(paths, results, strict=True):
+        for path, (fact, reason) in zip(paths, results, strict=True):
             if reason is None:
-                facts[path] = (digest, size)
+                facts[path] = fact
             else:
                 bad[path] = reason
     return facts, bad
@@ -361,8 +358,13 @@ def _log_bad(bad):
         _log.warning("%d unreadable files were left out", len(bad))
 
 
-def _usable_photos(folder):
-    facts, bad = survey(sampling.list_photos(folder))
+def usable_photos(folder, *, look=None):
+    """Survey the photos of a folder, and say which are left out.
+
+    Raises:
+        ValueError: If none can be read.
+    """
+    facts, bad = survey(sampling.list_photos(folder), look=look)
     _log_bad(bad)
     if not facts:
         raise ValueError(
@@ -394,17 +396,57 @@ def _usable_pairs(folder):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class RestorerJob:
-    """A training of the restorer: what to train, on what, and where it is kept.
+class Pictures:
+    """What a job trains and validates on, checked.
+
+    Attributes:
+        sources: Tuple of sources, see `sampling`.
+        shares: Tuple of the probability of each.
+        validation: Tuple of sources to validate on.
+        manifest: Text of `manifest.txt`.
+        notes: Tuple of sentences about them for the record.
+        color_counts: How often each colour of `color_bins` occurs, or `None`.
+    """
+
+    sources: tuple
+    shares: tuple
+    validation: tuple
+    manifest: str
+    notes: tuple = ()
+    color_counts: np.ndarray | None = None
+
+
+def manifest(facts):
+    """Write SHA-256 and path of pictures, by path.
+
+    Args:
+        facts: Dict from path to `(sha256, ...)`.
+    """
+    lines = [f"{facts[path][0]}  {path.resolve()}" for path in sorted(facts)]
+    return "\n".join(lines) + "\n"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Job:
+    """A training: what to train, on what, and where it is kept.
+
+    A subclass has the constants below and writes what is its own:
+
+    - `collect()`: find and check the pictures; returns `Pictures`;
+    - `build(pictures)`: build and compile the `gan.GAN`;
+    - `sampler(pictures, phase)`: `sampling.Sampler` of a `Phase`;
+    - `validation(pictures)`: tuple of arrays `(input, target)`;
+    - `input_scores(validation)`: JSON-ready dict of what the input itself scores;
+    - `draw(model, validation)`: samples as a uint8 array;
+    - `score(row, before)`: what makes an epoch the best, higher is better, out of its row of the
+      log and the input's scores;
+    - `describe(row, before)`: the validation of an epoch in words.
 
     Attributes:
         folder: Path of the run folder.
-        config: `config.RestorerConfig`.
-        photos: Path of a folder of sharp photos, or `None`.
-        pairs: Tuple of paths of folders of pairs.
-        validation_photos: Path of a folder of photos to validate on, with seeded synthetic blur.
-        validation_pairs: Path of a folder of pairs to validate on. Without either, some of the
-            training pictures are held out.
+        config: `config.TrainingConfig` of the stage.
+        validation_photos: Path of a folder of photos to validate on. Without validation pictures
+            some of the training pictures are held out.
         validation_count: Largest number of pictures to validate on.
         data_license: Licence of the pictures, for the record.
         init_from: Run folder or weights file to start from.
@@ -413,23 +455,23 @@ class RestorerJob:
     """
 
     folder: pathlib.Path
-    config: configs.RestorerConfig
-    photos: pathlib.Path | None = None
-    pairs: tuple = ()
+    config: configs.TrainingConfig
     validation_photos: pathlib.Path | None = None
-    validation_pairs: pathlib.Path | None = None
     validation_count: int = 64
     data_license: str | None = None
     init_from: pathlib.Path | None = None
     workers: int | None = None
     strategy: str | None = None
 
+    # The verb's word for it, its configurations, and what its samples show from left to right.
+    stage: typing.ClassVar[str]
+    config_class: typing.ClassVar[type]
+    columns: typing.ClassVar[tuple]
+    # Fields that are a path or `None`, and those that are tuples of paths.
+    _paths: typing.ClassVar[tuple] = ("validation_photos",)
+    _path_lists: typing.ClassVar[tuple] = ()
+
     def __post_init__(self):
-        if self.photos is None and not self.pairs:
-            raise ValueError(
-                "Training needs pictures. Received: neither photos nor pairs. Name a folder with "
-                "--photos or --pairs."
-            )
         if self.validation_count < 1:
             raise ValueError(
                 "`validation_count` must be at least 1. "
@@ -442,6 +484,7 @@ class RestorerJob:
 
         Raises:
             FileNotFoundError: If the folder holds no run that can go on.
+            ValueError: If it holds a run of another stage.
         """
         folder = pathlib.Path(folder)
         for name in (run_folder.RECORD, run_folder.STATE):
@@ -451,18 +494,20 @@ class RestorerJob:
                     f"holds no {name}. Start it without --resume."
                 )
         record = run_folder.read_record(folder)
+        stage = record.get("stage", "restorer")
+        if stage != cls.stage:
+            raise ValueError(
+                f"The run must be that of a {cls.stage}. Received: {folder}, that of a {stage}. "
+                f"Go on with: refocus train {stage} --run {folder} --resume"
+            )
         values = record["data"]
-
-        def path(name):
-            return pathlib.Path(values[name]) if values[name] else None
-
+        paths = {name: values[name] and pathlib.Path(values[name]) for name in cls._paths}
+        lists = {name: tuple(map(pathlib.Path, values[name])) for name in cls._path_lists}
         return cls(
             folder=folder,
-            config=configs.from_json(configs.RestorerConfig, record["config"]),
-            photos=path("photos"),
-            pairs=tuple(pathlib.Path(pair) for pair in values["pairs"]),
-            validation_photos=path("validation_photos"),
-            validation_pairs=path("validation_pairs"),
+            config=configs.from_json(cls.config_class, record["config"]),
+            **paths,
+            **lists,
             validation_count=values["validation_count"],
             data_license=values["license"],
             workers=workers,
@@ -475,54 +520,121 @@ class RestorerJob:
         def text(path):
             return None if path is None else str(pathlib.Path(path).resolve())
 
-        return {
-            "photos": text(self.photos),
-            "pairs": [text(pair) for pair in self.pairs],
-            "validation_photos": text(self.validation_photos),
-            "validation_pairs": text(self.validation_pairs),
-            "validation_count": self.validation_count,
-            "license": self.data_license,
-        }
+        return (
+            {name: text(getattr(self, name)) for name in self._paths}
+            | {name: [text(path) for path in getattr(self, name)] for name in self._path_lists}
+            | {"validation_count": self.validation_count, "license": self.data_license}
+        )
 
     def command(self):
         """Command line that repeats this run from its start."""
-        words = ["refocus", "train", "restorer", "--run", str(self.folder)]
-        options = {
-            "photos": self.photos,
-            "validation-photos": self.validation_photos,
-            "validation-pairs": self.validation_pairs,
-            "validation-count": self.validation_count,
-            "data-license": self.data_license,
-            "init-from": self.init_from,
-            "strategy": self.strategy,
-        }
-        for pair in self.pairs:
-            words += ["--pairs", str(pair)]
-        for name, value in options.items():
-            if value is not None:
-                words += [f"--{name}", str(value)]
-        return shlex.join(words + configs.to_arguments(self.config, configs.RestorerConfig()))
+        words = ["refocus", "train", self.stage, "--run", str(self.folder)]
+        for name in self._path_lists:
+            for path in getattr(self, name):
+                words += [f"--{name}", str(path)]
+        options = ("validation_count", "data_license", "init_from", "strategy")
+        for name in (*self._paths, *options):
+            if getattr(self, name) is not None:
+                words += ["--" + name.replace("_", "-"), str(getattr(self, name))]
+        return shlex.join(words + configs.to_arguments(self.config, self.config_class()))
+
+    def next_steps(self):
+        """What to do with the run: list of `(what, command line)`."""
+        run = shlex.quote(str(self.folder))
+        pictures = "--pairs" if self.stage == "restorer" else "--photos"
+        mode = "" if self.stage == "restorer" else " --mode colorize"
+        return [
+            ("Look at it in TensorBoard", f"tensorboard --logdir {run}"),
+            ("Measure it", f"refocus evaluate {self.stage} {run} {pictures} ..."),
+            ("Export it", f"refocus export {run} --out my_models"),
+            (
+                "Restore with it",
+                f"refocus restore photo.jpg{mode} --models my_models --out restored",
+            ),
+        ]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RestorerJob(Job):
+    """A training of the restorer; see `Job`.
+
+    Attributes:
+        photos: Path of a folder of sharp photos, or `None`. Photos to validate on get seeded
+            synthetic blur.
+        pairs: Tuple of paths of folders of pairs.
+        validation_pairs: Path of a folder of pairs to validate on.
+    """
+
+    photos: pathlib.Path | None = None
+    pairs: tuple = ()
+    validation_pairs: pathlib.Path | None = None
+
+    stage = "restorer"
+    config_class = configs.RestorerConfig
+    columns = ("blurred", "restored", "sharp")
+    _paths = ("photos", "validation_photos", "validation_pairs")
+    _path_lists = ("pairs",)
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.photos is None and not self.pairs:
+            raise ValueError(
+                "Training needs pictures. Received: neither photos nor pairs. Name a folder with "
+                "--photos or --pairs."
+            )
+
+    def collect(self):
+        return _collect(self)
+
+    def build(self, pictures):
+        return build_deblur_gan(self.config)
+
+    def sampler(self, pictures, phase):
+        return sampling.Sampler(
+            sources=pictures.sources,
+            shares=pictures.shares,
+            size=phase.patch_size,
+            batch_size=phase.batch_size,
+            seed=self.config.seed,
+            flip=self.config.flip,
+        )
+
+    def validation(self, pictures):
+        return _validation_arrays(pictures.validation, self.validation_count)
+
+    def input_scores(self, validation):
+        return _input_scores(validation)
+
+    def draw(self, model, validation):
+        return sample_sheet(model.averaged_generator, *(side[:6] for side in validation))
+
+    def score(self, row, before):
+        return row.get("val_psnr", -math.inf)
+
+    def describe(self, row, before):
+        values = row.get("val_psnr", math.nan), row.get("val_ssim", math.nan)
+        return "validation PSNR {:.2f} dB, SSIM {:.4f}".format(*values)
 
 
 def _collect(job):
-    """List and check the pictures of a job: `(sources, shares, validation sources, manifest)`."""
+    """List and check the pictures of a restorer's job."""
     config = job.config
-    photos = _usable_photos(job.photos) if job.photos else {}
-    manifest = dict(photos)
+    photos = usable_photos(job.photos) if job.photos else {}
+    found = dict(photos)
     photo_paths, held_out_photos = list(photos), []
     pairs = []
     for folder in job.pairs:
         kept, facts = _usable_pairs(folder)
         pairs += kept
-        manifest.update(facts)
+        found.update(facts)
     held_out_pairs = []
     if job.validation_photos:
-        facts = _usable_photos(job.validation_photos)
+        facts = usable_photos(job.validation_photos)
         held_out_photos = list(facts)
-        manifest.update(facts)
+        found.update(facts)
     if job.validation_pairs:
         held_out_pairs, facts = _usable_pairs(job.validation_pairs)
-        manifest.update(facts)
+        found.update(facts)
     if not held_out_photos and not held_out_pairs:
         if photo_paths:
             photo_paths, held_out_photos = sampling.split_hold_out(photo_paths, seed=config.seed)
@@ -541,8 +653,12 @@ def _collect(job):
         validation.append(sampling.PairSource(paths=tuple(held_out_pairs)))
     if held_out_photos:
         validation.append(sampling.PhotoSource(paths=tuple(held_out_photos), blur=config.blur))
-    lines = [f"{digest}  {path.resolve()}" for path, (digest, _) in sorted(manifest.items())]
-    return tuple(training), shares, validation, "\n".join(lines) + "\n"
+    return Pictures(
+        sources=tuple(training),
+        shares=shares,
+        validation=tuple(validation),
+        manifest=manifest(found),
+    )
 
 
 VALIDATION_PATCH = 256  # Pixels; the whole of a patch counts.
@@ -639,6 +755,49 @@ def _saved_weights(generator, version):
     return [np.asarray(values[variable.path], "float32") for variable in generator.variables]
 
 
+def generator_optimizer(config):
+    """AdamW over all epochs of a `config.TrainingConfig`."""
+    optimizer = keras.optimizers.AdamW(
+        LearningRate(
+            config.learning_rate,
+            config.final_learning_rate,
+            warmup_steps=config.warmup_steps if config.epochs else 0,
+            steps=config.epochs * config.steps_per_epoch,
+            second_peak=config.adversarial_learning_rate,
+            second_end=config.adversarial_final_learning_rate,
+            second_steps=config.adversarial_epochs * config.steps_per_epoch,
+            kind=config.schedule,
+        ),
+        weight_decay=config.weight_decay,
+        beta_1=config.beta_1,
+        beta_2=config.beta_2,
+        name="generator_optimizer",
+    )
+    optimizer.exclude_from_weight_decay(var_names=["bias"])
+    return optimizer
+
+
+def discriminator_optimizer(config, *, repeats=1):
+    """Adam over the adversarial epochs of a `config.TrainingConfig`.
+
+    Args:
+        config: The configuration.
+        repeats: Discriminator steps for each generator step.
+    """
+    return keras.optimizers.Adam(
+        LearningRate(
+            config.adversarial_learning_rate,
+            config.adversarial_final_learning_rate,
+            warmup_steps=0,
+            steps=config.adversarial_epochs * config.steps_per_epoch * repeats,
+            kind=config.schedule,
+        ),
+        beta_1=0.5,
+        beta_2=0.999,
+        name="discriminator_optimizer",
+    )
+
+
 def build_deblur_gan(config):
     """Build and compile the GAN of a configuration.
 
@@ -664,41 +823,10 @@ def build_deblur_gan(config):
         average_decay=config.average_decay,
         seed=config.seed,
     )
-    adversarial_steps = config.adversarial_epochs * config.steps_per_epoch
-    generator_optimizer = keras.optimizers.AdamW(
-        LearningRate(
-            config.learning_rate,
-            config.final_learning_rate,
-            warmup_steps=config.warmup_steps if config.epochs else 0,
-            steps=config.epochs * config.steps_per_epoch,
-            second_peak=config.adversarial_learning_rate,
-            second_end=config.adversarial_final_learning_rate,
-            second_steps=adversarial_steps,
-            kind=config.schedule,
-        ),
-        weight_decay=config.weight_decay,
-        beta_1=config.beta_1,
-        beta_2=config.beta_2,
-        name="generator_optimizer",
-    )
-    generator_optimizer.exclude_from_weight_decay(var_names=["bias"])
-    discriminator_optimizer = None
-    if discriminator is not None:
-        discriminator_optimizer = keras.optimizers.Adam(
-            LearningRate(
-                config.adversarial_learning_rate,
-                config.adversarial_final_learning_rate,
-                warmup_steps=0,
-                steps=adversarial_steps * config.critic_steps,
-                kind=config.schedule,
-            ),
-            beta_1=0.5,
-            beta_2=0.999,
-            name="discriminator_optimizer",
-        )
+    opponent = discriminator and discriminator_optimizer(config, repeats=config.critic_steps)
     model.compile(
-        generator_optimizer=generator_optimizer,
-        discriminator_optimizer=discriminator_optimizer,
+        generator_optimizer=generator_optimizer(config),
+        discriminator_optimizer=opponent,
         clip_norm=config.clip_norm,
     )
     return model
@@ -715,34 +843,40 @@ def _deterministic_kernels():
         torch.use_deterministic_algorithms(True)
 
 
-def _build(job, strategy):
+def _build(job, pictures, strategy):
     """Build the model under the strategy and the precision of a job."""
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy(job.config.precision)
     try:
         with strategy.scope() if strategy else contextlib.nullcontext():
-            return build_deblur_gan(job.config)
+            return job.build(pictures)
     finally:
         keras.config.set_dtype_policy(policy)
 
 
-def _new_record(job, sources, manifest):
+def _digest(pictures):
+    return hashlib.sha256(pictures.manifest.encode()).hexdigest()
+
+
+def _new_record(job, pictures):
     return {
+        "stage": job.stage,
         "config": configs.to_json(job.config),
         "data": job.data_record()
         | {
-            "files": manifest.count("\n"),
-            "training_pictures": sum(len(source) for source in sources),
-            "manifest_sha256": hashlib.sha256(manifest.encode()).hexdigest(),
+            "files": pictures.manifest.count("\n"),
+            "training_pictures": sum(len(source) for source in pictures.sources),
+            "manifest_sha256": _digest(pictures),
+            "notes": list(pictures.notes),
         },
         "init_from": str(job.init_from) if job.init_from else None,
         "sessions": [],
     }
 
 
-def _record_to_resume(folder, manifest):
+def _record_to_resume(folder, pictures):
     record = run_folder.read_record(folder)
-    if record["data"]["manifest_sha256"] != hashlib.sha256(manifest.encode()).hexdigest():
+    if record["data"]["manifest_sha256"] != _digest(pictures):
         raise ValueError(
             "A resumed run needs the pictures that it began with. Received: a folder whose "
             f"list of files differs from {folder / run_folder.MANIFEST}. Restore the pictures, or "
@@ -755,11 +889,11 @@ def run(job, *, resume=False):
     """Train to the end, or go on from the last whole epoch.
 
     Args:
-        job: `RestorerJob`.
+        job: `Job`.
         resume: Whether to go on with the run in `job.folder`.
 
     Returns:
-        The trained `DeblurGAN`.
+        The trained `gan.GAN`.
 
     Raises:
         ValueError: If the pictures or the configuration cannot be used, if the folder already
@@ -777,13 +911,13 @@ def run(job, *, resume=False):
         )
     if strategy:
         replication.check_batches(strategy, {phase.batch_size for phase in phases(config)})
-    sources, shares, validation_sources, manifest = _collect(job)
-    record = _record_to_resume(folder, manifest) if resume else _new_record(job, sources, manifest)
+    pictures = job.collect()
+    record = _record_to_resume(folder, pictures) if resume else _new_record(job, pictures)
     keras.utils.set_random_seed(config.seed)
     if config.deterministic:
         _deterministic_kernels()
-    validation = _validation_arrays(validation_sources, job.validation_count)
-    model = _build(job, strategy)
+    validation = job.validation(pictures)
+    model = _build(job, pictures, strategy)
     rows, done = [], 0
     if resume:
         model.load_weights(folder / run_folder.STATE)
@@ -793,46 +927,31 @@ def run(job, *, resume=False):
     elif job.init_from:
         _load_initial(model.generator, job.init_from)
         gan.update_average(model.averaged_generator, model.generator, 0.0)
-    scores = _input_scores(validation)
-    record["validation"] = {"pictures": len(validation[0])} | scores
+    record["validation"] = {"pictures": len(validation[0])} | job.input_scores(validation)
     record["sessions"].append(
         {"first_epoch": done + 1, "strategy": job.strategy} | run_folder.environment()
     )
     if index == 0:
         folder.mkdir(parents=True, exist_ok=True)
-        run_folder.write_text(folder / run_folder.MANIFEST, manifest)
+        run_folder.write_text(folder / run_folder.MANIFEST, pictures.manifest)
         run_folder.write_json(folder / run_folder.RECORD, record)
     keeper = RunKeeper(
-        folder,
-        record,
-        total_epochs=config.total_epochs,
-        draw=lambda: sample_sheet(model.averaged_generator, *(side[:6] for side in validation)),
-        rows=rows,
-        patience=config.patience,
-        write=index == 0,
-        command=job.command(),
+        job, record, draw=lambda: job.draw(model, validation), rows=rows, write=index == 0
     )
     _log.info(
-        "%d training pictures, %d validation patches whose blurred side has %.2f dB",
+        "%d training pictures, %d validation patches whose %s side has %.2f dB",
         record["data"]["training_pictures"],
         len(validation[0]),
-        scores["psnr"],
+        job.columns[0],
+        record["validation"]["psnr"],
     )
     for phase in phases(config):
         first_epoch = max(phase.first_epoch, done)
         if phase.last_epoch <= first_epoch or keeper.stopped_on_nan or keeper.out_of_patience:
             continue
         model.adversarial_phase = phase.adversarial
-        sampler = sampling.Sampler(
-            sources=sources,
-            shares=shares,
-            size=phase.patch_size,
-            batch_size=phase.batch_size,
-            seed=config.seed,
-            flip=config.flip,
-        )
         with data.Batches(
-            sampler,
+            job.sampler(pictures, phase),
             first=first_epoch * config.steps_per_epoch,
             count=(phase.last_epoch - first_epoch) * config.steps_per_epoch,
             workers=job.workers,

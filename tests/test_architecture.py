@@ -26,6 +26,7 @@ LAYERS = [
     "page_actions",
     "app",
     "training",
+    "colorizer_training",
     # Entry points: they parse and wire, and nothing imports them.
     "__main__ benchmark benchmark_input benchmark_networks benchmark_restore benchmark_serving "
     "curate demo evaluate evaluate_grayscale export exposure_sheet face_misses restore serve train",
@@ -39,8 +40,8 @@ SERVING_HALF = (
     "pipeline provenance restore servable serve serving_engine sessions video".split()
 )
 TRAINING_HALF = (
-    "color_bins cycle_gan data deblur_gan exposure gan losses networks replication run_folder "
-    "sampling tfds_batches train training".split()
+    "color_bins colorizer_training cycle_gan data deblur_gan exposure gan losses networks "
+    "replication run_folder sampling tfds_batches train training".split()
 )
 
 # Modules that are TensorFlow's by nature, and the one seam that knows every backend. The rest

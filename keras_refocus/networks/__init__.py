@@ -91,7 +91,7 @@ def _builder(name):
     return builders[name]
 
 
-def build(name, **chosen):
+def build(name, /, **chosen):
     """Build a network by name.
 
     Args:
