@@ -21,6 +21,11 @@ from keras_refocus import engines
 logger = logging.getLogger(__name__)
 
 SUFFIXES = {"onnx": ".onnx", "litert": ".tflite"}
+# What to install for writing (TensorFlow writes LiteRT itself) and for comparing.
+_PACKAGES = {
+    "onnx": "pip install onnx 'tf2onnx>=1.17' onnxruntime",
+    "litert": "pip install 'ai-edge-litert>=2.3'",
+}
 _OPSET = 18
 _SHAPES = ((1, 64, 64, 1), (2, 33, 17, 1), (1, 1, 1, 1), (1, 120, 90, 1))
 # Sums in another order; an eighth of what a step of 8 bits is.
@@ -68,7 +73,10 @@ def convert(version: str | os.PathLike, file: str | os.PathLike, *, file_format:
             _compare(original, load(draft), file)
         else:
             logger.warning(
-                "%s was not compared with the SavedModel: %s is not installed", file, runtime
+                "%s was not compared with the SavedModel: %s is not installed. Run: %s",
+                file,
+                runtime,
+                _PACKAGES[file_format],
             )
         draft.replace(file)
     return compared
@@ -96,8 +104,12 @@ def _original(version: Path) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def _write_onnx(version: Path, file: Path) -> None:
-    if importlib.util.find_spec("tf2onnx") is None:
-        raise ImportError("Writing ONNX needs tf2onnx: pip install 'keras_refocus[onnx]'")
+    missing = [name for name in ("onnx", "tf2onnx") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ImportError(
+            f"Writing ONNX needs {' and '.join(missing)}, not installed here. "
+            f"Run: {_PACKAGES['onnx']}"
+        )
     # In a process of its own: the converter works on sessions and changes settings of TensorFlow.
     command = [sys.executable, "-m", "tf2onnx.convert", "--saved-model", str(version)]
     command += ["--tag", "serve", "--signature_def", engines.DEFAULT_SIGNATURE]

@@ -2,11 +2,13 @@
 
     refocus export runs/mine --name restorer --out saved_models
     refocus export --refocus --models saved_models --out serving_models
+    refocus export saved_models/restorer --format onnx --out .
 
 The SavedModel takes any number of pictures of any size, speaks the names of
 `keras_refocus.engines`, keeps its output in range, brings warm-up requests of the shape that the
 client really sends, and is compared with the Keras model before it takes its place. The second form
 joins the newest restorer and colorizer to the servable `refocus`: the whole pipeline in one graph.
+The third writes one file for people without TensorFlow, ONNX or LiteRT, from a run or a SavedModel.
 """
 
 import argparse
@@ -26,6 +28,8 @@ from keras_refocus.tiling import TILE
 
 AVERAGED_FILE, BEST_FILE, RECORD_FILE = "averaged.keras", "best.keras", "record.json"
 
+_SAVED_MODEL = "savedmodel"
+
 # Sizes that any padding, stride or pooling inside a network must survive.
 _CHECKED_SHAPES = ((1, 1, 1), (1, 1, 40), (2, 33, 17), (1, 64, 50))
 _TOLERANCE = 1e-5
@@ -38,23 +42,39 @@ def main(argv=None) -> None:
     arguments = parser.parse_args(argv)
     if (arguments.run is None) != arguments.refocus:
         parser.error("name a training run, or join models with --refocus, one of the two")
+    if arguments.refocus and arguments.format != _SAVED_MODEL:
+        parser.error(
+            "the whole pipeline decodes and encodes pictures, which only a SavedModel does. "
+            f"Received: --format {arguments.format}. Convert each stage by itself."
+        )
     file = None if arguments.refocus else _network_file(parser, arguments)
     console.start_logging(verbose=arguments.verbose)
     try:
         models = engines.find_models(arguments.models) if arguments.refocus else None
         console.import_tensorflow()
+        compared = False
         if arguments.refocus:
             version = _join(models, arguments)
+        elif arguments.format != _SAVED_MODEL:
+            version, compared = _convert(file, arguments)
         else:
-            version = _export_file(file, arguments)
-    except (OSError, ValueError) as error:
+            version = _export_file(file, arguments, arguments.out)
+    except (ImportError, OSError, ValueError) as error:
         parser.error(str(error))
-    size = sum(part.stat().st_size for part in version.rglob("*") if part.is_file())
-    print(f"{version}  ({size / 1e6:.1f} MB)")
+    parts = [version] if version.is_file() else version.rglob("*")
+    size = sum(part.stat().st_size for part in parts if part.is_file())
+    said = ", gives what the SavedModel gives" if compared else ""
+    print(f"{version}  ({size / 1e6:.1f} MB{said})")
 
 
 def _network_file(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> Path:
+    """Where the network is: a Keras file, or the version folder of a SavedModel to convert."""
     run = arguments.run
+    saved = run if (run / "saved_model.pb").is_file() else engines.newest_version(run)
+    if saved is not None:
+        if arguments.format == _SAVED_MODEL:
+            parser.error(f"this is a SavedModel already. Received: run='{run}'")
+        return saved
     file = run if run.is_file() else run / (BEST_FILE if arguments.best else AVERAGED_FILE)
     if not file.is_file():
         parser.error(
@@ -64,7 +84,29 @@ def _network_file(parser: argparse.ArgumentParser, arguments: argparse.Namespace
     return file
 
 
-def _export_file(file: Path, arguments: argparse.Namespace) -> Path:
+def _convert(source: Path, arguments: argparse.Namespace) -> tuple[Path, bool]:
+    """Write a Keras file or a SavedModel as one file of another format, `<out>/<name>.<suffix>`.
+
+    Returns:
+        The file, and whether it was compared with the SavedModel.
+    """
+    from keras_refocus import conversion
+
+    with tempfile.TemporaryDirectory(prefix="refocus-export-") as folder:
+        version = source if source.is_dir() else _export_file(source, arguments, Path(folder))
+        # The servable, whose version this is, gives the name.
+        name = arguments.name or version.resolve().parent.name
+        file = arguments.out / f"{name}{conversion.SUFFIXES[arguments.format]}"
+        if file.exists() and not arguments.overwrite:
+            raise FileExistsError(
+                f"A file is never replaced unasked. Received: '{file}', which exists. "
+                "Choose another --name or --out, or add --overwrite."
+            )
+        compared = conversion.convert(version, file, file_format=arguments.format)
+    return file, compared
+
+
+def _export_file(file: Path, arguments: argparse.Namespace, out: Path) -> Path:
     import keras
 
     if keras.backend.backend() != "tensorflow":
@@ -76,7 +118,7 @@ def _export_file(file: Path, arguments: argparse.Namespace) -> Path:
     model = keras.saving.load_model(file, compile=False)
     return export_model(
         model,
-        arguments.out / (arguments.name or _kind(model)),
+        out / (arguments.name or _kind(model)),
         version=arguments.number,
         overwrite=arguments.overwrite,
         half=arguments.half,
@@ -404,7 +446,7 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         nargs="?",
         metavar="RUN",
-        help="folder of a training run, or a .keras file",
+        help="folder of a training run, or a .keras file; with another --format also a SavedModel",
     )
     parser.add_argument(
         "--name",
@@ -415,6 +457,14 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         default=Path("saved_models"),
         help="folder of models to add it to (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--format",
+        choices=(_SAVED_MODEL, "onnx", "litert"),
+        default=_SAVED_MODEL,
+        help="a SavedModel, or one file for people without TensorFlow, NAME.onnx or NAME.tflite, "
+        "compared with the SavedModel where the format's runtime is installed "
+        "(default: %(default)s)",
     )
     parser.add_argument(
         "--number", type=int, help="number of the version (default: the next free one)"

@@ -29,7 +29,7 @@ X = np.random.default_rng(0).random((2, 31, 45, 1), np.float32)
 @pytest.mark.parametrize("model", ["restorer", "colorizer"])
 def test_onnx(models, tmp_path, model):
     for package in ("tf2onnx", "onnxruntime"):
-        pytest.importorskip(package, reason="install the extra 'onnx' to convert to ONNX")
+        pytest.importorskip(package)
     import onnxruntime
 
     version, file = models / model / "1", tmp_path / "deep" / "model.onnx"
@@ -45,9 +45,7 @@ def test_onnx(models, tmp_path, model):
 
 @pytest.mark.parametrize("model", ["restorer", "colorizer"])
 def test_litert(models, tmp_path, model):
-    interpreter = pytest.importorskip(
-        "ai_edge_litert.interpreter", reason="install the extra 'litert' to run LiteRT files"
-    )
+    interpreter = pytest.importorskip("ai_edge_litert.interpreter")
     version, file = models / model / "1", tmp_path / "model.tflite"
     assert conversion.convert(version, file, file_format="litert")
     runner = interpreter.Interpreter(str(file)).get_signature_runner("serving_default")
@@ -68,7 +66,8 @@ def test_without_the_runtime_nothing_is_compared_and_that_is_said(
     file = tmp_path / "model.tflite"
     assert not conversion.convert(models / "restorer" / "1", file, file_format="litert")
     assert "was not compared with the SavedModel" in caplog.text
-    with pytest.raises(ImportError, match=r"pip install 'keras_refocus\[onnx\]'"):
+    assert "pip install 'ai-edge-litert>=2.3'" in caplog.text
+    with pytest.raises(ImportError, match="onnx and tf2onnx, not installed here. Run: pip install"):
         conversion.convert(models / "restorer" / "1", tmp_path / "m.onnx", file_format="onnx")
     assert not (tmp_path / "m.onnx").exists()
 

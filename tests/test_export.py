@@ -9,7 +9,7 @@ import stand_in_models
 import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
-from keras_refocus import engines, export
+from keras_refocus import conversion, engines, export
 
 
 def generator(channels=1, gain=1.0, seed=0):
@@ -117,11 +117,15 @@ def test_a_savedmodel_that_differs_is_refused(tmp_path):
 
 def test_half_precision_weights_are_half_the_size_and_nearly_equal(tmp_path):
     luminance = keras.Input((None, None, 1))
-    layers = [keras.layers.Conv2D(64, 3, padding="same", activation="relu") for _ in range(3)]
     outputs = luminance
-    for layer in layers:
+    for seed in range(3):
+        layer = keras.layers.Conv2D(
+            64, 3, padding="same", activation="relu", kernel_initializer=_initializer(seed)
+        )
         outputs = layer(outputs)
-    model = keras.Model(luminance, keras.layers.Conv2D(1, 1)(outputs))
+    # The mean is within the range, where rounding shows.
+    head = keras.layers.Conv2D(1, 1, kernel_initializer=keras.initializers.Constant(1 / 64))
+    model = keras.Model(luminance, head(outputs))
     sizes = []
     results = []
     picture = np.random.default_rng(0).random((1, 20, 30, 1), np.float32)
@@ -240,16 +244,42 @@ def test_what_the_run_trained_is_kept_for_trainings_to_come(tmp_path):
         ([], "one of the two"),
         (["run", "--refocus"], "one of the two"),
         (["--refocus", "--models", "nowhere"], "must exist"),
+        (["--refocus", "--format", "onnx"], "Convert each stage by itself"),
+        (["model/1"], "a SavedModel already"),
+        (["model", "--format", "litert"], "a file is never replaced unasked"),
+        (["model", "--format", "onnx"], "pip install onnx"),
     ],
 )
 def test_mistakes_are_said_without_a_traceback(tmp_path, capsys, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "run").mkdir()
     generator().save(tmp_path / "run" / export.AVERAGED_FILE)
+    stand_in_models.export_sharpener(tmp_path / "model" / "1")
+    (tmp_path / "saved_models").mkdir()
+    (tmp_path / "saved_models" / "model.tflite").touch()
+    monkeypatch.setattr(conversion.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(SystemExit) as status:
         export.main(arguments)
     assert status.value.code == 2
-    assert message in capsys.readouterr().err
+    assert message.lower() in capsys.readouterr().err.lower()
+
+
+@pytest.mark.parametrize(
+    ("file_format", "runtime", "suffix"),
+    [("litert", "ai_edge_litert", "tflite"), ("onnx", "onnxruntime", "onnx")],
+)
+def test_other_formats_are_compared_with_the_savedmodel(
+    tmp_path, capsys, file_format, runtime, suffix
+):
+    pytest.importorskip(runtime)
+    if file_format == "onnx":
+        pytest.importorskip("tf2onnx")
+    generator().save(tmp_path / "network.keras")
+    out = tmp_path / "out"
+    export.main([str(tmp_path / "network.keras"), "--format", file_format, "--out", str(out)])
+    assert [path.name for path in out.iterdir()] == [f"restorer.{suffix}"]
+    said = capsys.readouterr().out
+    assert f"restorer.{suffix}" in said and "gives what the SavedModel gives" in said
 
 
 def test_the_whole_pipeline_is_joined_from_both_stages(tmp_path, capsys):
