@@ -318,14 +318,35 @@ RESTORER_PRESETS = {
 
 
 COLORIZER_PRESETS = {
-    # Ours. A MobileNetV2 that knows what things are, and the colours of the photos themselves:
-    # `python -m keras_refocus.train colorizer --preset cyclegan_color_aware --photos PHOTOS`
+    # Ours. A MobileNetV2 that knows what things are; classes of colours, of which the rare ones
+    # count more (Zhang et al. 2016), and the distance to the photo's own colours, of which the
+    # strong ones count more; at the working size and against discriminators only at the end.
+    # `python -m keras_refocus.train colorizer --photos PHOTOS --run RUN`
     "cyclegan_color_aware": ColorizerConfig(
         generator_options={"frozen_scales": 2},
-        color_losses={"cross_entropy": 0.2, "color_aware": {"weight": 1.0, "strength": 5.0}},
-        epochs=30,
-        steps_per_epoch=300,
-        learning_rate=3e-4,
+        decolorizer_options={"filters": 8, "residual_blocks": 1},
+        discriminator_options={"filters": 32},
+        gray_discriminator_options={"filters": 16},
+        color_losses={
+            "cross_entropy": 0.2,
+            "color_aware": {"weight": 1.0, "strength": 5.0},
+        },
+        rebalance=0.8,
+        tone=0.1,
+        epochs=24,
+        final_epochs=5,
+        final_patch_size=224,
+        final_batch_size=6,
+        adversarial_epochs=1,
+        adversarial="lsgan",
+        adversarial_weight=0.02,
+        cycle_weight=1.0,
+        identity_weight=0.0,
+        learning_rate=4e-4,
+        final_learning_rate=1e-5,
+        adversarial_learning_rate=2e-5,
+        adversarial_final_learning_rate=1e-6,
+        warmup_steps=300,
         beta_2=0.99,
     ),
     # Zhu et al. 2017, sections 4 and 7: unpaired; 256x256, batches of one; least squares, cycle 10,
