@@ -97,8 +97,22 @@ def upsample_shuffle(x, channels, *, use_bias=True, name=None):
 
 
 def enlarge_bilinear(x):
-    """Double the size by bilinear interpolation."""
-    return keras.layers.UpSampling2D(2, interpolation="bilinear", dtype=x.dtype)(x)
+    """Double the size by bilinear interpolation, the edges repeated.
+
+    As `UpSampling2D` does it, which however refuses sizes that only the running graph knows (Keras
+    3.15), as those of a SavedModel are, or of a second size of patches in one training.
+    """
+    for axis in (1, 2):
+        x = ops.repeat(x, 2, axis=axis)
+        before, first, last, after = (
+            (slice(None),) * axis + (part,)
+            for part in (slice(None, -1), slice(None, 1), slice(-1, None), slice(1, None))
+        )
+        previous = ops.concatenate([x[first], x[before]], axis=axis)
+        following = ops.concatenate([x[after], x[last]], axis=axis)
+        # Of two equal pixels one lies a quarter of the way to the left, one to the right.
+        x = 0.5 * x + 0.25 * (previous + following)
+    return x
 
 
 def residual_block(x, channels, *, kernel_size=3, name):

@@ -7,6 +7,8 @@ from keras_refocus import color_bins
 from keras_refocus.networks import backbones, blocks
 
 _HEADS = ("bins", "regression")
+# The layer that divides the logits by the temperature.
+_SHARPEN = "sharpen"
 # Last layer of MobileNetV2 at 1/2, 1/4, 1/8, 1/16 and 1/32 of the size.
 _SCALES = (
     "expanded_conv_project_BN",
@@ -100,7 +102,7 @@ def mobilenet_v2_colorizer(
 
     if head == "bins":
         x = keras.layers.Conv2D(color_bins.COUNT, 1, dtype="float32", name="color_logits")(x)
-        x = keras.layers.Rescaling(1.0 / temperature, dtype="float32", name="sharpen")(x)
+        x = keras.layers.Rescaling(1.0 / temperature, dtype="float32", name=_SHARPEN)(x)
         x = keras.layers.Softmax(dtype="float32", name="shares")(x)
         colors = keras.layers.Conv2D(
             2, 1, use_bias=False, trainable=False, dtype="float32", name="colors"
@@ -109,10 +111,38 @@ def mobilenet_v2_colorizer(
         colors.set_weights([color_bins.centers()[np.newaxis, np.newaxis]])
     else:
         x = blocks.last_convolution(x, 2, name="small_chroma")
-    x = keras.layers.UpSampling2D(
-        chroma_scale, interpolation="bilinear", dtype="float32", name="chroma"
-    )(x)
+    for _ in range(chroma_scale // 2):
+        x = blocks.enlarge_bilinear(x)
     return keras.Model(picture, blocks.crop_to_size(x, size), name=name)
+
+
+def set_temperature(model, temperature):
+    """Change the temperature of the annealed mean of a colorizer that is trained.
+
+    It is a constant of the network, so nothing has to be trained again: a lower one gives more
+    colour and more of it wrong.
+
+    Args:
+        model: Colorizer with the head `"bins"`.
+        temperature: See `mobilenet_v2_colorizer`.
+
+    Raises:
+        ValueError: If the network has no temperature, or it has no meaning.
+    """
+    _check_temperature(temperature)
+    for layer in model.layers:
+        if layer.name == _SHARPEN:
+            layer.scale = 1.0 / temperature
+            return
+    raise ValueError(
+        "A temperature is for colorizers that predict a distribution over colours (head 'bins'). "
+        f"Received: temperature={temperature} for {model.name!r}. Leave it out."
+    )
+
+
+def _check_temperature(temperature):
+    if not 0.0 < temperature <= 1.0:
+        raise ValueError(f"`temperature` must be in (0, 1]. Received: temperature={temperature}.")
 
 
 def _check(widths, depths, chroma_scale, head, temperature, frozen_scales):
@@ -126,8 +156,7 @@ def _check(widths, depths, chroma_scale, head, temperature, frozen_scales):
         raise ValueError(f"`chroma_scale` must be 2 or 4. Received: chroma_scale={chroma_scale}.")
     if head not in _HEADS:
         raise ValueError(f"`head` must be one of {_HEADS}. Received: head={head!r}.")
-    if not 0.0 < temperature <= 1.0:
-        raise ValueError(f"`temperature` must be in (0, 1]. Received: temperature={temperature}.")
+    _check_temperature(temperature)
     if frozen_scales not in range(6):
         raise ValueError(
             f"`frozen_scales` must be 0 to 5. Received: frozen_scales={frozen_scales}."
