@@ -4,6 +4,7 @@ For entry points only; the library itself never writes to the terminal.
 """
 
 import contextlib
+import importlib
 import logging
 import os
 import sys
@@ -19,12 +20,21 @@ def import_tensorflow() -> None:
     is turned away until the import is over; a failing import still raises. Call it from the main
     thread of a command, before anything else needs TensorFlow.
     """
+    _import("tensorflow")
+
+
+def import_keras() -> None:
+    """Import Keras and whichever backend it is set to; see `import_tensorflow`."""
+    _import("keras")
+
+
+def _import(name: str) -> None:
     # What matters of the rest comes as exceptions; lower levels complain of a missing GPU.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    if "tensorflow" in sys.modules:
+    if name in sys.modules:
         return
     with _standard_error_closed():
-        import tensorflow  # noqa: F401
+        importlib.import_module(name)
 
 
 def start_logging(*, verbose: bool = False) -> None:

@@ -10,6 +10,7 @@ import pathlib
 import sys
 
 from keras_refocus import config as configs
+from keras_refocus import console
 
 
 def _parser():
@@ -130,6 +131,7 @@ def main(argv=None):
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("keras_refocus").setLevel(logging.INFO)
     # Imported after parsing: `--help` and mistakes answer at once.
+    console.import_keras()
     from keras_refocus import colorizer_training, training
 
     kind = {"restorer": training.RestorerJob, "colorizer": colorizer_training.ColorizerJob}[
@@ -142,13 +144,14 @@ def main(argv=None):
             )
             _refuse_changes(parser, arguments, job)
         else:
-            pictures = {"photos": tuple(arguments.photos or ())}
             if arguments.stage == "restorer":
                 pictures = {
                     "photos": arguments.photos,
                     "pairs": tuple(arguments.pairs or ()),
                     "validation_pairs": arguments.validation_pairs,
                 }
+            else:
+                pictures = {"photos": tuple(arguments.photos or ())}
             job = kind(
                 folder=arguments.run,
                 config=_config(parser, arguments, training),
