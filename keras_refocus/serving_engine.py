@@ -220,6 +220,10 @@ class ServingEngine:
                 f"Received: shape={luminance.shape}."
             )
         step = self._tiles_per_request
+        if len(luminance) <= step:  # Nothing to overlap: spare it the hand-over between threads.
+            request = self._request(model, luminance, output)
+            response = self._call(model, "Predict", request)
+            return self._read(model, response, output, (*luminance.shape[:3], channels))
         pieces = [luminance[start : start + step] for start in range(0, len(luminance), step)]
         answers = []
         waiting: deque = deque()
@@ -237,29 +241,37 @@ class ServingEngine:
             # Reached with something waiting only by an error or an interrupt.
             for _, _, call in waiting:
                 call.cancel()
-        return answers[0] if len(answers) == 1 else np.concatenate(answers)
+        return np.concatenate(answers)
 
     def _send(self, model: str, piece: np.ndarray, output: str):
         """Starts a request; returns the shape of its input, the request and the call under way."""
+        request = self._request(model, piece, output)
+        call = self._next("Predict").future(request, timeout=self._timeout)
+        return piece.shape, request, call
+
+    def _request(self, model: str, piece: np.ndarray, output: str):
         request = predict_pb2.PredictRequest()
         self._choose_model(request.model_spec, model)
         request.model_spec.signature_name = engines.DEFAULT_SIGNATURE
         request.output_filter.append(output)
         _write_tensor(request.inputs[engines.LUMINANCE], piece)
-        return piece.shape, request, self._start("Predict", request)
+        return request
 
-    def _start(self, method: str, request):
+    def _next(self, method: str):
+        """The method of the server whose turn it is."""
         if self._closed.is_set():
             raise ValueError("This engine is closed; make a new one.")
-        stub = self._stubs[next(self._turn) % len(self._stubs)]
-        return getattr(stub, method).future(request, timeout=self._timeout)
+        return getattr(self._stubs[next(self._turn) % len(self._stubs)], method)
 
     def _call(self, model: str, method: str, request, call=None):
-        """Waits for a call, and repeats it for as long as the server is unavailable."""
+        """Waits for a call, or makes one, and repeats it while the server is unavailable."""
         give_up = None
         for attempt in itertools.count():
             try:
-                response = (call or self._start(method, request)).result()
+                if call is None:
+                    response = self._next(method)(request, timeout=self._timeout)
+                else:
+                    response = call.result()
                 self._answered = True
                 return response
             except grpc.RpcError as error:
