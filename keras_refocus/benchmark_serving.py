@@ -8,6 +8,11 @@ batching; and the model itself in this process, over threads and batch sizes. Al
 in one run, several rounds, so that a machine that is busy for a while disturbs them alike; each
 figure is the median of its rounds. Without `--server`, two local servers are started, processes of
 their own on this machine, so that server, clients and in-process calls share its cores.
+
+What a server keeps of the best rate in this process is measured apart: the best few ways of calling
+the model here and the servers with 8 clients take short turns, many of them, and the share is the
+median of the ratios within a round. Processor time per item, of all processes together, is the
+figure that other programs on the machine disturb least.
 """
 
 import argparse
@@ -25,6 +30,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+import psutil
 
 from keras_refocus import console, engines, machine, pipeline
 
@@ -38,14 +44,16 @@ enable_large_batch_splitting { value: true }
 max_enqueued_batches { value: 64 }
 """
 _PICTURE = (720, 1280)
+# Ways of calling the model in this process that a server is measured against once more.
+_RIVALS = 3
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the benchmark from the command line."""
     parser = _parser()
     arguments = parser.parse_args(argv)
-    if arguments.rounds < 1 or arguments.seconds <= 0 or arguments.tile < 1:
-        parser.error("--rounds, --seconds and --tile must be positive")
+    if min(arguments.rounds, arguments.turns, arguments.tile) < 1 or arguments.seconds <= 0:
+        parser.error("--rounds, --turns, --seconds and --tile must be positive")
     if min(arguments.clients) < 1:
         parser.error("--clients must be at least 1")
     try:
@@ -53,12 +61,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         console.import_tensorflow()
         with contextlib.ExitStack() as stack:
             if arguments.server:
-                servers = {"server": arguments.server}
+                servers, processes = {"server": arguments.server}, []
             else:
-                servers = {
+                batching = arguments.batching.read_text() if arguments.batching else BATCHING
+                started = {
                     f"server, batching {name}": stack.enter_context(_local_server(models, text))
-                    for name, text in (("off", None), ("on", BATCHING))
+                    for name, text in (("off", None), ("on", batching))
                 }
+                servers = {name: address for name, (address, _) in started.items()}
+                processes = [process for _, process in started.values()]
             figures = measure(
                 models,
                 servers,
@@ -67,7 +78,9 @@ def main(argv: Sequence[str] | None = None) -> None:
                 clients=arguments.clients,
                 seconds=arguments.seconds,
                 rounds=arguments.rounds,
+                turns=arguments.turns,
                 pictures=arguments.pictures,
+                processes=processes,
             )
     except (OSError, ValueError) as error:
         parser.error(str(error))
@@ -83,7 +96,9 @@ def measure(
     clients: Sequence[int] = CLIENTS,
     seconds: float = 2.0,
     rounds: int = 3,
+    turns: int = 15,
     pictures: bool = True,
+    processes: Sequence[int] = (),
 ) -> dict:
     """Measure every combination, in turns.
 
@@ -95,10 +110,14 @@ def measure(
         clients: Numbers of clients at once.
         seconds: Time for one combination in one round; what has begun is finished.
         rounds: How often each combination is measured.
+        turns: Rounds of the comparison with the best in this process, of half the time each.
         pictures: Whether 1280x720 pictures are measured too.
+        processes: Process numbers of the servers, where they run on this machine: their processor
+            time is counted.
 
     Returns:
-        The figures, ready for JSON. Rates are tiles or pictures per second, latencies seconds.
+        The figures, ready for JSON. Rates are tiles or pictures per second, latencies and
+        processor time per item (`None` for servers elsewhere) seconds.
     """
     from keras_refocus.serving_engine import ServingEngine
 
@@ -145,46 +164,66 @@ def measure(
 
         for calls, _ in combinations.values():
             calls[0]()  # loads, and warms the shape up
-        results: dict[tuple, list[dict]] = {key: [] for key in combinations}
-        total = rounds * len(combinations)
-        with console.progress_bar(total, label="measuring", unit="run") as bar:
-            for _ in range(rounds):
-                for key, (calls, items) in combinations.items():
-                    results[key].append(_run(calls, items, seconds))
-                    bar.update()
-    rows = [
-        {
-            "what": what,
-            "where": where,
-            "at_once": at_once,
-            "batch": batch,
-            **{name: statistics.median(m[name] for m in measured) for name in measured[0]},
-        }
-        for (what, where, at_once, batch), measured in results.items()
-    ]
+        watched = [psutil.Process(process) for process in processes]
+
+        def take_turns(keys, rounds, seconds, label):
+            results: dict[tuple, list[dict]] = {key: [] for key in keys}
+            with console.progress_bar(rounds * len(keys), label=label, unit="run") as bar:
+                for number in range(rounds):
+                    # There and back, so that nobody always follows the same one.
+                    for key in keys if number % 2 == 0 else keys[::-1]:
+                        results[key].append(_run(*combinations[key], seconds, watched))
+                        bar.update()
+            return results
+
+        results = take_turns(list(combinations), rounds, seconds, "measuring")
+        rows = [
+            {
+                "what": what,
+                "where": where,
+                "at_once": at_once,
+                "batch": batch,
+                **{name: statistics.median(m[name] for m in measured) for name in measured[0]},
+            }
+            for (what, where, at_once, batch), measured in results.items()
+        ]
+        at = min(clients, key=lambda count: abs(count - 8))
+        shares = []
+        for what in dict.fromkeys(key[0] for key in combinations):
+            rivals, asked = _candidates(rows, what, at)
+            compared = take_turns([*rivals, *asked], turns, seconds / 2, f"comparing {what}")
+            shares += [_share(compared, key, rivals) for key in asked]
+        if not processes:
+            for row in [*rows, *shares]:
+                if row["where"] != "in process":
+                    row["processor"] = None
     return {
         "machine": machine.describe(),
         "model": model,
         "version": local.versions(model)[model],
         "tile": tile,
         "rounds": rounds,
+        "turns": turns,
         "seconds": seconds,
         "rows": rows,
-        "shares": _shares(rows, clients),
+        "shares": shares,
     }
 
 
-def _run(calls: Sequence[Callable], items: int, seconds: float) -> dict:
-    """Repeats every call in a thread of its own until the time is over."""
+def _run(
+    calls: Sequence[Callable], items: int, seconds: float, watched: Sequence[psutil.Process]
+) -> dict:
+    """Repeats every call in a thread of its own, at least once, until the time is over."""
     latencies: list[float] = []
     errors: list[BaseException] = []
+    spent = _processor_seconds(watched)
     begun = time.perf_counter()
     lock = threading.Lock()
 
     def work(call):
         own = []
         try:
-            while time.perf_counter() - begun < seconds:
+            while not own or time.perf_counter() - begun < seconds:
                 started = time.perf_counter()
                 call()
                 own.append(time.perf_counter() - started)
@@ -201,35 +240,53 @@ def _run(calls: Sequence[Callable], items: int, seconds: float) -> dict:
     if errors:
         raise errors[0]
     elapsed = time.perf_counter() - begun
+    spent = _processor_seconds(watched) - spent
     p50, p95, p99 = np.percentile(latencies, [50, 95, 99])
     return {
         "rate": len(latencies) * items / elapsed,
         "p50": float(p50),
         "p95": float(p95),
         "p99": float(p99),
+        "processor": spent / (len(latencies) * items),
     }
 
 
-def _shares(rows: list[dict], clients: Sequence[int]) -> list[dict]:
-    """Each server's rate at 8 clients (or the nearest number) over the best in this process."""
-    at = min(clients, key=lambda count: abs(count - 8))
-    shares = []
-    for what in dict.fromkeys(row["what"] for row in rows):
-        here = [row for row in rows if row["what"] == what]
-        best = max((r for r in here if r["where"] == "in process"), key=lambda r: r["rate"])
-        for row in here:
-            if row["where"] != "in process" and row["at_once"] == at:
-                shares.append(
-                    {
-                        "what": what,
-                        "where": row["where"],
-                        "clients": at,
-                        "share": row["rate"] / best["rate"],
-                        "best_threads": best["at_once"],
-                        "best_batch": best["batch"],
-                    }
-                )
-    return shares
+def _processor_seconds(watched: Sequence[psutil.Process]) -> float:
+    """Processor time of this process and the watched ones."""
+    others = (one.cpu_times() for one in watched)
+    return time.process_time() + sum(times.user + times.system for times in others)
+
+
+def _candidates(rows: list[dict], what: str, at: int) -> tuple[list[tuple], list[tuple]]:
+    """The best ways of calling the model in this process, and the servers with `at` clients."""
+    rates = {
+        tuple(row[name] for name in ("what", "where", "at_once", "batch")): row["rate"]
+        for row in rows
+        if row["what"] == what
+    }
+    here = [key for key in rates if key[1] == "in process"]
+    rivals = sorted(here, key=rates.get, reverse=True)[:_RIVALS]
+    return rivals, [key for key in rates if key[1] != "in process" and key[2] == at]
+
+
+def _share(compared: dict[tuple, list[dict]], key: tuple, rivals: list[tuple]) -> dict:
+    """A server's rate over that of the rival against which it does worst."""
+    what, where, at_once, _ = key
+
+    def ratio(rival, name):
+        pairs = zip(compared[key], compared[rival], strict=True)
+        return statistics.median(own[name] / other[name] for own, other in pairs)
+
+    best = min(rivals, key=lambda rival: ratio(rival, "rate"))
+    return {
+        "what": what,
+        "where": where,
+        "clients": at_once,
+        "share": ratio(best, "rate"),
+        "processor": ratio(best, "processor"),
+        "best_threads": best[2],
+        "best_batch": best[3],
+    }
 
 
 def _report(figures: dict) -> str:
@@ -241,10 +298,14 @@ def _report(figures: dict) -> str:
     ]
     for what in dict.fromkeys(row["what"] for row in figures["rows"]):
         lines += ["", f"{what:<24}{'at once':>8}{'batch':>7}{'per s':>9}"]
-        lines[-1] += "".join(f"{name + ' ms':>10}" for name in ("p50", "p95", "p99"))
+        columns = ("p50", "p95", "p99", "processor")
+        lines[-1] += "".join(f"{name + ' ms':>14}" for name in columns)
         for row in figures["rows"]:
             if row["what"] == what:
-                times = "".join(f"{row[name] * 1000:>10.1f}" for name in ("p50", "p95", "p99"))
+                times = "".join(
+                    f"{'-' if row[name] is None else format(row[name] * 1000, '.1f'):>14}"
+                    for name in columns
+                )
                 lines.append(
                     f"{row['where']:<24}{row['at_once']:>8}{row['batch']:>7}"
                     f"{row['rate']:>9.2f}{times}"
@@ -254,14 +315,16 @@ def _report(figures: dict) -> str:
         lines.append(
             f"{share['what']}, {share['where']}, {share['clients']} clients: "
             f"{share['share']:.0%} of the best in process ({share['best_threads']} threads, "
-            f"batch {share['best_batch']})"
+            f"batch {share['best_batch']}; median of {figures['turns']} turns)"
         )
+        if share["processor"] is not None:
+            lines[-1] += f", {share['processor']:.2f} times its processor time"
     return "\n".join(lines)
 
 
 @contextlib.contextmanager
-def _local_server(models: Path, batching: str | None) -> Iterator[str]:
-    """Runs `refocus serve` beside this process; gives its address."""
+def _local_server(models: Path, batching: str | None) -> Iterator[tuple[str, int]]:
+    """Runs `refocus serve` beside this process; gives its address and process number."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "keras_refocus", "serve", "--models", str(models)]
         command += ["--port", "0", "--grace", "1"]
@@ -275,7 +338,7 @@ def _local_server(models: Path, batching: str | None) -> Iterator[str]:
             for line in process.stderr:
                 log += line
                 if match := re.search(r"Serving on \S*:(\d+)", line):
-                    yield f"127.0.0.1:{match[1]}"
+                    yield f"127.0.0.1:{match[1]}", process.pid
                     return
             raise OSError(f"The local server must start. It said: {log}")
         finally:
@@ -307,6 +370,12 @@ def _parser() -> argparse.ArgumentParser:
         help="measure this server; without it, two local ones are started",
     )
     parser.add_argument(
+        "--batching",
+        type=Path,
+        metavar="FILE",
+        help="parameters of the local server that batches (default: those of the deployment)",
+    )
+    parser.add_argument(
         "--clients",
         type=int,
         nargs="+",
@@ -334,6 +403,12 @@ def _parser() -> argparse.ArgumentParser:
         type=int,
         default=3,
         help="how often each combination is measured (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--turns",
+        type=int,
+        default=15,
+        help="short turns of the comparison with the best in this process (default: %(default)s)",
     )
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     return parser
