@@ -125,6 +125,12 @@ def _add_colorizer(stages):
         "--saturation", type=float, default=1.0, metavar="X", help="factor on the chroma"
     )
     protocol.add_argument(
+        "--temperature",
+        type=float,
+        metavar="T",
+        help="temperature of the annealed mean of a run's network, as for export",
+    )
+    protocol.add_argument(
         "--lpips", type=pathlib.Path, metavar="FILE", help="weights of LPIPS: measure it as well"
     )
     protocol.add_argument(
@@ -215,8 +221,12 @@ def _evaluate_colorizer(parser, arguments):
             items = evaluation.read_manifest(arguments.manifest, arguments.photos)[0].items
         else:
             items = evaluation.photo_items(arguments.photos)
-        model, file = evaluation.load_colorizer(arguments.model, best=arguments.best)
+        model, file = evaluation.load_colorizer(
+            arguments.model, best=arguments.best, temperature=arguments.temperature
+        )
         notes = [part.protocol for part in (lpips, inception) if part]
+        if arguments.temperature is not None:
+            notes.insert(0, f"temperature {arguments.temperature:g}")
         report = {
             "model": evaluation.relative(file),
             "protocol": "; ".join([protocol.label, *notes]),

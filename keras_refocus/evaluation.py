@@ -87,15 +87,25 @@ def load_restorer(path=None, *, best=False):
     return _load(path, engines.RESTORER, engines.RESTORED, channels=1, best=best)
 
 
-def load_colorizer(path=None, *, best=False):
-    """Load a colorizer; as `load_restorer`, but to chroma of shape `(1, height, width, 2)`."""
-    return _load(path, engines.COLORIZER, engines.CHROMA, channels=2, best=best)
+def load_colorizer(path=None, *, best=False, temperature=None):
+    """Load a colorizer; as `load_restorer`, but to chroma of shape `(1, height, width, 2)`.
+
+    `temperature`, see `networks.set_temperature`, can only be chosen before a run is exported.
+    """
+    return _load(
+        path, engines.COLORIZER, engines.CHROMA, channels=2, best=best, temperature=temperature
+    )
 
 
-def _load(path, servable, output, *, channels, best):
+def _load(path, servable, output, *, channels, best, temperature=None):
     path = engines.find_models() / servable if path is None else pathlib.Path(path)
     version = path if (path / "saved_model.pb").is_file() else engines.newest_version(path)
     if version is not None:
+        if temperature is not None:
+            raise ValueError(
+                "The temperature of a SavedModel is fixed. Received: "
+                f"temperature={temperature} for {version}. Name the run that it came from."
+            )
         return _saved_model(version, servable, output), version
     file = path / (BEST if best else AVERAGED) if path.is_dir() else path
     if not file.is_file() or file.suffix != ".keras":
@@ -103,7 +113,7 @@ def _load(path, servable, output, *, channels, best):
             "A model must be a SavedModel folder, a run folder that has finished an epoch, or a "
             f".keras file. Received: {path}. Check the path."
         )
-    return _keras_model(file, servable, channels), file
+    return _keras_model(file, servable, channels, temperature), file
 
 
 def _saved_model(folder, servable, output):
@@ -124,8 +134,10 @@ def _saved_model(folder, servable, output):
     return run
 
 
-def _keras_model(file, servable, channels):
+def _keras_model(file, servable, channels, temperature):
     import keras
+
+    from keras_refocus import networks
 
     model = keras.saving.load_model(file, compile=False)
     if model.output_shape[-1] != channels:
@@ -133,6 +145,9 @@ def _keras_model(file, servable, channels):
             f"A {servable} gives {'one channel' if channels == 1 else 'two channels'}. Received: "
             f"{file}, which gives {model.output_shape[-1]}. Name a {servable}."
         )
+
+    if temperature is not None:
+        networks.set_temperature(model, temperature)
 
     def run(luminance):
         tensor = keras.ops.convert_to_tensor(luminance)

@@ -115,7 +115,11 @@ def _export_file(file: Path, arguments: argparse.Namespace, out: Path) -> Path:
             f"Received: KERAS_BACKEND={keras.backend.backend()}. "
             "Run this command with KERAS_BACKEND=tensorflow; the file loads there too."
         )
+    from keras_refocus import networks
+
     model = keras.saving.load_model(file, compile=False)
+    if arguments.temperature is not None:
+        networks.set_temperature(model, arguments.temperature)
     return export_model(
         model,
         out / (arguments.name or _kind(model)),
@@ -123,17 +127,24 @@ def _export_file(file: Path, arguments: argparse.Namespace, out: Path) -> Path:
         overwrite=arguments.overwrite,
         half=arguments.half,
         tile=arguments.tile,
-        network=_network(file.parent / RECORD_FILE),
+        network=_network(file.parent / RECORD_FILE, temperature=arguments.temperature),
     )
 
 
-def _network(record: Path) -> dict | None:
-    """What the record of a run says about its generator."""
+def _network(record: Path, *, temperature: float | None) -> dict | None:
+    """What the record of a run says about its generator, for whoever goes on with its weights."""
+    from keras_refocus import networks
+
     if not record.is_file():
         return None
     config = json.loads(record.read_text(encoding="utf-8"))["config"]
-    names = ("generator", "generator_options")
-    return {name: config[name] for name in names if name in config} or None
+    if "generator" not in config:
+        return None
+    name, options = config["generator"], config.get("generator_options", {})
+    options = networks.architecture(name, options)
+    if temperature is not None:
+        options["temperature"] = temperature
+    return {"generator": name, "generator_options": options}
 
 
 def _join(models: Path, arguments: argparse.Namespace) -> Path:
@@ -485,6 +496,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument(
         "--half", action="store_true", help="store weights as float16: half the size on disk"
+    )
+    run.add_argument(
+        "--temperature",
+        type=float,
+        metavar="T",
+        help="of a colorizer that predicts a distribution over colours: temperature of its "
+        "annealed mean, in (0, 1]; lower gives more colour (default: as it was trained)",
     )
     whole = parser.add_argument_group("the whole pipeline")
     whole.add_argument(

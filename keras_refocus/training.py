@@ -696,12 +696,19 @@ def network_of(path):
     version = _saved_model(path)
     if version is not None:
         file = version / engines.NETWORK_FILE
-        return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+        found = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+        return found and _network(found)
     folder = path if path.is_dir() else path.parent
     if not (folder / run_folder.RECORD).is_file():
         return None
     config = run_folder.read_record(folder)["config"]
-    return {name: config[name] for name in ("generator", "generator_options")}
+    return _network(config)
+
+
+def _network(config):
+    """The generator of a configuration, without the file that its weights began with."""
+    name, options = config["generator"], config["generator_options"]
+    return {"generator": name, "generator_options": networks.architecture(name, options)}
 
 
 def _saved_model(path):

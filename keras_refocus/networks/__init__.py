@@ -15,7 +15,7 @@ from keras_refocus.networks.fpn import (
     fpn_mobilenet_dsc_generator,
     fpn_mobilenet_v2_generator,
 )
-from keras_refocus.networks.mobilenet_colorizer import mobilenet_v2_colorizer
+from keras_refocus.networks.mobilenet_colorizer import mobilenet_v2_colorizer, set_temperature
 from keras_refocus.networks.multipatch import multipatch_generator
 from keras_refocus.networks.multiscale import multiscale_generator
 from keras_refocus.networks.nafnet import nafnet_generator
@@ -31,6 +31,17 @@ from keras_refocus.networks.resnet import (
 )
 from keras_refocus.networks.scale_recurrent import scale_recurrent_generator
 from keras_refocus.networks.unet import unet_generator
+
+__all__ = [
+    "COLORIZERS",
+    "DECOLORIZERS",
+    "DISCRIMINATORS",
+    "GENERATORS",
+    "architecture",
+    "build",
+    "options",
+    "set_temperature",
+]
 
 GENERATORS = {
     "unet": unet_generator,
@@ -89,6 +100,28 @@ def _builder(name):
             f"{_nearest(str(name), builders)}"
         )
     return builders[name]
+
+
+def architecture(name, chosen):
+    """Options of a trained network that others build it with, to set its weights.
+
+    Args:
+        name: A key as in `build`.
+        chosen: Dict of the options that it was built with.
+
+    Returns:
+        Dict of options that need no file of weights to start from.
+    """
+    accepted = options(name)
+    if chosen.get("weights", accepted.get("weights")) is None:
+        return dict(chosen)
+    result = dict(chosen) | {"weights": None}
+    # Its default depends on whether there were weights.
+    if "freeze_batch_normalization" in accepted and not isinstance(
+        chosen.get("freeze_batch_normalization"), bool
+    ):
+        result["freeze_batch_normalization"] = True
+    return result
 
 
 def build(name, /, **chosen):

@@ -1,0 +1,107 @@
+"""From a folder of colour photos to an old picture in colour, by the commands alone."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+import stand_in_models
+from PIL import Image
+from tiny_training import defocus, save, texture
+
+from keras_refocus import (
+    color,
+    colorizer_training,
+    engines,
+    evaluate,
+    export,
+    networks,
+    restore,
+    run_folder,
+    train,
+)
+
+pytestmark = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="SavedModels are written by TensorFlow"
+)
+
+GENERATOR = {"weights": None, "alpha": 0.35, "widths": [4] * 5, "depths": [0] * 5}
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """A colorizer that has taken two steps from photos, in the folder `run`."""
+    import tensorflow as tf
+
+    monkeypatch.setattr(colorizer_training, "VALIDATION_SIZE", 32)
+    monkeypatch.setattr(run_folder, "draw_curves", lambda path, rows: path.touch())
+    for index in range(3):
+        save(tmp_path / "photos" / f"{index}.png", texture(index, 40))
+    # Two steps are done before TensorFlow would have traced one.
+    tf.config.run_functions_eagerly(True)
+    try:
+        train.main(
+            [
+                *("colorizer", "--run", str(tmp_path / "run")),
+                *("--photos", str(tmp_path / "photos"), "--generator-options"),
+                *(json.dumps(GENERATOR), "--learning-rate", "1e-2"),
+                *"--patch-size 32 --batch-size 2 --epochs 1 --steps-per-epoch 2".split(),
+                *"--final-epochs 0 --adversarial-epochs 0 --warmup-steps 0 --workers 0".split(),
+            ]
+        )
+    finally:
+        tf.config.run_functions_eagerly(False)
+    return tmp_path / "run"
+
+
+def test_photos_to_an_old_picture_in_colour(run, tmp_path, capsys):
+    models = tmp_path / "models"
+    export.main([str(run), "--out", str(models), "--temperature", "0.2"])
+    version = models / "colorizer" / "1"
+    assert json.loads((version / engines.NETWORK_FILE).read_text()) == {
+        "generator": "mobilenet_v2_colorizer",
+        "generator_options": GENERATOR | {"temperature": 0.2},
+    }
+
+    # The run at that temperature and the SavedModel are one.
+    capsys.readouterr()
+    photos = ["--photos", str(tmp_path / "photos")]
+    evaluate.main(["colorizer", str(run), *photos, "--temperature", "0.2"])
+    evaluate.main(["colorizer", str(models / "colorizer"), *photos])
+    first, second = (
+        text[text.index("3 photos") :] for text in capsys.readouterr().out.split("model: ")[1:]
+    )
+    assert first == second
+    with pytest.raises(SystemExit):
+        evaluate.main(["colorizer", str(models / "colorizer"), *photos, "--temperature", "0.2"])
+    assert "temperature of a SavedModel is fixed" in capsys.readouterr().err
+
+    # Blurred and grey goes in; another luminance and colour come out.
+    stand_in_models.export_restorer(models / "restorer" / "1", gain=0.5)
+    gray = np.repeat(defocus(texture(7, 72))[..., :1], 3, axis=-1)
+    save(tmp_path / "old.png", gray)
+    restore.main(
+        [
+            *(str(tmp_path / "old.png"), "--mode", "restore+colorize"),
+            *("--models", str(models), "--out", str(tmp_path / "out")),
+        ]
+    )
+    result = np.asarray(Image.open(tmp_path / "out" / "old.png"))
+    assert np.ptp(result.astype(int), axis=-1).mean() > 5.0
+    luminance, expected = color.rgb_to_luminance(result), 0.5 * color.rgb_to_luminance(gray)
+    np.testing.assert_allclose(luminance, expected, atol=0.02)
+
+
+def test_temperature_is_a_knob_of_trained_networks():
+    network = networks.build("mobilenet_v2_colorizer", **GENERATOR, temperature=0.5)
+    luminance = np.random.default_rng(0).random((1, 32, 32, 1), "float32")
+    other = networks.build("mobilenet_v2_colorizer", **GENERATOR, temperature=0.1)
+    other.set_weights(network.get_weights())
+    assert not np.allclose(network(luminance), other(luminance))
+    networks.set_temperature(network, 0.1)
+    np.testing.assert_array_equal(network(luminance), other(luminance))
+    with pytest.raises(ValueError, match="temperature=1.5"):
+        networks.set_temperature(network, 1.5)
+    plain = networks.build("resnet_colorizer", filters=2, residual_blocks=1)
+    with pytest.raises(ValueError, match="head 'bins'.*resnet_colorizer"):
+        networks.set_temperature(plain, 0.5)
