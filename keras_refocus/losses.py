@@ -13,6 +13,7 @@ import dataclasses
 import difflib
 import functools
 import inspect
+import json
 
 from keras import ops
 
@@ -117,21 +118,35 @@ class PerceptualLoss:
     Args:
         weights: See `networks.backbones.feature_extractor`; the features of a random network mean
             nothing, so there must be weights.
-        backbone: A key of `networks.backbones.BACKBONES`.
-        layer: Name of the layer; `None` for the usual one of this backbone.
+        backbone: A key of `networks.backbones.BACKBONES`, or the name of another network of
+            `keras.applications`, such as `"ResNet50"`.
+        layer: Name of the layer; `None` for the usual one of this backbone, where it has one.
         scale: Factor of the features; `None` for the usual one of this backbone.
 
     Raises:
         FileNotFoundError: If the file of weights does not exist.
-        ValueError: If there are no weights, they cannot be downloaded, or do not fit.
+        ValueError: If there are no weights, they cannot be downloaded, or do not fit, or if the
+            backbone has no usual layer.
     """
 
     def __init__(self, *, weights="imagenet", backbone="vgg19", layer=None, scale=None):
         layer = layer or backbones.find(backbone).perceptual
+        if layer is None:
+            raise ValueError(
+                f"The perceptual loss must know a layer of {backbone}. Received: layer=None. Set "
+                "`layer` to the name of one."
+            )
         self.scale = _PERCEPTUAL_SCALES.get(backbone, 1.0) if scale is None else scale
-        self.extractor = backbones.feature_extractor(
-            backbone, [layer], weights=weights, required=True, dtype="float32"
-        )
+        try:
+            self.extractor = backbones.feature_extractor(
+                backbone, [layer], weights=weights, required=True, dtype="float32"
+            )
+        except (FileNotFoundError, ValueError) as error:
+            # The same error, with where this is set.
+            options = {"perceptual": {"weight": 0.006, "backbone": backbone, "weights": "FILE"}}
+            raise type(error)(
+                f"{error} The perceptual loss asks for it: --content '{json.dumps(options)}'."
+            ) from error
         self.extractor.trainable = False
 
     def __call__(self, sharp, restored):

@@ -7,6 +7,7 @@ whose sides are multiples of 32 has half the size of the one before.
 
 import dataclasses
 import difflib
+import inspect
 import logging
 import pathlib
 import re
@@ -28,17 +29,19 @@ class _Backbone:
 
     Attributes:
         application: Its name there.
-        pyramid: Names of the layers at 1/2, 1/4, 1/8, 1/16 and 1/32 of the size.
-        perceptual: Name of the layer whose features a perceptual loss compares.
-        scale: Factor from luminance in [0, 1] to what the network expects.
-        offset: What is added behind that factor, one number for each of the three channels.
+        pyramid: Names of the layers at 1/2, 1/4, 1/8, 1/16 and 1/32 of the size; empty where they
+            have not been chosen.
+        perceptual: Name of the layer whose features a perceptual loss compares, or `None`.
+        scale: Factors from luminance in [0, 1] to what the network expects, one for each of the
+            three channels.
+        offset: What is added behind them.
         same_padding: Whether its unpadded convolutions are given padding.
     """
 
     application: str
     pyramid: tuple
-    perceptual: str
-    scale: float
+    perceptual: str | None
+    scale: tuple
     offset: tuple
     same_padding: bool = False
 
@@ -55,14 +58,14 @@ BACKBONES = {
             "block_14_add",
         ),
         perceptual="block_3_expand_relu",
-        scale=2.0,
+        scale=(2.0, 2.0, 2.0),
         offset=(-1.0, -1.0, -1.0),
     ),
     "inception_resnet_v2": _Backbone(
         application="InceptionResNetV2",
         pyramid=("activation", "max_pooling2d", "max_pooling2d_1", "mixed_6a", "mixed_7a"),
         perceptual="max_pooling2d_1",
-        scale=2.0,
+        scale=(2.0, 2.0, 2.0),
         offset=(-1.0, -1.0, -1.0),
         same_padding=True,
     ),
@@ -70,30 +73,53 @@ BACKBONES = {
         application="VGG19",
         pyramid=("block1_pool", "block2_pool", "block3_pool", "block4_pool", "block5_pool"),
         perceptual="block3_conv3",
-        scale=_VGG_SCALE,
+        scale=(_VGG_SCALE,) * 3,
         offset=tuple(-mean for mean in _VGG_MEAN_BGR),
     ),
     "vgg16": _Backbone(
         application="VGG16",
         pyramid=("block1_pool", "block2_pool", "block3_pool", "block4_pool", "block5_pool"),
         perceptual="block3_conv3",
-        scale=_VGG_SCALE,
+        scale=(_VGG_SCALE,) * 3,
         offset=tuple(-mean for mean in _VGG_MEAN_BGR),
     ),
 }
 
 
 def find(name):
-    """Look a backbone up.
+    """Look a backbone up: a key of `BACKBONES`, or any other network of `keras.applications`.
+
+    Args:
+        name: Such a key, or the name of a builder in `keras.applications`, such as `"ResNet50"`.
 
     Raises:
         ValueError: If there is none of that name; the message lists them.
     """
-    if name not in BACKBONES:
-        raise ValueError(
-            f"`backbone` must be one of {sorted(BACKBONES)}. Received: backbone={name!r}."
-        )
-    return BACKBONES[name]
+    if name in BACKBONES:
+        return BACKBONES[name]
+    builder = getattr(keras.applications, name, None)
+    if inspect.isfunction(builder):
+        return _unlisted(name, inspect.getmodule(builder).preprocess_input)
+    applications = [entry for entry in vars(keras.applications) if entry[0].isupper()]
+    raise ValueError(
+        f"`backbone` must be one of {sorted(BACKBONES)}, or one of keras.applications: "
+        f"{', '.join(sorted(applications))}. Received: backbone={name!r}."
+    )
+
+
+def _unlisted(name, preprocess):
+    """Describe a network of `keras.applications` that has no entry in `BACKBONES`."""
+    # What a network expects is an affine map of each channel, so two greys tell it.
+    black, white = (
+        np.ravel(preprocess(np.full((1, 1, 1, 3), grey, np.float32))) for grey in (0.0, 255.0)
+    )
+    return _Backbone(
+        application=name,
+        pyramid=(),
+        perceptual=None,
+        scale=tuple(map(float, white - black)),
+        offset=tuple(map(float, black)),
+    )
 
 
 # Layers that `keras.applications` does not name: the second network of a process has `conv2d_203`
@@ -196,7 +222,7 @@ def feature_extractor(
     by at most 0.04 on greys.
 
     Args:
-        name: A key of `BACKBONES`.
+        name: A key of `BACKBONES`, or another name that `find` knows.
         layers: Names of the layers whose outputs are wanted.
         weights: `"imagenet"` (downloaded by Keras), the path of an `.npz` file whose keys are
             `<layer>/<variable>`, the path of a weights file that Keras reads, or `None` for random
@@ -262,17 +288,16 @@ def feature_extractor(
         _log.info("%s starts from random weights.", backbone.application)
     elif _is_npz(weights):
         _load_npz(trunk, weights)
-        _log.info("%s starts from the weights in %s.", backbone.application, weights)
     else:
         for layer in (layer for layer in network.layers if layer.weights):
             trunk.get_layer(names[layer.name]).set_weights(layer.get_weights())
+    if weights not in (None, "imagenet"):
+        _log.info("%s starts from the weights in %s.", backbone.application, weights)
 
     luminance = keras.Input((None, None, 1), dtype="float32", name="luminance")
     channels = [
-        keras.layers.Rescaling(backbone.scale, offset=offset, dtype=dtype, name=f"channel{index}")(
-            luminance
-        )
-        for index, offset in enumerate(backbone.offset)
+        keras.layers.Rescaling(scale, offset=offset, dtype=dtype, name=f"channel{index}")(luminance)
+        for index, (scale, offset) in enumerate(zip(backbone.scale, backbone.offset, strict=True))
     ]
     picture = keras.layers.Concatenate(dtype=dtype, name="channels")(channels)
     return keras.Model(luminance, trunk(picture), name=f"{name}_features")
