@@ -9,6 +9,7 @@ import keras
 from keras import ops
 
 from keras_refocus import gan, losses, metrics
+from keras_refocus.networks import blocks
 
 
 def _weighted_losses(content):
@@ -23,6 +24,13 @@ def _weighted_losses(content):
             )
         terms[name] = options.pop("weight"), losses.content_loss(name, **options)
     return terms
+
+
+def _at_scale(sharp, restored, factor):
+    """Sharp picture at a part of its size, and what was restored of it, without any padding."""
+    sharp = ops.average_pool(sharp, factor, strides=factor)
+    _, height, width, _ = ops.shape(sharp)
+    return sharp, restored[:, :height, :width]
 
 
 @keras.saving.register_keras_serializable(package="keras_refocus")
@@ -42,6 +50,10 @@ class DeblurGAN(gan.GAN):
             `"perceptual"`.
         warm_up_content: The same for the content phase before the adversarial one; empty: as
             `content`.
+        scale_weight: Weight of the content losses at the coarser scales of generators that have
+            them (`multiscale`, `scale_recurrent`): each is compared with the sharp picture, shrunk
+            by means, and the losses are added up (Tao et al. 2018; Nah et al. 2017 take the mean of
+            the scales). 0 compares the finest alone.
         adversarial: Name of an entry of `losses.ADVERSARIAL`.
         adversarial_weight: Weight of the adversarial loss in the generator's total.
         gradient_penalty_weight: Weight of the gradient penalty, for kinds that have one.
@@ -57,6 +69,7 @@ class DeblurGAN(gan.GAN):
         *,
         content,
         warm_up_content=None,
+        scale_weight=1.0,
         adversarial="ralsgan",
         adversarial_weight=0.01,
         gradient_penalty_weight=10.0,
@@ -77,7 +90,7 @@ class DeblurGAN(gan.GAN):
         warm_up_terms = _weighted_losses(warm_up_content) or terms
         losses.adversarial(adversarial)
         loss_names = dict.fromkeys(f"{term}_loss" for term in [*terms, *warm_up_terms])
-        names = ["loss", *loss_names, "psnr", "ssim"]
+        names = ["loss", *loss_names, "coarse_loss", "psnr", "ssim"]
         if discriminator is not None:
             names += ["adversarial_loss", "discriminator_loss", "gradient_penalty"]
         super().__init__(metric_names=names, average_decay=average_decay, seed=seed, name=name)
@@ -87,6 +100,8 @@ class DeblurGAN(gan.GAN):
         self.discriminator = discriminator
         self.content = content
         self.warm_up_content = warm_up_content
+        self.scale_weight = scale_weight
+        self._restore = blocks.restore_at_scales(generator)
         self.adversarial = adversarial
         self.adversarial_weight = adversarial_weight
         self.gradient_penalty_weight = gradient_penalty_weight
@@ -205,10 +220,22 @@ class DeblurGAN(gan.GAN):
 
         return losses.gradient_penalty(gan.input_gradient(score, between))
 
+    def _restore_to_train(self, blurred):
+        """Restored pictures, and `(restored, factor)` of each coarser scale that counts."""
+        if not self.scale_weight:
+            return ops.cast(self.generator(blurred, training=True), "float32"), []
+        scales = self._restore(blurred, training=True)
+        restored = ops.cast(scales.pop(1), "float32")
+        return restored, [(ops.cast(one, "float32"), factor) for factor, one in scales.items()]
+
     def _update_generator(self, blurred, sharp):
         def generator_loss():
-            restored = ops.cast(self.generator(blurred, training=True), "float32")
+            restored, coarser = self._restore_to_train(blurred)
             values, total = self._content_terms(sharp, restored)
+            if coarser:
+                scales = [_at_scale(sharp, *one) for one in coarser]
+                values["coarse_loss"] = sum(self._content_terms(*pair)[1] for pair in scales)
+                total += self.scale_weight * values["coarse_loss"]
             if self.adversarial_phase:
                 game = losses.adversarial(self.adversarial)
                 real = None
@@ -257,6 +284,7 @@ class DeblurGAN(gan.GAN):
             "discriminator": serialize(self.discriminator),
             "content": dict(self.content),
             "warm_up_content": dict(self.warm_up_content),
+            "scale_weight": self.scale_weight,
             "adversarial": self.adversarial,
             "adversarial_weight": self.adversarial_weight,
             "gradient_penalty_weight": self.gradient_penalty_weight,

@@ -136,19 +136,22 @@ class Trainer:
 
         Args:
             batches: Iterable of this process's share of each batch, arrays.
-            after_step: Callable that is called with the losses of each step.
+            after_step: Callable that is called with the number of each step and its losses. When
+                it sets `stop_training` of the model, the epoch ends there, in every process alike.
 
         Returns:
             Dict from metric name to its mean over the epoch.
         """
         sums, count = {}, 0
-        for batch in batches:
+        for step, batch in enumerate(batches):
             values = {name: float(value) for name, value in self._step(self._share(batch)).items()}
             for name, value in values.items():
                 sums[name] = sums.get(name, 0.0) + value
             count += 1
             if after_step:
-                after_step(values)
+                after_step(step, values)
+                if self._model.stop_training:
+                    break
         return {name: value / count for name, value in sums.items()}
 
 

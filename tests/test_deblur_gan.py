@@ -5,6 +5,7 @@ from keras import ops
 
 from keras_refocus import networks
 from keras_refocus.deblur_gan import DeblurGAN
+from keras_refocus.networks import blocks
 
 
 def tiny_generator(seed=0):
@@ -139,3 +140,43 @@ def test_unknown_losses_are_refused_at_construction():
         DeblurGAN(tiny_generator(), content={"charbonier": 1.0})
     with pytest.raises(ValueError, match="lsgan"):
         make("lsgann")
+
+
+def multiscale_gan(**options):
+    generator = networks.build("multiscale", width=4, residual_blocks=1, kernel_size=3, scales=3)
+    model = DeblurGAN(generator, content={"l1": 2.0}, **options)
+    model.compile(generator_optimizer=keras.optimizers.Adam(1e-3))
+    return model
+
+
+@pytest.mark.parametrize("name", ["multiscale", "scale_recurrent"])
+def test_coarser_scales_of_an_untrained_generator_are_the_shrunk_picture(name, pairs):
+    sizes = {"scale_recurrent": {"widths": (4, 4)}, "multiscale": {"width": 4}}[name]
+    generator = networks.build(name, **sizes, kernel_size=3)
+    scales = blocks.restore_at_scales(generator)(ops.convert_to_tensor(pairs[0][:, :30]))
+    assert scales.keys() == {1, 2, 4}
+    for factor, restored in scales.items():
+        side = 32 // factor
+        expected = pairs[0][:, :28].reshape(4, 28 // factor, factor, side, factor, 1).mean((2, 4))
+        found = ops.convert_to_numpy(restored)
+        assert found.shape == (4, -(-30 // factor) if factor == 1 else side, side, 1)
+        np.testing.assert_allclose(found[:, : 28 // factor], expected, atol=1e-6)
+
+
+def test_every_scale_is_compared_with_the_shrunk_sharp_picture(pairs):
+    blurred, sharp = (side[:, :30] for side in pairs)
+    logs = multiscale_gan(scale_weight=0.5).fit(blurred, sharp, batch_size=4, verbose=0).history
+    fine = 2.0 * np.abs(blurred - sharp).mean()
+    # Two rows do not fill a block of four, and are left out at a quarter of the size.
+    means = [
+        (blurred - sharp)[:, :rows].reshape(4, rows // n, n, 32 // n, n, 1).mean((2, 4))
+        for n, rows in ((2, 30), (4, 28))
+    ]
+    coarse = 2.0 * sum(np.abs(mean).mean() for mean in means)
+    assert logs["coarse_loss"][0] == pytest.approx(coarse, rel=1e-4)
+    assert logs["loss"][0] == pytest.approx(fine + 0.5 * coarse, rel=1e-4)
+
+
+def test_the_finest_scale_alone(pairs):
+    logs = multiscale_gan(scale_weight=0.0).fit(*pairs, batch_size=4, verbose=0).history
+    assert set(logs) == {"loss", "l1_loss"}

@@ -218,14 +218,18 @@ def test_perceptual_loss_compares_features(tmp_path):
 def test_perceptual_loss_needs_weights(monkeypatch):
     with pytest.raises(ValueError, match="weights=None"):
         losses.PerceptualLoss(weights=None, backbone="mobilenet_v2")
-    with pytest.raises(ValueError, match="`backbone`"):
+    with pytest.raises(ValueError, match="`backbone`.*ResNet50.*backbone='resnet'"):
         losses.PerceptualLoss(backbone="resnet")
+    with pytest.raises(ValueError, match="a layer of ResNet50.*Set `layer`"):
+        losses.PerceptualLoss(backbone="ResNet50")
+    with pytest.raises(FileNotFoundError, match="nowhere.h5.*--content.*mobilenet_v2"):
+        losses.PerceptualLoss(weights="nowhere.h5", backbone="mobilenet_v2")
 
     def without_connection(*, weights, **options):
         raise Exception("URL fetch failure")
 
     monkeypatch.setattr(keras.applications, "VGG19", without_connection)
-    with pytest.raises(ValueError, match="Give `weights` the path"):
+    with pytest.raises(ValueError, match='Give `weights` the path.*--content.*"vgg19"'):
         losses.PerceptualLoss()
 
 

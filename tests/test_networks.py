@@ -51,7 +51,7 @@ TINY = TINY_GENERATORS | TINY_COLORIZERS | TINY_DECOLORIZERS | TINY_DISCRIMINATO
 _SLOW = {"fpn_inception_resnet_v2"}
 
 
-def _each(names):
+def each(names):
     return [pytest.param(name, marks=[pytest.mark.slow] if name in _SLOW else []) for name in names]
 
 
@@ -96,7 +96,7 @@ def test_every_network_is_tested():
     assert set(TINY_DISCRIMINATORS) == set(networks.DISCRIMINATORS)
 
 
-@pytest.mark.parametrize("name", _each(networks.GENERATORS))
+@pytest.mark.parametrize("name", each(networks.GENERATORS))
 @pytest.mark.parametrize("size", [(1, 1), (7, 13), (33, 20)])
 def test_any_size(name, size):
     restored = _run(_shared(name), _picture(2, *size))
@@ -126,7 +126,7 @@ def test_any_size_gets_its_luminance(name, size):
     assert 0 <= luminance.min() and luminance.max() <= 1
 
 
-@pytest.mark.parametrize("name", _each(networks.GENERATORS))
+@pytest.mark.parametrize("name", each(networks.GENERATORS))
 def test_output_is_not_clipped(name):
     # Black and white pixels at random: whatever is added to them leaves the range somewhere.
     picture = np.round(_picture(2, 24, 24))
@@ -134,7 +134,7 @@ def test_output_is_not_clipped(name):
     assert restored.min() < 0.0 or restored.max() > 1.0
 
 
-@pytest.mark.parametrize("name", _each([*networks.GENERATORS, *networks.COLORIZERS]))
+@pytest.mark.parametrize("name", each([*networks.GENERATORS, *networks.COLORIZERS]))
 def test_examples_do_not_mix(name):
     pictures = _picture(3, 16, 24)
     together = _run(_shared(name), pictures)
@@ -142,7 +142,7 @@ def test_examples_do_not_mix(name):
     np.testing.assert_allclose(together[1:2], alone, atol=2e-5)
 
 
-@pytest.mark.parametrize("name", _each(TINY))
+@pytest.mark.parametrize("name", each(TINY))
 def test_saved_file_loads_without_custom_objects(name, tmp_path):
     network = _shared(name)
     picture = _picture_for(name, examples=1)
@@ -177,7 +177,7 @@ def mixed_float16():
     keras.config.set_dtype_policy(before)
 
 
-@pytest.mark.parametrize("name", _each(TINY))
+@pytest.mark.parametrize("name", each(TINY))
 def test_mixed_precision(name, mixed_float16):
     network = _build(name)
     full = _shared_float32(name)
@@ -201,7 +201,7 @@ def _shared_float32(name):
         keras.config.set_dtype_policy(policy)
 
 
-@pytest.mark.parametrize("name", _each(TINY))
+@pytest.mark.parametrize("name", each(TINY))
 def test_every_trainable_variable_has_a_gradient(name):
     network = _build(name)
     picture = _picture_for(name, examples=2)
@@ -299,6 +299,15 @@ def test_padding_repeats_the_edge_and_crops_back(size, multiple):
     expected = np.pad(picture, ((0, 0), (0, rows), (0, columns), (0, 0)), mode="edge")
     np.testing.assert_array_equal(padded, expected)
     np.testing.assert_array_equal(cropped, picture)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (5, 3)])
+@pytest.mark.parametrize("factor", [1, 2, 8])
+def test_bilinear_enlargement_is_that_of_keras(factor, size):
+    picture = np.random.default_rng(0).random((2, *size, 3), dtype="float32")
+    expected = keras.layers.UpSampling2D(factor, interpolation="bilinear")(picture)
+    found = blocks.enlarge_bilinear(ops.convert_to_tensor(picture), factor)
+    np.testing.assert_allclose(*map(ops.convert_to_numpy, (found, expected)), atol=1e-6)
 
 
 def test_window_mean_by_hand():
@@ -431,6 +440,17 @@ def test_backbone_weights_from_a_file(tmp_path, caplog):
         np.testing.assert_allclose(found, expected, atol=0.02)
 
 
+def test_backbone_weights_from_a_file_of_keras_are_told_too(tmp_path, caplog):
+    caplog.set_level(logging.INFO, logger="keras_refocus")
+    file = tmp_path / "no_top.weights.h5"
+    options = {"alpha": 0.35, "include_top": False, "input_shape": (None, None, 3)}
+    source = keras.applications.MobileNetV2(weights=None, **options)
+    source.save_weights(file)
+    loaded = backbones.feature_extractor("mobilenet_v2", ["Conv1_relu"], weights=file, alpha=0.35)
+    assert f"MobileNetV2 starts from the weights in {file}" in caplog.text
+    np.testing.assert_array_equal(loaded.get_weights()[0], source.get_weights()[0])
+
+
 def test_pretrained_batch_normalization_is_frozen(tmp_path):
     free = _extractor(None)
     _save_npz(free, tmp_path / "weights.npz")
@@ -448,6 +468,34 @@ def test_backbone_sees_the_same_grey_in_three_channels():
     rgb = np.repeat(picture * 255.0 / 127.5 - 1.0, 3, axis=-1)
     for expected, found in zip(_run(trunk, rgb), _run(extractor, picture), strict=True):
         np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", backbones.BACKBONES)
+def test_range_of_a_backbone_is_that_of_keras(name):
+    listed = backbones.find(name)
+    found = backbones.find(listed.application)
+    np.testing.assert_allclose(listed.scale, found.scale)
+    np.testing.assert_allclose(listed.offset, found.offset, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "middle_grey"),
+    [
+        # Mean and deviation of ImageNet; and 8-bit values as they are.
+        ("DenseNet121", (0.5 - np.array([0.485, 0.456, 0.406])) / [0.229, 0.224, 0.225]),
+        ("MobileNetV3Small", [127.5] * 3),
+    ],
+)
+def test_luminance_is_fed_as_the_network_expects_it(name, middle_grey):
+    found = backbones.find(name)
+    np.testing.assert_allclose(
+        0.5 * np.array(found.scale) + found.offset, middle_grey, rtol=1e-4, atol=1e-6
+    )
+
+
+def test_any_network_of_keras_applications_can_be_a_backbone():
+    extractor = backbones.feature_extractor("MobileNet", ["conv_pw_1_relu"], weights=None)
+    assert extractor(_picture(1, 32, 32)).shape == (1, 16, 16, 64)
 
 
 def test_backbone_weights_that_do_not_fit(tmp_path):

@@ -99,7 +99,8 @@ def test_two_replicas_equal_one_with_the_whole_batch():
         keras.utils.set_random_seed(0)
         with strategy.scope():
             shared = training.build_deblur_gan(config)
-        logs = replication.Trainer(shared, strategy).train_epoch(batches)
+        trainer = replication.Trainer(shared, strategy)
+        logs = trainer.train_epoch(batches)
 
         assert logs.keys() == means.keys()
         for name in means:
@@ -114,6 +115,15 @@ def test_two_replicas_equal_one_with_the_whole_batch():
             assert (first.numpy() == second.numpy()).all()
         assert int(shared.steps.numpy()) == 3
         assert int(shared.generator_optimizer.iterations.numpy()) == 3
+
+        # What looks at every step can end the epoch, as at a number that is not finite.
+        seen = []
+        def after_step(step, values):
+            seen.append((step, sorted(values)))
+            shared.stop_training = step == 1
+        shared.stop_training = False
+        trainer.train_epoch(batches, after_step=after_step)
+        assert seen == [(0, sorted(logs)), (1, sorted(logs))]
         """
     )
 

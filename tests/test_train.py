@@ -106,6 +106,8 @@ def test_training_resuming_and_starting_from_a_run(pairs, tmp_path, capsys):
     record = run_folder.read_record(other)
     assert record["config"]["generator_options"] == GENERATOR
     assert record["init_from"] == str(run)
+    # A resumed run still knows what it started from: the report's command needs it.
+    assert f"--init-from {run}" in training.RestorerJob.from_run(other).command()
     first, second = (
         keras.saving.load_model(folder / name, compile=False).get_weights()
         for folder, name in ((run, "best.keras"), (other, "averaged.keras"))
@@ -178,6 +180,7 @@ def test_killed_and_resumed_equals_straight_through(pairs, tmp_path):
     """The whole way: processes, worker processes, a kill at any moment."""
     options = [*TINY, "--epochs", 4, "--adversarial-epochs", 2, "--steps-per-epoch", 10]
     options += ["--workers", 2, "--adversarial", "wgan_gp", "--discriminator", "critic"]
+    options += ["--deterministic"]
     straight, killed = tmp_path / "straight", tmp_path / "killed"
     subprocess.run(
         command("--run", straight, "--pairs", pairs, *options), check=True, env=environment()

@@ -493,6 +493,29 @@ def test_gradients_are_clipped_to_the_global_norm():
         np.testing.assert_array_equal(ops.convert_to_numpy(same[0]), [3.0, 0.0])
 
 
+def test_scaled_gradients_are_clipped_by_their_true_norm():
+    optimizer = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(), initial_scale=1024.0)
+    optimizer.build([keras.Variable(np.zeros(2, "float32"))])
+    scaled = [ops.convert_to_tensor(np.float32([3.0, 4.0]) * 1024.0)]
+    (clipped,) = gan._clip(scaled, 1.0, optimizer)
+    np.testing.assert_allclose(ops.convert_to_numpy(clipped) / 1024.0, [0.6, 0.8], rtol=1e-6)
+    (same,) = gan._clip(scaled, 10.0, optimizer)
+    np.testing.assert_array_equal(ops.convert_to_numpy(same), ops.convert_to_numpy(scaled[0]))
+
+
+@pytest.mark.skipif(not EAGER, reason="PyTorch has a switch of its own")
+def test_deterministic_mode_asks_for_deterministic_kernels(pairs, tmp_path, monkeypatch):
+    import tensorflow as tf
+
+    asked = []
+    monkeypatch.setattr(tf.config.experimental, "enable_op_determinism", lambda: asked.append(1))
+    config = tiny(epochs=1, steps_per_epoch=1)
+    training.run(job(tmp_path / "usual", pairs, config))
+    assert not asked
+    training.run(job(tmp_path / "same", pairs, dataclasses.replace(config, deterministic=True)))
+    assert asked
+
+
 # Starting from what there is
 
 

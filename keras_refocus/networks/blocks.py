@@ -4,8 +4,14 @@ Everything here is a composition of built-in layers and `keras.ops`, so that a s
 without custom objects, and everything works on symbolic tensors whose height and width are unknown.
 """
 
+import re
+
 import keras
+import numpy as np
 from keras import ops
+
+# Name of the layer that gives what a generator restores at a part of the size.
+_SCALE_NAME = re.compile(r"restored_at_(\d+)")
 
 
 def luminance_input():
@@ -96,22 +102,44 @@ def upsample_shuffle(x, channels, *, use_bias=True, name=None):
     return ops.depth_to_space(x, 2)
 
 
-def enlarge_bilinear(x):
-    """Double the size by bilinear interpolation, the edges repeated.
+def enlarge_bilinear(x, factor=2):
+    """Enlarge by bilinear interpolation, the edges repeated.
 
     As `UpSampling2D` does it, which however refuses sizes that only the running graph knows (Keras
     3.15), as those of a SavedModel are, or of a second size of patches in one training.
+
+    Args:
+        x: Tensor of shape `(batch, height, width, channels)`.
+        factor: Power of two; 1 gives `x` back.
+
+    Returns:
+        Tensor of shape `(batch, factor * height, factor * width, channels)`, of the dtype of `x`.
     """
+    if factor == 1:
+        return x
+    # How far a pixel of the result lies from the centre of its old one, in old pixels.
+    centres = (np.arange(factor) + 0.5) / factor
+    distances = np.abs(centres - 0.5).astype("float32")
     for axis in (1, 2):
-        x = ops.repeat(x, 2, axis=axis)
+        zeros = ops.cast(ops.multiply(_indices(x, axis), 0), "float32")
+        distance = ops.reshape(ops.add(ops.expand_dims(zeros, 1), distances), (-1,))
+        # One number for each row, or for each column.
+        for _ in range(3 - axis):
+            distance = ops.expand_dims(distance, -1)
+        distance = ops.cast(distance, x.dtype)
+        # Two halves of each old pixel: the left one leans to the left, the right one to the right.
+        halves = ops.repeat(x, 2, axis=axis)
         before, first, last, after = (
             (slice(None),) * axis + (part,)
             for part in (slice(None, -1), slice(None, 1), slice(-1, None), slice(1, None))
         )
-        previous = ops.concatenate([x[first], x[before]], axis=axis)
-        following = ops.concatenate([x[after], x[last]], axis=axis)
-        # Of two equal pixels one lies a quarter of the way to the left, one to the right.
-        x = 0.5 * x + 0.25 * (previous + following)
+        previous = ops.concatenate([halves[first], halves[before]], axis=axis)
+        following = ops.concatenate([halves[after], halves[last]], axis=axis)
+        slope = previous + following - 2.0 * halves
+        if factor > 2:
+            halves = ops.repeat(halves, factor // 2, axis=axis)
+            slope = ops.repeat(slope, factor // 2, axis=axis)
+        x = halves + distance * slope
     return x
 
 
@@ -190,6 +218,51 @@ def finish(picture, result, size, *, global_skip, offset=0.0):
     if global_skip:
         return add_residual(picture, result)
     return keras.layers.Rescaling(1.0, offset=offset, dtype="float32", name="restored")(result)
+
+
+def mark_scale(result, factor, *, offset=0.0):
+    """Let the restored picture of a coarser scale be found by `restore_at_scales`.
+
+    Args:
+        result: Restored luminance at `1 / factor` of the size, minus `offset`.
+        factor: Integer of at least 2.
+        offset: What was taken from the picture before the network saw it.
+
+    Returns:
+        `result`, through layers that give the luminance in between.
+    """
+    result = keras.layers.Rescaling(
+        1.0, offset=offset, dtype="float32", name=f"restored_at_{factor}"
+    )(result)
+    if not offset:
+        return result
+    return keras.layers.Rescaling(
+        1.0, offset=-offset, dtype="float32", name=f"to_centred_at_{factor}"
+    )(result)
+
+
+def restore_at_scales(generator):
+    """Let a generator show what it restores at its coarser scales, where it has some.
+
+    Args:
+        generator: Model from luminance to restored luminance; its layers are shared, not copied.
+
+    Returns:
+        Callable from `(luminance, training)` to a dict from 1, 2, 4 ... to restored luminance at
+        that part of the size, rounded up; `{1: ...}` alone for a generator of one scale.
+    """
+    found = (_SCALE_NAME.fullmatch(layer.name) for layer in generator.layers)
+    factors = sorted(int(match[1]) for match in found if match)
+    if not factors:
+        return lambda luminance, training=False: {1: generator(luminance, training=training)}
+    outputs = [generator.get_layer(f"restored_at_{factor}").output for factor in factors]
+    model = keras.Model(generator.inputs[0], [generator.outputs[0], *outputs])
+
+    def restore(luminance, training=False):
+        pictures = model(luminance, training=training)
+        return dict(zip([1, *factors], pictures, strict=True))
+
+    return restore
 
 
 def check_positive(**options):

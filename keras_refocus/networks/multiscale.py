@@ -17,8 +17,8 @@ def multiscale_generator(
     c5s1-4 and depth to space.
 
     Where we differ: one channel in and out; scales by 2x2 means; a global skip at each scale
-    (`global_skip=False` is the paper's network); the loss sees the last scale alone, where the
-    authors compare every scale.
+    (`global_skip=False` is the paper's network). The training compares every scale, as the authors
+    do, see `scale_weight` of `DeblurGAN`; what is exported gives the last alone.
 
     Args:
         width: Channels inside.
@@ -62,8 +62,10 @@ def multiscale_generator(
         result = blocks.last_convolution(
             x, 1, kernel_size=kernel_size, residual=global_skip, name=f"result{scale}"
         )
-        if global_skip and scale > 0:
-            result = ops.add(result, pictures[scale])
+        if scale > 0:
+            if global_skip:
+                result = ops.add(result, pictures[scale])
+            result = blocks.mark_scale(result, 2**scale, offset=0.5)
 
     restored = blocks.finish(picture, result, size, global_skip=global_skip, offset=0.5)
     return keras.Model(picture, restored, name=name)

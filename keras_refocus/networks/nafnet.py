@@ -28,9 +28,7 @@ def _channel_attention(x, cell, window, name):
         mean = keras.layers.AveragePooling2D(cell, name=f"{name}_mean")(x)
         mean = blocks.window_mean(blocks.window_mean(mean, window, axis=1), window, axis=2)
         weights = keras.layers.Conv2D(x.shape[-1], 1, name=name)(mean)
-        weights = keras.layers.UpSampling2D(cell, interpolation="bilinear", name=f"{name}_enlarge")(
-            weights
-        )
+        weights = blocks.enlarge_bilinear(weights, cell)
     return keras.layers.Multiply(name=f"{name}_scale")([x, weights])
 
 

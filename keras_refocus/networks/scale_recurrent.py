@@ -108,9 +108,9 @@ def scale_recurrent_generator(
 
     Where we differ: one channel in and out; a 1x1 convolution and depth to space instead of
     transposed convolutions; scales by 2x2 means and bilinear enlargement; a global skip at each
-    scale (`global_skip=False` is the paper's network); the loss sees the last scale alone, and
-    its gradient flows through the results of the scales before, where the authors compare every
-    scale and stop the gradient between.
+    scale (`global_skip=False` is the paper's network); the gradient flows through the results of
+    the scales before, where the authors stop it. The training compares every scale, as they do, see
+    `scale_weight` of `DeblurGAN`; what is exported gives the last alone.
 
     Args:
         widths: Channels at full, half and quarter size of a scale.
@@ -151,8 +151,10 @@ def scale_recurrent_generator(
             state = shared.remember(x, state)
             x = state[1]
         result = shared.decode(x, maps)
-        if global_skip and scale > 0:
-            result = ops.add(result, pictures[scale])
+        if scale > 0:
+            if global_skip:
+                result = ops.add(result, pictures[scale])
+            result = blocks.mark_scale(result, 2**scale)
 
     restored = blocks.finish(picture, result, size, global_skip=global_skip)
     return keras.Model(picture, restored, name=name)
