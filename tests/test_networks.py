@@ -658,15 +658,3 @@ def test_architecture_needs_no_file_of_weights():
     assert networks.architecture(name, kept) == kept | {"weights": None}
     assert networks.architecture(name, {"weights": None}) == {"weights": None}
     assert networks.architecture("unet", {"widths": [8]}) == {"widths": [8]}
-
-
-def test_bilinear_enlargement_is_that_of_keras_on_any_size():
-    rng = np.random.default_rng(0)
-    for shape in ((2, 5, 3, 4), (1, 1, 1, 2)):
-        picture = rng.random(shape, "float32")
-        expected = keras.layers.UpSampling2D(2, interpolation="bilinear")(picture)
-        np.testing.assert_allclose(
-            ops.convert_to_numpy(blocks.enlarge_bilinear(ops.convert_to_tensor(picture))),
-            ops.convert_to_numpy(expected),
-            atol=1e-6,
-        )
