@@ -38,6 +38,9 @@ ARGUMENTS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    # A camera that shows a moving pattern, and asks nobody.
+    "--use-fake-device-for-media-stream",
+    "--use-fake-ui-for-media-stream",
 ]
 
 
@@ -395,20 +398,50 @@ def test_a_batch_is_looked_through_and_fetched_as_a_zip(visit, served):
     assert not served.files
 
 
-def test_photos_can_be_pasted(visit):
+HAND_OVER = """([how, bytes]) => {
+    const transfer = new DataTransfer();
+    const file = new File([new Uint8Array(bytes)], `${how}.png`, {type: 'image/png'});
+    transfer.items.add(file);
+    const options = {bubbles: true, cancelable: true};
+    if (how === 'paste') {
+        const event = new ClipboardEvent(how, {...options, clipboardData: transfer});
+        document.body.dispatchEvent(event);
+    } else {
+        const event = new DragEvent(how, {...options, dataTransfer: transfer});
+        document.querySelector('#photos [aria-dropeffect]').dispatchEvent(event);
+    }
+}"""
+
+
+@pytest.mark.parametrize("how", ["paste", "drop"])
+def test_photos_can_be_pasted_and_dropped(visit, how):
     page = visit()
-    page.evaluate(
-        """async (bytes) => {
-            const transfer = new DataTransfer();
-            const file = new File([new Uint8Array(bytes)], 'pasted.png', {type: 'image/png'});
-            transfer.items.add(file);
-            const options = {clipboardData: transfer, bubbles: true, cancelable: true};
-            document.body.dispatchEvent(new ClipboardEvent('paste', options));
-        }""",
-        list(content(colorful())),
-    )
+    page.evaluate(HAND_OVER, [how, list(content(colorful()))])
     ready(page, "1 photo is ready")
-    assert page.locator("#photos").get_by_text("pasted").is_visible()
+    assert page.locator("#photos").get_by_text(how, exact=True).is_visible()
+
+
+def test_a_photo_is_taken_with_the_camera(visit):
+    page = visit(permissions=["camera"])
+    page.get_by_role("button", name="Take a photo").click()
+    page.get_by_text("Click to Access Webcam").click()
+    page.get_by_label("capture photo").click()
+    ready(page, "1 photo is ready")
+    restore(page)
+    assert preview(page, "after").std() > 0
+
+
+def test_the_photos_of_a_phone_are_taken(visit):
+    heif = pytest.importorskip("pillow_heif")
+    page = visit()
+    file = io.BytesIO()
+    heif.from_pillow(Image.fromarray(colorful())).save(file, quality=90)
+    upload(page, ("IMG_0001.HEIC", file.getvalue()))
+    restore(page)
+    assert np.abs(preview(page, "before").astype(int) - colorful()).mean() < 8
+    # It is not written; what comes back says so and is lossless.
+    assert "HEIC cannot be written" in page.locator("#details").inner_text()
+    assert download(page)[0] == "IMG_0001_restored.png"
 
 
 def test_one_click_restores_an_example(visit):
