@@ -25,6 +25,7 @@ _log = logging.getLogger(__name__)
 
 # Side of the picture whose colours are counted: about that of the chroma that is predicted.
 _COUNTED_SIDE = 64
+_COUNTED_EXAMPLES = 2000  # Of a prepared data set.
 _SHOWN = 6  # Validation photos on the sheet of an epoch.
 
 # Side of the validation photos in pixels: what the pipeline shows the colorizer.
@@ -76,13 +77,16 @@ class ColorizerJob(training.Job):
     stage = "colorizer"
     config_class = configs.ColorizerConfig
     columns = ("grey", "coloured", "photo")
+    sides = ("luminance", "chroma")
+    _folder_flags = "--photos"
     _path_lists = ("photos",)
 
     def __post_init__(self):
         super().__post_init__()
-        if not self.photos:
+        if self.data is not None and not self.config.paired:
             raise ValueError(
-                "Training needs pictures. Received: no photos. Name a folder with --photos."
+                "A data set gives pairs. Received: "
+                f"data={self.data!r}, paired=False. Train unpaired on folders: --photos."
             )
         if self.strategy is not None:
             raise ValueError(
@@ -92,6 +96,9 @@ class ColorizerJob(training.Job):
 
     def collect(self):
         """Find and check the photos; see `training.Job`."""
+        data_set = self.data_set()
+        if data_set is not None:
+            return self._collect_prepared(data_set)
         found, grays = _color_photos(self.photos)
         paths = list(found)
         everything = dict(found)
@@ -119,6 +126,28 @@ class ColorizerJob(training.Job):
             color_counts=sum(found[path][2] for path in paths),
         )
 
+    def _collect_prepared(self, data_set):
+        """The same of a prepared data set, whose builder has left grey pictures out."""
+        facts, grays = {}, 0
+        if self.validation_photos:
+            facts, grays = _color_photos([self.validation_photos])
+        counts = None
+        if self.config.rebalance is not None:
+            # Stored in a random order, so the first are a fair sample.
+            _, chroma = data_set.arrays(
+                split="train", size=_COUNTED_SIDE, count=_COUNTED_EXAMPLES, whole=True
+            )
+            counts = color_bins.histogram(chroma)
+        return training.Pictures(
+            sources=(data_set,),
+            shares=(1.0,),
+            validation=(self._source(facts) if facts else data_set,),
+            manifest=training.manifest(facts) + data_set.manifest(),
+            notes=(f"{grays} grey photos were left out.",) if grays else (),
+            color_counts=counts,
+            data_set=data_set.describe(),
+        )
+
     def _source(self, paths):
         return sampling.ColorSource(paths=tuple(paths), smallest_part=self.config.smallest_part)
 
@@ -140,9 +169,15 @@ class ColorizerJob(training.Job):
             tone=self.config.tone,
         )
 
+    def prepared_options(self):
+        """What a prepared data set is asked for; see `training.Job`."""
+        return {"smallest_part": self.config.smallest_part, "tone": self.config.tone}
+
     def validation(self, pictures):
         """Whole photos as the pipeline shows them; see `training.Job`."""
         (source,) = pictures.validation
+        if not isinstance(source, sampling.ColorSource):
+            return source.arrays(size=VALIDATION_SIZE, count=self.validation_count, whole=True)
         sampler = sampling.ColorSampler(
             sources=(source,),
             shares=(1.0,),

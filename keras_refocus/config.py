@@ -139,6 +139,12 @@ class RestorerConfig(TrainingConfig):
         None, "noise, JPEG and scratches for pairs: those of a name of `exposure.SETTINGS`"
     )
 
+    echo: int | None = _field(
+        None,
+        "batches in a row that are cut out of the same pictures, which are read once for them; "
+        "none: 4 for a data set by name, 1 for folders",
+    )
+
     content: dict = _dict_field(
         {"charbonnier": 1.0, "frequency": 0.1},
         "content losses and their weights, as JSON; names of `losses.CONTENT_LOSSES`, and "
@@ -148,17 +154,14 @@ class RestorerConfig(TrainingConfig):
     warm_up_content: dict = _dict_field(
         {}, "the same for the epochs before the adversarial ones; empty: as --content"
     )
-    scale_weight: float = _field(
-        1.0,
-        "weight of the content losses at the coarser scales of generators that have them "
-        "(multiscale, scale_recurrent); 0: compare the finest alone",
-    )
     gradient_penalty_weight: float = _field(10.0, "weight of the gradient penalty of wgan_gp")
     critic_steps: int = _field(1, "discriminator steps for each generator step")
 
     def __post_init__(self):
         super().__post_init__()
         self._check_at_least(1, "critic_steps")
+        if self.echo is not None:
+            self._check_at_least(1, "echo")
         if self.warm_up_content and not (self.epochs and self.adversarial_epochs):
             raise ValueError(
                 "`warm_up_content` is for content epochs before adversarial ones. Received: "

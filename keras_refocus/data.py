@@ -1,17 +1,22 @@
 """Feed batches to training: `sampling` behind a look-ahead of worker processes."""
 
+import collections
 import concurrent.futures
+import itertools
 import multiprocessing
-import os
 
 import numpy as np
 
-from keras_refocus import sampling
+from keras_refocus import machine, sampling
 
 
 def default_workers():
-    """Number of worker processes that leaves most of the machine to the training step."""
-    return max(1, (os.cpu_count() or 2) // 4)
+    """Number of worker processes: a quarter of the cores, and two at least.
+
+    They rest while enough batches are ready, so that two leave most of even two cores to training;
+    one would be too slow where blur is long or pictures must be read.
+    """
+    return max(2, machine.usable_cores() // 4)
 
 
 class Batches:
@@ -39,7 +44,7 @@ class Batches:
         self._numbers = range(first, first + count)
         self._ahead = ahead
         self._part = part
-        workers = default_workers() if workers is None else workers
+        self._workers = workers = default_workers() if workers is None else workers
         self._closed = False
         self._pool = None
         if workers > 0:
@@ -59,13 +64,19 @@ class Batches:
             for number in self._numbers:
                 yield self._sampler.batch(number, part=self._part)
             return
-        pending = []
-        numbers = iter(self._numbers)
+        # Batches out of the same pictures go to one process, which reads these once.
+        echo = self._sampler.echo
+        groups = itertools.groupby(self._numbers, lambda number: number // echo)
+        groups = (list(numbers) for _, numbers in groups)
+        ahead = self._ahead if echo == 1 else max(-(-self._ahead // echo), self._workers + 1)
+        pending = collections.deque()
         try:
-            for _ in self._numbers:
-                while len(pending) < self._ahead and (number := next(numbers, None)) is not None:
-                    pending.append(self._pool.submit(sampling.worker_batch, number, self._part))
-                yield pending.pop(0).result()
+            while True:
+                for numbers in itertools.islice(groups, ahead - len(pending)):
+                    pending.append(self._pool.submit(sampling.worker_batches, numbers, self._part))
+                if not pending:
+                    return
+                yield from pending.popleft().result()
         except (RuntimeError, concurrent.futures.CancelledError) as error:
             # A reader in another thread may still want more when training has ended early.
             if self._closed:

@@ -176,7 +176,7 @@ class _Cache:
         value = load()
         self._entries[key] = value
         self._bytes += value.nbytes
-        while self._bytes > self._max_bytes and len(self._entries) > 1:
+        while self._bytes > self._max_bytes and len(self._entries) > 2:  # A pair.
             _, evicted = self._entries.popitem(last=False)
             self._bytes -= evicted.nbytes
         return value
@@ -291,6 +291,9 @@ class Sampler:
             default for it; "center" is the central square, as the evaluation protocols of some
             papers have it.
         flip: Whether patches are turned and mirrored at random.
+        echo: Number of batches in a row that are cut out of the same pictures, which are then read
+            once for all of them ("data echoing", Choi et al. 2019, before augmentation: crop, blur
+            and turn differ).
         cache_bytes: Memory for decoded pictures in each process.
     """
 
@@ -301,6 +304,7 @@ class Sampler:
     seed: int
     crop: str = "random"
     flip: bool = True
+    echo: int = 1
     cache_bytes: int = 1_000_000_000
 
     def __post_init__(self):
@@ -316,16 +320,18 @@ class Sampler:
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         return _make_sampler, (type(self), values)
 
-    def example(self, position):
-        """Make the example at a position of the endless shuffled sequence.
+    def example(self, position, turn=0):
+        """Make an example at a position of the endless shuffled sequence of pictures.
+
+        Args:
+            position: Position.
+            turn: Which of the examples that are made of the picture there, below `echo`.
 
         Returns:
             Tuple `(blurred, sharp)` of float32 arrays of shape `(size, size, 1)`, luminance in
             [0, 1].
         """
-        rng = np.random.default_rng([self.seed, _EXAMPLE_STREAM, position])
-        # Drawn per position, so each source advances at its share without a counter.
-        which = int(rng.choice(len(self.sources), p=self.shares))
+        which, rng = self._draw(position, turn)
         source = self.sources[which]
         index = _shuffled_index(position, len(source), self.seed + which)
         blurred, sharp = source.example(index, rng, self.size, self.crop, self._cache)
@@ -335,6 +341,15 @@ class Sampler:
             luminance = color.rgb_to_luminance(rgb)
             pair.append(_orient(luminance, turns, flip) if self.flip else luminance)
         return tuple(pair)
+
+    def _draw(self, position, turn):
+        """Number of the source at a position, and the random generator of an example of it."""
+        rng = np.random.default_rng([self.seed, _EXAMPLE_STREAM, position])
+        # Drawn per position, so each source advances at its share without a counter.
+        which = int(rng.choice(len(self.sources), p=self.shares))
+        if turn:
+            rng = np.random.default_rng([self.seed, _EXAMPLE_STREAM, position, turn])
+        return which, rng
 
     def batch(self, number, *, part=(0, 1)):
         """Make batch `number`.
@@ -347,12 +362,29 @@ class Sampler:
             Tuple `(blurred, sharp)` of float32 arrays of shape `(batch_size, size, size, 1)`,
             luminance in [0, 1]; `batch_size / count` of them of a part.
         """
+        return self.batches([number], part=part)[0]
+
+    def batches(self, numbers, *, part=(0, 1)):
+        """Make batches that are cut out of the same pictures: each picture is read once.
+
+        Args:
+            numbers: List of numbers of batches that are equal when divided by `echo`.
+            part: As in `batch`.
+
+        Returns:
+            List of batches.
+        """
         index, count = part
         share = self.batch_size // count
-        first = number * self.batch_size + index * share
-        examples = [self.example(first + offset) for offset in range(share)]
-        blurred, sharp = zip(*examples, strict=True)
-        return np.stack(blurred).astype(np.float32), np.stack(sharp).astype(np.float32)
+        first = numbers[0] // self.echo * self.batch_size + index * share
+        examples = [
+            [self.example(first + offset, number % self.echo) for number in numbers]
+            for offset in range(share)
+        ]
+        return [
+            tuple(np.stack(side).astype(np.float32) for side in zip(*batch, strict=True))
+            for batch in zip(*examples, strict=True)
+        ]
 
 
 def _make_sampler(kind, values):
@@ -416,16 +448,15 @@ class ColorSampler(Sampler):
     gray: ColorSource | None = None
     cache_bytes: int = 4_000_000_000
 
-    def example(self, position):
-        """Make the example at a position of the endless shuffled sequence.
+    def example(self, position, turn=0):
+        """Make an example at a position of the endless shuffled sequence; see `Sampler.example`.
 
         Returns:
             Tuple `(luminance, chroma)` of one photo, float32 arrays of shapes `(size, size, 1)` in
             [0, 1] and `(size, size, 2)` in [-1, 1]. With `gray` a tuple of its luminance, and of
             the luminance and chroma of a photo in three channels.
         """
-        rng = np.random.default_rng([self.seed, _EXAMPLE_STREAM, position])
-        which = int(rng.choice(len(self.sources), p=self.shares))
+        which, rng = self._draw(position, turn)
         luminance, chroma = self._photo(self.sources[which], position, self.seed + which, rng)
         if self.gray is None:
             return luminance, chroma
@@ -495,6 +526,6 @@ def _end_with_parent():
         os._exit(1)
 
 
-def worker_batch(number, part):
-    """Make a part of batch `number` inside a worker process; see `Sampler.batch`."""
-    return _worker_sampler.batch(number, part=part)
+def worker_batches(numbers, part):
+    """Make a part of each of some batches inside a worker process; see `Sampler.batches`."""
+    return _worker_sampler.batches(numbers, part=part)

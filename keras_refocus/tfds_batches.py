@@ -9,6 +9,8 @@ Data sets of pairs (`hide`, `deblur_pairs`) give blurred and sharp luminance; th
 """
 
 import functools
+import hashlib
+import pathlib
 
 import numpy as np
 import tensorflow as tf
@@ -45,10 +47,18 @@ class TfdsBatches:
             alike.
         flip: Whether patches are mirrored and, if they are pairs, turned by quarters as well. (Sky
             is above: colour must not be learned upside down.) Both sides alike.
+        smallest_part: For colour, instead of patches whole scenes: of every picture a part of at
+            least this share of its height and width ("random") or all of it ("center") is shrunk
+            to `size`, as the colorizer sees pictures.
+        tone: For colour: how much the tone curve of the luminance varies; see
+            `sampling.ColorSampler`.
         degradations: Name of an entry of `exposure.SETTINGS` whose vignetting, noise, scratches and
             JPEG are put on the blurred side alone; `None` adds nothing. For pairs only.
+        echo: Number of batches in a row that are cut out of the same pictures, which are then
+            decoded once for all of them; see `sampling.Sampler`.
         part: Tuple `(index, count)`: of every batch only part `index` of `count`, as one machine of
             several takes it.
+        workers: Number of examples that are made at once; `None` leaves it to TensorFlow.
         cache: Whether the stored examples are kept in memory after they were read once. `True`
             needs the memory for the whole split.
         data_dir: Where data sets are; default: that of TensorFlow Datasets.
@@ -70,9 +80,13 @@ class TfdsBatches:
         split="train",
         crop="random",
         flip=True,
+        smallest_part=None,
+        tone=0.0,
         degradations=None,
+        echo=1,
         part=(0, 1),
         cache=False,
+        workers=None,
         data_dir=None,
     ):
         self._source = _Source(name, split, data_dir)
@@ -83,23 +97,38 @@ class TfdsBatches:
                 "Degradations are for the blurred side of pairs. Received: "
                 f"degradations={degradations!r} for {name!r}, which has none. Leave them out."
             )
+        if (smallest_part is not None or tone) and self._source.keys[0] != "luminance":
+            raise ValueError(
+                "Parts of whole scenes and tone curves are for colour. Received: "
+                f"smallest_part={smallest_part}, tone={tone} for {name!r}. Leave them out."
+            )
         if batch_size % part[1]:
             raise ValueError(
                 "Every part of a batch must be equally large. Received: "
                 f"batch_size={batch_size}, part={part}."
             )
         self._augment = functools.partial(
-            _augment, size=size, seed=seed, crop=crop, flip=flip, degradations=degradations
+            _augment,
+            size=size,
+            seed=seed,
+            crop=crop,
+            flip=flip,
+            smallest_part=smallest_part,
+            tone=tone,
+            degradations=degradations,
         )
         self._seed, self._batch_size, self._part = seed, batch_size, part
         self._first, self._count, self._cache = first, count, cache
+        self._echo = echo
+        self._parallel = tf.data.AUTOTUNE if workers is None else max(1, workers)
 
     def __len__(self):
         return self._count
 
     def __iter__(self):
         """Give tuples of float32 arrays: `(blurred, sharp)` or `(luminance, chroma)`."""
-        return self.dataset().as_numpy_iterator()
+        # A generator, which Keras knows how to read.
+        yield from self.dataset().as_numpy_iterator()
 
     def close(self):
         """Nothing is left running between batches; for the sake of `data.Batches`."""
@@ -114,22 +143,33 @@ class TfdsBatches:
         """The same batches as a `tf.data.Dataset`."""
         index, parts = self._part
         share = self._batch_size // parts
-        start = self._first * self._batch_size
+        group, skipped = divmod(self._first, self._echo)
+        groups = -(-(skipped + self._count) // self._echo)
+        start = group * self._batch_size
         dataset = self._source.positions(self._seed, start, cache=self._cache)
-        dataset = dataset.take(self._count * self._batch_size)
+        dataset = dataset.take(groups * self._batch_size)
         if parts > 1:
             dataset = dataset.filter(
                 lambda position, _: position % self._batch_size // share == index
             )
-        dataset = dataset.map(
-            lambda position, stored: self._augment(self._source.decode(stored), position),
-            num_parallel_calls=tf.data.AUTOTUNE,
-            deterministic=True,
+        dataset = dataset.map(self._patches, self._parallel, deterministic=True)
+        dataset = dataset.batch(share, drop_remainder=True)
+        # From one element of (patches, turns, ...) to one of (patches, ...) for each turn.
+        dataset = dataset.flat_map(
+            lambda *sides: tf.data.Dataset.from_tensor_slices(
+                tuple(tf.transpose(side, (1, 0, 2, 3, 4)) for side in sides)
+            )
         )
-        return dataset.batch(share, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+        return dataset.skip(skipped).take(self._count).prefetch(tf.data.AUTOTUNE)
+
+    def _patches(self, position, stored):
+        """Patches of one stored example, one for each turn: (turns, size, size, channels)."""
+        sides = self._source.decode(stored)
+        turns = [self._augment(sides, position * self._echo + turn) for turn in range(self._echo)]
+        return tuple(tf.stack(side) for side in zip(*turns, strict=True))
 
 
-def validation_arrays(name, *, size, count, split="validation", data_dir=None):
+def validation_arrays(name, *, size, count, split="validation", whole=False, data_dir=None):
     """Read a fixed set of examples, cut out of the middle.
 
     Args:
@@ -137,6 +177,7 @@ def validation_arrays(name, *, size, count, split="validation", data_dir=None):
         size: Side of the patches in pixels.
         count: Number of examples; fewer if the split has fewer.
         split: Part of the data set.
+        whole: For colour: whether whole pictures are shrunk to `size` instead.
         data_dir: Where data sets are.
 
     Returns:
@@ -147,17 +188,83 @@ def validation_arrays(name, *, size, count, split="validation", data_dir=None):
     dataset = source.in_order().take(count).map(source.decode)
     dataset = dataset.map(
         lambda first, second: _augment(
-            (first, second), 0, size=size, seed=0, crop="center", flip=False, degradations=None
+            (first, second),
+            0,
+            size=size,
+            seed=0,
+            crop="center",
+            flip=False,
+            smallest_part=1.0 if whole else None,
+            tone=0.0,
+            degradations=None,
         )
     )
     return next(iter(dataset.batch(count).as_numpy_iterator()))
+
+
+class PreparedSet:
+    """A prepared data set as a training sees it: what it holds, its batches, its validation.
+
+    Args:
+        name: As in `TfdsBatches`.
+        keys: What the two sides must be: `("blurred", "sharp")` or `("luminance", "chroma")`.
+        data_dir: Where data sets are; default: that of TensorFlow Datasets.
+
+    Raises:
+        FileNotFoundError: If the data set has not been prepared; the message says how to.
+        ValueError: If it is of another kind.
+    """
+
+    def __init__(self, name, *, keys, data_dir=None):
+        self._name, self._data_dir = name, data_dir
+        source = _Source(name, "train", data_dir)
+        if source.keys != keys:
+            raise ValueError(
+                f"The data set must have {' and '.join(keys)}. Received: {name!r}, which has "
+                f"{' and '.join(source.keys)}. Choose another, or train the other stage."
+            )
+        self._info = source.info
+
+    def __len__(self):
+        return self._info.splits["train"].num_examples
+
+    def describe(self):
+        """Name, version, configuration and counts, ready for JSON."""
+        return {
+            "name": self._info.name,
+            "config": self._info.config_name,
+            "version": str(self._info.version),
+            "folder": str(self._info.data_dir),
+            "examples": {name: part.num_examples for name, part in self._info.splits.items()},
+        }
+
+    def manifest(self):
+        """SHA-256 and path of the files that say what the shards hold, a line for each.
+
+        These are the sizes of all shards, and of every picture that was left out its name; reading
+        the shards themselves through would take as long as an epoch.
+        """
+        files = sorted(pathlib.Path(self._info.data_dir).glob("*.json"))
+        sums = ((hashlib.sha256(file.read_bytes()).hexdigest(), file) for file in files)
+        return "".join(f"{digest}  {file.resolve()}\n" for digest, file in sums)
+
+    def batches(self, **options):
+        """`TfdsBatches` of the training split."""
+        return TfdsBatches(self._name, data_dir=self._data_dir, **options)
+
+    def arrays(self, **options):
+        """`validation_arrays`, of the validation split unless another is named."""
+        return validation_arrays(self._name, data_dir=self._data_dir, **options)
 
 
 class _Source:
     """The stored examples of one split."""
 
     def __init__(self, name, split, data_dir):
-        command = f"tfds build tfds_builders/{name.partition('/')[0]}"
+        builder_name, _, config = name.partition(":")[0].partition("/")
+        command = f"tfds build tfds_builders/{builder_name}"
+        command += f" --config {config}" if config else ""
+        command += f" --data_dir {data_dir}" if data_dir else ""
         try:
             builder = tfds.builder(name, data_dir=data_dir)
         except tfds.core.DatasetNotFoundError:
@@ -169,7 +276,7 @@ class _Source:
                 f"{data_dir or '~/tensorflow_datasets'}. Prepare it with `{command}`, whose "
                 "README says what it needs, or name its folder."
             )
-        info = builder.info
+        self.info = info = builder.info
         if split not in info.splits:
             raise ValueError(
                 f"`split` must be one of {', '.join(sorted(info.splits))}. Received: "
@@ -241,26 +348,39 @@ def _mixed(seed, stream, number):
     )
 
 
-def _augment(sides, position, *, size, seed, crop, flip, degradations):
+def _augment(sides, position, *, size, seed, crop, flip, smallest_part, tone, degradations):
     """Cut, turn and mirror both sides alike."""
     position = tf.cast(position, tf.int64)
-    sides = [_at_least(side, size) for side in sides]
-    shapes = [tf.shape(side)[:2] for side in sides]
-    checks = [tf.debugging.assert_equal(*shapes, "Both sides must have one size.")]
-    with tf.control_dependencies(checks):
-        room = shapes[0] - size
     draws = tf.random.stateless_uniform(
-        [4], tf.stack([tf.cast(seed, tf.int64) + _AUGMENT * 0x9E3779B9, position])
+        [7], tf.stack([tf.cast(seed, tf.int64) + _AUGMENT * 0x9E3779B9, position])
     )
+    shapes = [tf.shape(side)[:2] for side in sides]
+    with tf.control_dependencies([tf.debugging.assert_equal(*shapes, "Both sides need one size.")]):
+        shape = tf.identity(shapes[0])
+    if smallest_part is None:
+        cut = tf.stack([size, size])
+        sides, shape = [_at_least(side, size) for side in sides], tf.maximum(shape, size)
+    elif crop == "random":
+        shares = smallest_part + (1.0 - smallest_part) * draws[4:6]
+        cut = tf.cast(tf.round(shares * tf.cast(shape, tf.float32)), tf.int32)
+        cut = tf.maximum(cut, 1)
+    else:
+        cut = shape
+    room = shape - cut
     if crop == "random":
         corner = tf.cast(draws[:2] * tf.cast(room + 1, tf.float32), tf.int32)
         corner = tf.minimum(corner, room)  # A draw of almost 1 may round up.
     else:
         corner = room // 2
-    top, left = corner[0], corner[1]
-    sides = [side[top : top + size, left : left + size] for side in sides]
+    (top, left), (height, width) = tf.unstack(corner), tf.unstack(cut)
+    sides = [side[top : top + height, left : left + width] for side in sides]
     is_pair = sides[1].shape[-1] == 1
     sides = [_as_float(side) for side in sides]
+    if smallest_part is not None:
+        sides = [_squeezed(side, size) for side in sides]
+    if tone:
+        exponent = (1.0 + tone) ** (2.0 * draws[6] - 1.0)
+        sides[0] = tf.clip_by_value(sides[0], 0.0, 1.0) ** exponent
     if degradations is not None:
         degrade = functools.partial(_degrade, seed=seed, degradations=degradations)
         sides[0] = tf.numpy_function(degrade, (sides[0], position), tf.float32)
@@ -273,6 +393,16 @@ def _augment(sides, position, *, size, seed, crop, flip, degradations):
     for side, channels in zip(sides, (1, 1 if is_pair else 2), strict=True):
         side.set_shape((size, size, channels))
     return tuple(sides)
+
+
+def _squeezed(side, size):
+    """Resize to a square as `sampling.ColorSource` does: by area, or enlarged linearly."""
+    shrinks = size <= tf.reduce_min(tf.shape(side)[:2])
+    return tf.cond(
+        shrinks,
+        lambda: tf.image.resize(side, (size, size), "area"),
+        lambda: tf.image.resize(side, (size, size)),
+    )
 
 
 def _at_least(side, size):

@@ -31,7 +31,8 @@ def _add_restorer(stages):
         "restorer",
         help="stage 1: blurred to sharp luminance",
         description="Train the restorer (stage 1). Photos get synthetic blur on the fly; pairs "
-        "are folders with blur/ and sharp/ inside. Give one of the two, or both.",
+        "are folders with blur/ and sharp/ inside. Give one of the two, or both; or "
+        "a data set that `tfds build` has prepared.",
         epilog="Example: refocus train restorer --photos my_photos --run runs/first",
     )
     data = restorer.add_argument_group("data")
@@ -74,6 +75,18 @@ def _add_colorizer(stages):
 
 def _add_validation(data):
     """Options of the pictures that both stages have."""
+    data.add_argument(
+        "--data",
+        metavar="NAME",
+        help="a data set that `tfds build` has prepared, instead of folders: hide, "
+        "deblur_pairs/gopro and the like for the restorer, coco_lab for the colorizer",
+    )
+    data.add_argument(
+        "--data-dir",
+        type=pathlib.Path,
+        metavar="FOLDER",
+        help="where `tfds build` put it (default: ~/tensorflow_datasets)",
+    )
     data.add_argument(
         "--validation-photos", type=pathlib.Path, metavar="FOLDER", help="validate on these photos"
     )
@@ -156,6 +169,8 @@ def main(argv=None):
                 folder=arguments.run,
                 config=_config(parser, arguments, training),
                 **pictures,
+                data=arguments.data,
+                data_dir=arguments.data_dir,
                 validation_photos=arguments.validation_photos,
                 validation_count=arguments.validation_count,
                 data_license=arguments.data_license,
@@ -202,6 +217,8 @@ def _refuse_changes(parser, arguments, job):
         for name in (
             "photos",
             "pairs",
+            "data",
+            "data_dir",
             "validation_photos",
             "validation_pairs",
             "init_from",

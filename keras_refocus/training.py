@@ -406,6 +406,7 @@ class Pictures:
         manifest: Text of `manifest.txt`.
         notes: Tuple of sentences about them for the record.
         color_counts: How often each colour of `color_bins` occurs, or `None`.
+        data_set: Facts of the prepared data set that they come from, ready for JSON, or `None`.
     """
 
     sources: tuple
@@ -414,6 +415,7 @@ class Pictures:
     manifest: str
     notes: tuple = ()
     color_counts: np.ndarray | None = None
+    data_set: dict | None = None
 
 
 def manifest(facts):
@@ -422,8 +424,7 @@ def manifest(facts):
     Args:
         facts: Dict from path to `(sha256, ...)`.
     """
-    lines = [f"{facts[path][0]}  {path.resolve()}" for path in sorted(facts)]
-    return "\n".join(lines) + "\n"
+    return "".join(f"{facts[path][0]}  {path.resolve()}\n" for path in sorted(facts))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -435,6 +436,7 @@ class Job:
     - `collect()`: find and check the pictures; returns `Pictures`;
     - `build(pictures)`: build and compile the `gan.GAN`;
     - `sampler(pictures, phase)`: `sampling.Sampler` of a `Phase`;
+    - `prepared_options()`: what `tfds_batches.TfdsBatches` takes from the configuration;
     - `validation(pictures)`: tuple of arrays `(input, target)`;
     - `input_scores(validation)`: JSON-ready dict of what the input itself scores;
     - `draw(model, validation)`: samples as a uint8 array;
@@ -445,6 +447,9 @@ class Job:
     Attributes:
         folder: Path of the run folder.
         config: `config.TrainingConfig` of the stage.
+        data: Name of a prepared data set to train on instead of folders, such as "hide" or
+            "deblur_pairs/gopro"; its validation split is validated on.
+        data_dir: Where data sets are; `None`: where TensorFlow Datasets keeps them.
         validation_photos: Path of a folder of photos to validate on. Without validation pictures
             some of the training pictures are held out.
         validation_count: Largest number of pictures to validate on.
@@ -456,6 +461,8 @@ class Job:
 
     folder: pathlib.Path
     config: configs.TrainingConfig
+    data: str | None = None
+    data_dir: pathlib.Path | None = None
     validation_photos: pathlib.Path | None = None
     validation_count: int = 64
     data_license: str | None = None
@@ -467,11 +474,30 @@ class Job:
     stage: typing.ClassVar[str]
     config_class: typing.ClassVar[type]
     columns: typing.ClassVar[tuple]
+    # What the two sides of a prepared data set must be, and the flags of folders.
+    sides: typing.ClassVar[tuple]
+    _folder_flags: typing.ClassVar[str]
     # Fields that are a path or `None`, and those that are tuples of paths.
-    _paths: typing.ClassVar[tuple] = ("validation_photos",)
+    _paths: typing.ClassVar[tuple] = ("data_dir", "validation_photos")
     _path_lists: typing.ClassVar[tuple] = ()
 
     def __post_init__(self):
+        folders = [name for name in ("photos", "pairs") if getattr(self, name, None)]
+        if self.data is not None and folders:
+            raise ValueError(
+                "Training is on folders or on a data set. Received: "
+                f"data={self.data!r} and {' and '.join(folders)}. Leave one of them out."
+            )
+        if self.data is None and not folders:
+            raise ValueError(
+                "Training needs pictures. Received: neither folders nor a data set. Name a folder "
+                f"with {self._folder_flags}, or a prepared data set with --data."
+            )
+        if self.data is None and self.data_dir is not None:
+            raise ValueError(
+                f"`data_dir` is where the data set is. Received: data_dir={self.data_dir}, "
+                "data=None. Name the data set with --data."
+            )
         if self.validation_count < 1:
             raise ValueError(
                 "`validation_count` must be at least 1. "
@@ -501,19 +527,50 @@ class Job:
                 f"Go on with: refocus train {stage} --run {folder} --resume"
             )
         values = record["data"]
-        paths = {name: values[name] and pathlib.Path(values[name]) for name in cls._paths}
+        # Records of older runs know no data sets.
+        given = {name: values.get(name) for name in cls._paths}
+        paths = {name: path and pathlib.Path(path) for name, path in given.items()}
         lists = {name: tuple(map(pathlib.Path, values[name])) for name in cls._path_lists}
         return cls(
             folder=folder,
             config=configs.from_json(cls.config_class, record["config"]),
+            data=values.get("data"),
             **paths,
             **lists,
             validation_count=values["validation_count"],
             data_license=values["license"],
-            # It is in the weights by now; the report's command still needs it.
-            init_from=pathlib.Path(record["init_from"]) if record.get("init_from") else None,
             workers=workers,
             strategy=strategy,
+        )
+
+    def data_set(self):
+        """`tfds_batches.PreparedSet` of `data`, or `None`."""
+        if self.data is None:
+            return None
+        # Imported here: folders need neither TensorFlow Datasets nor the seconds that it takes.
+        from keras_refocus import tfds_batches
+
+        return tfds_batches.PreparedSet(self.data, keys=self.sides, data_dir=self.data_dir)
+
+    def batches(self, pictures, phase, **place):
+        """Batches of a phase.
+
+        Args:
+            pictures: `Pictures`.
+            phase: `Phase`.
+            **place: `first`, `count` and `part` of `data.Batches`.
+        """
+        if self.data is None:
+            return data.Batches(self.sampler(pictures, phase), workers=self.workers, **place)
+        (data_set,) = pictures.sources
+        return data_set.batches(
+            size=phase.patch_size,
+            batch_size=phase.batch_size,
+            seed=self.config.seed,
+            flip=self.config.flip,
+            workers=self.workers,
+            **self.prepared_options(),
+            **place,
         )
 
     def data_record(self):
@@ -523,7 +580,8 @@ class Job:
             return None if path is None else str(pathlib.Path(path).resolve())
 
         return (
-            {name: text(getattr(self, name)) for name in self._paths}
+            {"data": self.data}
+            | {name: text(getattr(self, name)) for name in self._paths}
             | {name: [text(path) for path in getattr(self, name)] for name in self._path_lists}
             | {"validation_count": self.validation_count, "license": self.data_license}
         )
@@ -534,7 +592,7 @@ class Job:
         for name in self._path_lists:
             for path in getattr(self, name):
                 words += [f"--{name}", str(path)]
-        options = ("validation_count", "data_license", "init_from", "strategy")
+        options = ("data", "validation_count", "data_license", "init_from", "strategy")
         for name in (*self._paths, *options):
             if getattr(self, name) is not None:
                 words += ["--" + name.replace("_", "-"), str(getattr(self, name))]
@@ -543,7 +601,7 @@ class Job:
     def next_steps(self):
         """What to do with the run: list of `(what, command line)`."""
         run = shlex.quote(str(self.folder))
-        pictures = "--pairs" if getattr(self, "pairs", ()) else "--photos"
+        pictures = "--pairs" if self.stage == "restorer" else "--photos"
         mode = "" if self.stage == "restorer" else " --mode colorize"
         return [
             ("Look at it in TensorBoard", f"tensorboard --logdir {run}"),
@@ -574,16 +632,10 @@ class RestorerJob(Job):
     stage = "restorer"
     config_class = configs.RestorerConfig
     columns = ("blurred", "restored", "sharp")
-    _paths = ("photos", "validation_photos", "validation_pairs")
+    sides = ("blurred", "sharp")
+    _paths = ("data_dir", "photos", "validation_photos", "validation_pairs")
     _path_lists = ("pairs",)
-
-    def __post_init__(self):
-        super().__post_init__()
-        if self.photos is None and not self.pairs:
-            raise ValueError(
-                "Training needs pictures. Received: neither photos nor pairs. Name a folder with "
-                "--photos or --pairs."
-            )
+    _folder_flags = "--photos or --pairs"
 
     def collect(self):
         return _collect(self)
@@ -599,7 +651,12 @@ class RestorerJob(Job):
             batch_size=phase.batch_size,
             seed=self.config.seed,
             flip=self.config.flip,
+            echo=self.config.echo or 1,
         )
+
+    def prepared_options(self):
+        # Pictures of 1280x720 take longer to decode than everything else that is done to them.
+        return {"degradations": self.config.pair_degradations, "echo": self.config.echo or 4}
 
     def validation(self, pictures):
         return _validation_arrays(pictures.validation, self.validation_count)
@@ -621,6 +678,7 @@ class RestorerJob(Job):
 def _collect(job):
     """List and check the pictures of a restorer's job."""
     config = job.config
+    data_set = job.data_set()
     photos = usable_photos(job.photos) if job.photos else {}
     found = dict(photos)
     photo_paths, held_out_photos = list(photos), []
@@ -637,12 +695,16 @@ def _collect(job):
     if job.validation_pairs:
         held_out_pairs, facts = _usable_pairs(job.validation_pairs)
         found.update(facts)
-    if not held_out_photos and not held_out_pairs:
+    training, validation = [], []
+    if data_set is not None:
+        training.append(data_set)
+        if not held_out_photos and not held_out_pairs:
+            validation.append(data_set)
+    elif not held_out_photos and not held_out_pairs:
         if photo_paths:
             photo_paths, held_out_photos = sampling.split_hold_out(photo_paths, seed=config.seed)
         else:
             pairs, held_out_pairs = sampling.split_hold_out(pairs, seed=config.seed)
-    training = []
     if photo_paths:
         training.append(sampling.PhotoSource(paths=tuple(photo_paths), blur=config.blur))
     if pairs:
@@ -650,7 +712,6 @@ def _collect(job):
             sampling.PairSource(paths=tuple(pairs), degradations=config.pair_degradations)
         )
     shares = (1.0 - config.pairs_share, config.pairs_share) if len(training) == 2 else (1.0,)
-    validation = []
     if held_out_pairs:
         validation.append(sampling.PairSource(paths=tuple(held_out_pairs)))
     if held_out_photos:
@@ -659,7 +720,8 @@ def _collect(job):
         sources=tuple(training),
         shares=shares,
         validation=tuple(validation),
-        manifest=manifest(found),
+        manifest=manifest(found) + (data_set.manifest() if data_set else ""),
+        data_set=data_set.describe() if data_set else None,
     )
 
 
@@ -670,6 +732,10 @@ def _validation_arrays(sources, count):
     """Central patches of the first pictures of each source, blurred with a fixed seed."""
     parts = []
     for source in sources:
+        share = max(1, min(len(source), count // len(sources)))
+        if not isinstance(source, sampling.PhotoSource | sampling.PairSource):
+            parts.append(source.arrays(size=VALIDATION_PATCH, count=share))
+            continue
         sampler = sampling.Sampler(
             sources=(source,),
             shares=(1.0,),
@@ -679,7 +745,6 @@ def _validation_arrays(sources, count):
             crop="center",
             flip=False,
         )
-        share = max(1, min(len(source), count // len(sources)))
         parts.append(data.validation_arrays(sampler, share))
     return tuple(np.concatenate(side) for side in zip(*parts, strict=True))
 
@@ -825,7 +890,6 @@ def build_deblur_gan(config):
         discriminator,
         content=config.content,
         warm_up_content=config.warm_up_content,
-        scale_weight=config.scale_weight,
         adversarial=config.adversarial,
         adversarial_weight=config.adversarial_weight,
         gradient_penalty_weight=config.gradient_penalty_weight,
@@ -878,6 +942,7 @@ def _new_record(job, pictures):
             "training_pictures": sum(len(source) for source in pictures.sources),
             "manifest_sha256": _digest(pictures),
             "notes": list(pictures.notes),
+            "data_set": pictures.data_set,
         },
         "init_from": str(job.init_from) if job.init_from else None,
         "sessions": [],
@@ -955,18 +1020,16 @@ def run(job, *, resume=False):
         job.columns[0],
         record["validation"]["psnr"],
     )
-    if done == config.total_epochs or keeper.out_of_patience:
-        _log.info("nothing is left to do: the run has ended after %d epochs", done)
     for phase in phases(config):
         first_epoch = max(phase.first_epoch, done)
         if phase.last_epoch <= first_epoch or keeper.stopped_on_nan or keeper.out_of_patience:
             continue
         model.adversarial_phase = phase.adversarial
-        with data.Batches(
-            job.sampler(pictures, phase),
+        with job.batches(
+            pictures,
+            phase,
             first=first_epoch * config.steps_per_epoch,
             count=(phase.last_epoch - first_epoch) * config.steps_per_epoch,
-            workers=job.workers,
             part=(index, processes),
         ) as batches:
             epochs = range(first_epoch, phase.last_epoch)
@@ -1020,9 +1083,8 @@ def _fit_replicated(model, strategy, batches, epochs, validation, keeper):
             desc=f"epoch {epoch + 1}",
             disable=not (keeper.writes and sys.stderr.isatty()),
         )
-        logs = trainer.train_epoch(steps, after_step=keeper.on_train_batch_end)
-        if not keeper.stopped_on_nan:
-            logs |= replication.validate(model, *validation)
+        logs = trainer.train_epoch(steps)
+        logs |= replication.validate(model, *validation)
         keeper.on_epoch_end(epoch, logs)
         if model.stop_training:
             break

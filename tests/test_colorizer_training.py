@@ -283,7 +283,7 @@ def test_the_shipped_recipe_trains_from_the_command_line(photos, tmp_path, capsy
     for words, message in (
         (["restorer", "--run", run, "--resume"], "that of a colorizer"),
         (["colorizer", "--run", run, "--resume", "--photos", photos], "keeps its configuration"),
-        (["colorizer", "--run", tmp_path / "x"], "no photos"),
+        (["colorizer", "--run", tmp_path / "x"], "neither folders nor a data set"),
     ):
         with pytest.raises(SystemExit):
             train.main([str(word) for word in words])

@@ -21,6 +21,10 @@ class Counting:
     batch_size: int = 4
     fails_at: int | None = None
     ends_at: int | None = None
+    echo: int = 1
+
+    def batches(self, numbers, *, part=(0, 1)):
+        return [self.batch(number, part=part) for number in numbers]
 
     def batch(self, number, *, part=(0, 1)):
         if number == self.fails_at:
@@ -42,6 +46,16 @@ def test_batches_come_in_order_whatever_the_workers(workers, ahead):
         assert len(batches) == 7
     assert numbers == tuple(range(5, 12))
     assert (os.getpid() in processes) == (workers == 0)
+
+
+def test_batches_of_the_same_pictures_come_from_one_process():
+    sampler = Counting(echo=3)
+    with data.Batches(sampler, first=4, count=12, workers=2) as batches:
+        numbers, processes = zip(*[(int(a[0, 0]), int(b[0, 0])) for a, b in batches], strict=True)
+    assert numbers == tuple(range(4, 16))
+    for number, process in zip(numbers, processes, strict=True):
+        assert process == processes[max(0, number // 3 * 3 - 4)]
+    assert len(set(processes)) == 2
 
 
 def test_parts_have_their_share_of_the_batch():

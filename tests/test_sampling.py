@@ -54,6 +54,33 @@ def test_batch_is_a_pure_function_of_its_number(photos):
     assert (photo_sampler(photos, seed=8).batch(3)[0] != first[0]).any()
 
 
+@pytest.mark.parametrize("kind", ["photos", "pairs", "color"])
+def test_echoes_are_other_patches_of_pictures_read_once(kind, photos, pairs, monkeypatch):
+    read = []
+    monkeypatch.setattr(
+        sampling, "read_rgb", lambda path, *, _real=sampling.read_rgb, **options: (
+            read.append(path), _real(path, **options)
+        )[1]
+    )  # fmt: skip
+    if kind == "color":
+        source = sampling.ColorSource(paths=tuple(sampling.list_photos(photos)))
+        options = {"sources": (source,), "shares": (1.0,), "size": 32, "batch_size": 4, "seed": 7}
+        make = lambda **more: sampling.ColorSampler(**options | more)  # noqa: E731
+    else:
+        folder, function = (photos, photo_sampler) if kind == "photos" else (pairs, pair_sampler)
+        make = lambda **more: function(folder, **more)  # noqa: E731
+    echoed = make(echo=3, cache_bytes=0).batches([3, 4, 5])
+    assert len(read) <= 4 * (2 if kind == "pairs" else 1)
+    np.testing.assert_array_equal(echoed[0][1], make().batch(1)[1])
+    assert len({patch.tobytes() for batch in echoed for patch in batch[1]}) == 12
+    for number, batch in zip((3, 4, 5), echoed, strict=True):
+        np.testing.assert_array_equal(batch[0], make(echo=3).batch(number)[0])
+    halves = [make(echo=3).batches([4, 5], part=(index, 2)) for index in (0, 1)]
+    for turn in (0, 1):
+        joined = np.concatenate([half[turn][1] for half in halves])
+        np.testing.assert_array_equal(joined, echoed[turn + 1][1])
+
+
 def test_a_pickled_sampler_makes_the_same_batches(photos):
     sampler = photo_sampler(photos)
     for a, b in zip(sampler.batch(0), pickle.loads(pickle.dumps(sampler)).batch(0), strict=True):

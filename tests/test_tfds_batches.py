@@ -2,11 +2,9 @@
 
 import numpy as np
 import pytest
-import tensorflow_datasets as tfds
+import tiny_data_sets
 import tiny_pictures as tiny
 
-import tfds_builders.coco_lab
-import tfds_builders.deblur_pairs
 from keras_refocus import color, tfds_batches
 
 SIZE = 16
@@ -15,23 +13,7 @@ SIZE = 16
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory):
     """Twelve pairs to train on, and as many colour pictures."""
-    root = tmp_path_factory.mktemp("data")
-    for split, seeds in (("train", range(12)), ("val", range(20, 23))):
-        for seed in seeds:
-            place = root / "pairs" / split
-            tiny.save_pair(place / f"blur/{seed}.png", place / f"sharp/{seed}.png", seed)
-    for part, seeds in (("train2017", range(100, 116)), ("val2017", range(200, 202))):
-        for seed in seeds:
-            tiny.save(root / "coco" / part / f"{seed}.png", tiny.scene(seed, height=40, width=40))
-    config = tfds_builders.coco_lab.LabConfig(name="small", size=32)
-    for made, manual in (
-        (tfds_builders.deblur_pairs.Builder(config="folder", data_dir=root), "pairs"),
-        (tfds_builders.deblur_pairs.Builder(config="folder_16bit", data_dir=root), "pairs"),
-        (tfds_builders.coco_lab.Builder(config=config, data_dir=root), "coco"),
-    ):
-        download_config = tfds.download.DownloadConfig(manual_dir=root / manual)
-        made.download_and_prepare(download_config=download_config)
-    return root
+    return tiny_data_sets.prepare(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture
@@ -165,6 +147,43 @@ def test_parts_of_a_batch_make_the_whole(batches):
         batches(part=(0, 3))
 
 
+def test_echoes_are_other_patches_of_the_same_pictures(batches):
+    whole = {"flip": False, "crop": "center", "size": 60}  # A picture is its whole centre.
+    once = [sharp for _, sharp in batches(count=3, **whole)]
+    echoed = [sharp for _, sharp in batches(count=9, echo=3, **whole)]
+    for number, sharp in enumerate(echoed):
+        assert np.array_equal(sharp, once[number // 3])
+    patches = [sharp for _, sharp in batches(count=3, echo=3)]
+    assert len({patch.tobytes() for batch in patches for patch in batch}) == 12
+
+
+def test_an_echoed_batch_depends_on_seed_and_number_alone(batches):
+    made = list(batches(echo=4))
+    for first in (1, 4, 6):
+        assert same(batches(echo=4, first=first, count=9 - first), made[first:])
+    halves = [list(batches(echo=4, part=(index, 2))) for index in (0, 1)]
+    for whole, *parts in zip(made, *halves, strict=True):
+        assert equal(whole, [np.concatenate(sides) for sides in zip(*parts, strict=True)])
+
+
+def test_colour_is_seen_as_whole_scenes(batches):
+    small = dict(count=3, batch_size=4, flip=False, size=16, smallest_part=1.0)
+    full = list(batches("coco_lab/small", count=3, flip=False, crop="center", size=32))
+    for shrunk, whole in zip(batches("coco_lab/small", **small), full, strict=True):
+        for side, large in zip(shrunk, whole, strict=True):
+            expected = large.reshape(4, 16, 2, 16, 2, -1).mean((2, 4))
+            assert np.abs(side - expected).mean() < 0.01
+    parts = list(batches("coco_lab/small", **small | {"smallest_part": 0.5}))
+    assert not same(parts, batches("coco_lab/small", **small))
+    # The tone curve changes luminance alone.
+    toned = list(batches("coco_lab/small", **small | {"tone": 0.5}))
+    plain = list(batches("coco_lab/small", **small))
+    for (curved, chroma), (luminance, same_chroma) in zip(toned, plain, strict=True):
+        assert np.array_equal(chroma, same_chroma)
+        exponents = np.log(curved.mean((1, 2, 3))) / np.log(luminance.mean((1, 2, 3)))
+        assert 0.6 < exponents.min() < exponents.max() < 1.6 and exponents.std() > 0.02
+
+
 def test_the_cache_repeats_nothing_and_loses_nothing(batches):
     made = [sharp for _, sharp in batches(cache=True, flip=False, crop="center", size=60)]
     for start in (0, 3, 6):
@@ -199,7 +218,8 @@ def test_validation_is_fixed(data_dir):
 @pytest.mark.parametrize(
     ("name", "options", "error", "message"),
     [
-        ("hide", {}, FileNotFoundError, "tfds build tfds_builders/hide"),
+        ("hide/16bit", {}, FileNotFoundError, "tfds_builders/hide --config 16bit --data_dir"),
+        ("deblur_pairs/folder", {"smallest_part": 0.5}, ValueError, "are for colour"),
         ("deblur_pairs/folder", {"split": "test"}, ValueError, "one of train, validation"),
         ("deblur_pairs/folder", {"crop": "corner"}, ValueError, "crop='corner'"),
         ("coco_lab/small", {"degradations": "noise"}, ValueError, "blurred side of pairs"),
@@ -208,3 +228,19 @@ def test_validation_is_fixed(data_dir):
 def test_mistakes_are_explained(batches, name, options, error, message):
     with pytest.raises(error, match=message):
         batches(name, **options)
+
+
+def test_a_prepared_set_says_what_it_is(data_dir):
+    found = tfds_batches.PreparedSet(
+        "deblur_pairs/folder", keys=("blurred", "sharp"), data_dir=data_dir
+    )
+    assert len(found) == 12
+    facts = found.describe()
+    assert (facts["name"], facts["config"], facts["version"]) == ("deblur_pairs", "folder", "1.0.0")
+    assert facts["examples"] == {"train": 12, "validation": 3}
+    names = [line.rpartition("/")[2] for line in found.manifest().splitlines()]
+    assert names == ["dataset_info.json", "features.json", "report.json"]
+    with pytest.raises(ValueError, match="luminance and chroma. Received: 'deblur_pairs/folder'"):
+        tfds_batches.PreparedSet(
+            "deblur_pairs/folder", keys=("luminance", "chroma"), data_dir=data_dir
+        )
