@@ -131,6 +131,9 @@ def _add_colorizer(stages):
         help="temperature of the annealed mean of a run's network, as for export",
     )
     protocol.add_argument(
+        "--gain", type=float, metavar="G", help="factor on its chroma, as for export"
+    )
+    protocol.add_argument(
         "--lpips", type=pathlib.Path, metavar="FILE", help="weights of LPIPS: measure it as well"
     )
     protocol.add_argument(
@@ -222,11 +225,15 @@ def _evaluate_colorizer(parser, arguments):
         else:
             items = evaluation.photo_items(arguments.photos)
         model, file = evaluation.load_colorizer(
-            arguments.model, best=arguments.best, temperature=arguments.temperature
+            arguments.model,
+            best=arguments.best,
+            temperature=arguments.temperature,
+            gain=arguments.gain,
         )
         notes = [part.protocol for part in (lpips, inception) if part]
-        if arguments.temperature is not None:
-            notes.insert(0, f"temperature {arguments.temperature:g}")
+        for name in ("gain", "temperature"):
+            if getattr(arguments, name) is not None:
+                notes.insert(0, f"{name} {getattr(arguments, name):g}")
         report = {
             "model": evaluation.relative(file),
             "protocol": "; ".join([protocol.label, *notes]),

@@ -87,24 +87,24 @@ def load_restorer(path=None, *, best=False):
     return _load(path, engines.RESTORER, engines.RESTORED, channels=1, best=best)
 
 
-def load_colorizer(path=None, *, best=False, temperature=None):
+def load_colorizer(path=None, *, best=False, temperature=None, gain=None):
     """Load a colorizer; as `load_restorer`, but to chroma of shape `(1, height, width, 2)`.
 
-    `temperature`, see `networks.set_temperature`, can only be chosen before a run is exported.
+    `temperature` and `gain`, see `networks.tune_colors`, are chosen before a run is exported.
     """
-    return _load(
-        path, engines.COLORIZER, engines.CHROMA, channels=2, best=best, temperature=temperature
-    )
+    tuning = {"temperature": temperature, "gain": gain}
+    return _load(path, engines.COLORIZER, engines.CHROMA, channels=2, best=best, tuning=tuning)
 
 
-def _load(path, servable, output, *, channels, best, temperature=None):
+def _load(path, servable, output, *, channels, best, tuning=None):
     path = engines.find_models() / servable if path is None else pathlib.Path(path)
     version = path if (path / "saved_model.pb").is_file() else engines.newest_version(path)
     if version is not None:
-        if temperature is not None:
+        given = {name: value for name, value in (tuning or {}).items() if value is not None}
+        if given:
             raise ValueError(
-                "The temperature of a SavedModel is fixed. Received: "
-                f"temperature={temperature} for {version}. Name the run that it came from."
+                f"The colours of a SavedModel are as they were exported. Received: {given} for "
+                f"{version}. Name the run that it came from."
             )
         return _saved_model(version, servable, output), version
     file = path / (BEST if best else AVERAGED) if path.is_dir() else path
@@ -113,7 +113,7 @@ def _load(path, servable, output, *, channels, best, temperature=None):
             "A model must be a SavedModel folder, a run folder that has finished an epoch, or a "
             f".keras file. Received: {path}. Check the path."
         )
-    return _keras_model(file, servable, channels, temperature), file
+    return _keras_model(file, servable, channels, tuning or {}), file
 
 
 def _saved_model(folder, servable, output):
@@ -134,7 +134,7 @@ def _saved_model(folder, servable, output):
     return run
 
 
-def _keras_model(file, servable, channels, temperature):
+def _keras_model(file, servable, channels, tuning):
     import keras
 
     from keras_refocus import networks
@@ -146,8 +146,7 @@ def _keras_model(file, servable, channels, temperature):
             f"{file}, which gives {model.output_shape[-1]}. Name a {servable}."
         )
 
-    if temperature is not None:
-        networks.set_temperature(model, temperature)
+    networks.tune_colors(model, **tuning)
 
     def run(luminance):
         tensor = keras.ops.convert_to_tensor(luminance)

@@ -118,8 +118,7 @@ def _export_file(file: Path, arguments: argparse.Namespace, out: Path) -> Path:
     from keras_refocus import networks
 
     model = keras.saving.load_model(file, compile=False)
-    if arguments.temperature is not None:
-        networks.set_temperature(model, arguments.temperature)
+    networks.tune_colors(model, temperature=arguments.temperature, gain=arguments.gain)
     return export_model(
         model,
         out / (arguments.name or _kind(model)),
@@ -503,6 +502,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="T",
         help="of a colorizer that predicts a distribution over colours: temperature of its "
         "annealed mean, in (0, 1]; lower gives more colour (default: as it was trained)",
+    )
+    run.add_argument(
+        "--gain",
+        type=float,
+        metavar="G",
+        help="of such a colorizer: factor on its chroma, above 0 (default: as it was)",
     )
     whole = parser.add_argument_group("the whole pipeline")
     whole.add_argument(

@@ -56,7 +56,8 @@ def run(tmp_path, monkeypatch):
 
 def test_photos_to_an_old_picture_in_colour(run, tmp_path, capsys):
     models = tmp_path / "models"
-    export.main([str(run), "--out", str(models), "--temperature", "0.2"])
+    tuning = "--temperature 0.2 --gain 0.9".split()
+    export.main([str(run), "--out", str(models), *tuning])
     version = models / "colorizer" / "1"
     assert json.loads((version / engines.NETWORK_FILE).read_text()) == {
         "generator": "mobilenet_v2_colorizer",
@@ -66,15 +67,15 @@ def test_photos_to_an_old_picture_in_colour(run, tmp_path, capsys):
     # The run at that temperature and the SavedModel are one.
     capsys.readouterr()
     photos = ["--photos", str(tmp_path / "photos")]
-    evaluate.main(["colorizer", str(run), *photos, "--temperature", "0.2"])
+    evaluate.main(["colorizer", str(run), *photos, *tuning])
     evaluate.main(["colorizer", str(models / "colorizer"), *photos])
     first, second = (
         text[text.index("3 photos") :] for text in capsys.readouterr().out.split("model: ")[1:]
     )
     assert first == second
     with pytest.raises(SystemExit):
-        evaluate.main(["colorizer", str(models / "colorizer"), *photos, "--temperature", "0.2"])
-    assert "temperature of a SavedModel is fixed" in capsys.readouterr().err
+        evaluate.main(["colorizer", str(models / "colorizer"), *photos, *tuning])
+    assert "as they were exported" in capsys.readouterr().err
 
     # Blurred and grey goes in; another luminance and colour come out.
     stand_in_models.export_restorer(models / "restorer" / "1", gain=0.5)
@@ -92,16 +93,22 @@ def test_photos_to_an_old_picture_in_colour(run, tmp_path, capsys):
     np.testing.assert_allclose(luminance, expected, atol=0.02)
 
 
-def test_temperature_is_a_knob_of_trained_networks():
+def test_colours_of_trained_networks_can_be_tuned():
     network = networks.build("mobilenet_v2_colorizer", **GENERATOR, temperature=0.5)
     luminance = np.random.default_rng(0).random((1, 32, 32, 1), "float32")
     other = networks.build("mobilenet_v2_colorizer", **GENERATOR, temperature=0.1)
     other.set_weights(network.get_weights())
-    assert not np.allclose(network(luminance), other(luminance))
-    networks.set_temperature(network, 0.1)
-    np.testing.assert_array_equal(network(luminance), other(luminance))
-    with pytest.raises(ValueError, match="temperature=1.5"):
-        networks.set_temperature(network, 1.5)
+    expected = np.asarray(other(luminance))
+    assert not np.allclose(network(luminance), expected)
+    networks.tune_colors(network, temperature=0.1)
+    np.testing.assert_array_equal(network(luminance), expected)
+    for _ in range(2):  # A gain replaces the one before.
+        networks.tune_colors(network, gain=0.5)
+        np.testing.assert_allclose(network(luminance), 0.5 * expected, atol=1e-6)
+    for options in ({"temperature": 1.5}, {"gain": 0.0}):
+        with pytest.raises(ValueError, match=f"{next(iter(options))}="):
+            networks.tune_colors(network, **options)
     plain = networks.build("resnet_colorizer", filters=2, residual_blocks=1)
+    networks.tune_colors(plain)
     with pytest.raises(ValueError, match="head 'bins'.*resnet_colorizer"):
-        networks.set_temperature(plain, 0.5)
+        networks.tune_colors(plain, gain=0.5)

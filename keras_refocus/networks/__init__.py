@@ -15,7 +15,7 @@ from keras_refocus.networks.fpn import (
     fpn_mobilenet_dsc_generator,
     fpn_mobilenet_v2_generator,
 )
-from keras_refocus.networks.mobilenet_colorizer import mobilenet_v2_colorizer, set_temperature
+from keras_refocus.networks.mobilenet_colorizer import mobilenet_v2_colorizer, tune_colors
 from keras_refocus.networks.multipatch import multipatch_generator
 from keras_refocus.networks.multiscale import multiscale_generator
 from keras_refocus.networks.nafnet import nafnet_generator
@@ -40,7 +40,7 @@ __all__ = [
     "architecture",
     "build",
     "options",
-    "set_temperature",
+    "tune_colors",
 ]
 
 GENERATORS = {

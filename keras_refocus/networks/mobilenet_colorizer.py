@@ -9,6 +9,8 @@ from keras_refocus.networks import backbones, blocks
 _HEADS = ("bins", "regression")
 # The layer that divides the logits by the temperature.
 _SHARPEN = "sharpen"
+# The layer that knows the chroma of the classes.
+_COLORS = "colors"
 # Last layer of MobileNetV2 at 1/2, 1/4, 1/8, 1/16 and 1/32 of the size.
 _SCALES = (
     "expanded_conv_project_BN",
@@ -105,10 +107,10 @@ def mobilenet_v2_colorizer(
         x = keras.layers.Rescaling(1.0 / temperature, dtype="float32", name=_SHARPEN)(x)
         x = keras.layers.Softmax(dtype="float32", name="shares")(x)
         colors = keras.layers.Conv2D(
-            2, 1, use_bias=False, trainable=False, dtype="float32", name="colors"
+            2, 1, use_bias=False, trainable=False, dtype="float32", name=_COLORS
         )
         x = colors(x)
-        colors.set_weights([color_bins.centers()[np.newaxis, np.newaxis]])
+        colors.set_weights([_color_kernel()])
     else:
         x = blocks.last_convolution(x, 2, name="small_chroma")
     for _ in range(chroma_scale // 2):
@@ -116,28 +118,41 @@ def mobilenet_v2_colorizer(
     return keras.Model(picture, blocks.crop_to_size(x, size), name=name)
 
 
-def set_temperature(model, temperature):
-    """Change the temperature of the annealed mean of a colorizer that is trained.
+def tune_colors(model, *, temperature=None, gain=None):
+    """Choose how much colour a trained colorizer gives.
 
-    It is a constant of the network, so nothing has to be trained again: a lower one gives more
-    colour and more of it wrong.
+    These are constants of the network, so nothing has to be trained again; more colour is more
+    wrong colour, too.
 
     Args:
         model: Colorizer with the head `"bins"`.
-        temperature: See `mobilenet_v2_colorizer`.
+        temperature: See `mobilenet_v2_colorizer`; `None` keeps it.
+        gain: Factor on the chroma of every class, above 0; `None` keeps it.
 
     Raises:
-        ValueError: If the network has no temperature, or it has no meaning.
+        ValueError: If the network has no such head, or a value has no meaning.
     """
-    _check_temperature(temperature)
-    for layer in model.layers:
-        if layer.name == _SHARPEN:
-            layer.scale = 1.0 / temperature
-            return
-    raise ValueError(
-        "A temperature is for colorizers that predict a distribution over colours (head 'bins'). "
-        f"Received: temperature={temperature} for {model.name!r}. Leave it out."
-    )
+    if temperature is None and gain is None:
+        return
+    layers = {layer.name: layer for layer in model.layers}
+    if _SHARPEN not in layers or _COLORS not in layers:
+        raise ValueError(
+            "Temperature and gain are for colorizers that predict a distribution over colours "
+            f"(head 'bins'). Received: temperature={temperature}, gain={gain} for {model.name!r}. "
+            "Leave them out."
+        )
+    if temperature is not None:
+        _check_temperature(temperature)
+        layers[_SHARPEN].scale = 1.0 / temperature
+    if gain is not None:
+        if not gain > 0.0:
+            raise ValueError(f"`gain` must be above 0. Received: gain={gain}.")
+        layers[_COLORS].set_weights([_color_kernel() * np.float32(gain)])
+
+
+def _color_kernel():
+    """Kernel from shares of the classes to chroma."""
+    return color_bins.centers()[np.newaxis, np.newaxis]
 
 
 def _check_temperature(temperature):
