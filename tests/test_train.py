@@ -180,7 +180,6 @@ def test_killed_and_resumed_equals_straight_through(pairs, tmp_path):
     """The whole way: processes, worker processes, a kill at any moment."""
     options = [*TINY, "--epochs", 4, "--adversarial-epochs", 2, "--steps-per-epoch", 10]
     options += ["--workers", 2, "--adversarial", "wgan_gp", "--discriminator", "critic"]
-    options += ["--deterministic"]
     straight, killed = tmp_path / "straight", tmp_path / "killed"
     subprocess.run(
         command("--run", straight, "--pairs", pairs, *options), check=True, env=environment()
