@@ -55,7 +55,7 @@ def tiny(base=None, **changes):
         "final_epochs": 0,
         "epochs": 1 if base.paired else 0,
         "adversarial_epochs": 1 if base.paired else 2,
-        "steps_per_epoch": 3,
+        "steps_per_epoch": 2,
         "warmup_steps": 2,
         "pool_size": 4,
     }
@@ -222,7 +222,7 @@ def test_grey_scores_and_samples(photos, tmp_path):
 
 def interrupted_equals_straight(config, photos, tmp_path, monkeypatch):
     straight = state(training.run(job(tmp_path / "straight", photos, config)))
-    left = [config.steps_per_epoch + 2]
+    left = [config.steps_per_epoch + 1]
 
     def stop(keeper, batch, logs=None):
         left[0] -= 1
