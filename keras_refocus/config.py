@@ -154,6 +154,11 @@ class RestorerConfig(TrainingConfig):
     warm_up_content: dict = _dict_field(
         {}, "the same for the epochs before the adversarial ones; empty: as --content"
     )
+    scale_weight: float = _field(
+        1.0,
+        "weight of the content losses at the coarser scales of generators that have them "
+        "(multiscale, scale_recurrent); 0: compare the finest alone",
+    )
     gradient_penalty_weight: float = _field(10.0, "weight of the gradient penalty of wgan_gp")
     critic_steps: int = _field(1, "discriminator steps for each generator step")
 

@@ -539,6 +539,8 @@ class Job:
             **lists,
             validation_count=values["validation_count"],
             data_license=values["license"],
+            # It is in the weights by now; the report's command still needs it.
+            init_from=pathlib.Path(record["init_from"]) if record.get("init_from") else None,
             workers=workers,
             strategy=strategy,
         )
@@ -601,7 +603,7 @@ class Job:
     def next_steps(self):
         """What to do with the run: list of `(what, command line)`."""
         run = shlex.quote(str(self.folder))
-        pictures = "--pairs" if self.stage == "restorer" else "--photos"
+        pictures = "--pairs" if getattr(self, "pairs", ()) else "--photos"
         mode = "" if self.stage == "restorer" else " --mode colorize"
         return [
             ("Look at it in TensorBoard", f"tensorboard --logdir {run}"),
@@ -890,6 +892,7 @@ def build_deblur_gan(config):
         discriminator,
         content=config.content,
         warm_up_content=config.warm_up_content,
+        scale_weight=config.scale_weight,
         adversarial=config.adversarial,
         adversarial_weight=config.adversarial_weight,
         gradient_penalty_weight=config.gradient_penalty_weight,
@@ -1020,6 +1023,8 @@ def run(job, *, resume=False):
         job.columns[0],
         record["validation"]["psnr"],
     )
+    if done == config.total_epochs or keeper.out_of_patience:
+        _log.info("nothing is left to do: the run has ended after %d epochs", done)
     for phase in phases(config):
         first_epoch = max(phase.first_epoch, done)
         if phase.last_epoch <= first_epoch or keeper.stopped_on_nan or keeper.out_of_patience:
@@ -1083,8 +1088,9 @@ def _fit_replicated(model, strategy, batches, epochs, validation, keeper):
             desc=f"epoch {epoch + 1}",
             disable=not (keeper.writes and sys.stderr.isatty()),
         )
-        logs = trainer.train_epoch(steps)
-        logs |= replication.validate(model, *validation)
+        logs = trainer.train_epoch(steps, after_step=keeper.on_train_batch_end)
+        if not keeper.stopped_on_nan:
+            logs |= replication.validate(model, *validation)
         keeper.on_epoch_end(epoch, logs)
         if model.stop_training:
             break
