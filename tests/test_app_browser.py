@@ -425,6 +425,10 @@ def test_a_photo_is_taken_with_the_camera(visit):
     page = visit(permissions=["camera"])
     page.get_by_role("button", name="Take a photo").click()
     page.get_by_text("Click to Access Webcam").click()
+    # Before its first frame there is nothing to capture, and the click is lost.
+    page.wait_for_function(
+        "[...document.querySelectorAll('video')].some(video => video.videoWidth && !video.paused)"
+    )
     page.get_by_label("capture photo").click()
     ready(page, "1 photo is ready")
     restore(page)
