@@ -181,6 +181,24 @@ SETTINGS = {
         scratches=0.0,
     ),
 }
+# short paths, hardly any noise: what a network learns deblurring on before it learns the rest
+SETTINGS["mild"] = dataclasses.replace(
+    SETTINGS["clean"],
+    untouched=0.03,
+    still=0.05,
+    source_scale_probability=0.5,
+    blur_length=(1.5, 16.0),
+    few_frame_length=(1.5, 14.0),
+    few_frame=0.4,
+    defocus=0.05,
+    still_defocus=0.7,
+    response=0.5,
+    noise=0.3,
+    shot_noise=(1e-5, 1e-3),
+    read_noise=(2e-4, 2e-3),
+    jpeg=0.25,
+    jpeg_quality=(80, 98),
+)
 # what `evaluate` measures on; docs/evaluation holds the values with which its figures were made
 SETTINGS |= {
     "evaluation": ExposureSettings(untouched=0.0, still=0.0, source_scale_probability=0.0),

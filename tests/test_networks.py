@@ -4,6 +4,7 @@ import functools
 import logging
 import pathlib
 
+import cv2
 import keras
 import numpy as np
 import pytest
@@ -11,9 +12,21 @@ from keras import ops
 
 from keras_refocus import color_bins, networks
 from keras_refocus.networks import backbones, blocks
+from keras_refocus.networks.filter_bank import inverse_filters
 
 # Small enough that the whole file takes seconds; everything else is as in the full size.
 TINY_GENERATORS = {
+    "filter_bank": {
+        "widths": (8, 12),
+        "depths": (1, 1),
+        "decoder_depths": (1,),
+        "stem_factor": 2,
+        "filter_size": 9,
+        "motion_lengths": (3.0,),
+        "motion_angles": 2,
+        "disk_radii": (1.0,),
+        "smoothings": (5.0,),
+    },
     "unet": {"widths": (8, 12), "depths": (1, 1), "decoder_depths": (1,), "stem_factor": 2},
     "resnet": {"filters": 4, "residual_blocks": 2},
     "fpn_inception_resnet_v2": {"weights": None, "filters": 4, "pyramid_filters": 4},
@@ -240,6 +253,15 @@ def test_build_suggests_an_option():
     [
         ("unet", {"widths": (8, 8), "depths": (1,)}, "as many entries"),
         ("unet", {"widths": (8, 0, 8)}, "positive integer"),
+        ("filter_bank", {"widths": (8, 8), "depths": (1,)}, "as many entries"),
+        ("filter_bank", {"filter_size": 20}, "odd"),
+        ("filter_bank", {"motion_lengths": (0.0,)}, "positive"),
+        ("filter_bank", {"regularization": 0.0}, "positive"),
+        (
+            "filter_bank",
+            {"motion_lengths": (), "disk_radii": (), "smoothings": ()},
+            "at least one filter",
+        ),
         ("nafnet", {"encoder_blocks": (1,), "decoder_blocks": (1, 1)}, "as many entries"),
         ("resnet", {"normalization": "batch"}, "normalization='batch'"),
         ("patchgan", {"normalization": "batch"}, "normalization='batch'"),
@@ -258,7 +280,9 @@ def test_options_without_meaning(name, options, message):
         networks.build(name, **options)
 
 
-@pytest.mark.parametrize("name", ["unet", "multipatch", "scale_recurrent", "multiscale"])
+@pytest.mark.parametrize(
+    "name", ["filter_bank", "unet", "multipatch", "scale_recurrent", "multiscale"]
+)
 def test_untrained_network_returns_its_input(name):
     picture = _picture(1, 21, 18)
     np.testing.assert_array_equal(_run(networks.build(name, **TINY[name]), picture), picture)
@@ -349,6 +373,50 @@ def _reach(network, height, width):
 def test_unet_sees_a_neighbourhood_only():
     # So that a tile is restored as it would be inside the whole picture.
     assert _reach(_shared("unet"), 160, 160) < 60
+
+
+def test_filter_bank_sees_a_neighbourhood_only():
+    assert _reach(_shared("filter_bank"), 160, 160) < 70
+
+
+def _inverse_filters(**options):
+    settings = {"size": 21, "motion_lengths": (), "motion_angles": 2, "disk_radii": ()}
+    return inverse_filters(**settings | {"smoothings": (), "regularization": 0.01} | options)
+
+
+def test_inverse_filters_leave_a_flat_picture_alone():
+    filters = _inverse_filters(motion_lengths=(3.0, 6.0), disk_radii=(2.0,), smoothings=(5.0,))
+    assert filters.shape == (21, 21, 1, 6)
+    np.testing.assert_allclose(filters.sum(axis=(0, 1)), 0.0, atol=1e-5)
+
+
+@pytest.mark.parametrize(("direction", "shape"), [(0, (1, 5)), (1, (5, 1))])
+def test_inverse_filter_undoes_the_motion_of_its_direction(direction, shape):
+    sharp = cv2.GaussianBlur(_picture(96, 96)[..., 0], None, 1.0)
+    blurred = cv2.blur(sharp, shape[::-1])
+    filters = _inverse_filters(motion_lengths=(5.0,), regularization=0.1)
+
+    def error(change):
+        return np.abs((blurred + change - sharp)[16:-16, 16:-16]).mean()
+
+    changes = [cv2.filter2D(blurred, -1, filters[..., 0, k]) for k in range(2)]
+    assert error(changes[direction]) < 0.7 * error(0.0) < error(changes[1 - direction])
+
+
+def test_filter_bank_with_one_filter_chosen_applies_it():
+    network = networks.build("filter_bank", **TINY["filter_bank"])
+    weights = network.get_layer("weights")
+    kernel, bias = weights.get_weights()
+    chosen = np.zeros((2, 2, bias.size // 4))
+    chosen[..., 1] = 1.0  # of the four pixels of each block of the stem
+    weights.set_weights([kernel, chosen.ravel()])
+    picture = _picture(1, 23, 26)
+    change = ops.convert_to_numpy(network.get_layer("filters").weights[0].value)[..., 0, 1]
+    expected = picture[0, ..., 0] + cv2.filter2D(
+        picture[0, ..., 0], -1, change, borderType=cv2.BORDER_REPLICATE
+    )
+    # The last row is repeated up to a multiple of the block before its border is.
+    np.testing.assert_allclose(_run(network, picture)[0, ..., 0], expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("width", [16, 32])

@@ -10,6 +10,7 @@ layers and `keras.ops`: a saved generator loads with no custom objects, under ev
 import difflib
 import inspect
 
+from keras_refocus.networks.filter_bank import filter_bank_generator
 from keras_refocus.networks.fpn import (
     fpn_inception_resnet_v2_generator,
     fpn_mobilenet_dsc_generator,
@@ -44,6 +45,7 @@ __all__ = [
 ]
 
 GENERATORS = {
+    "filter_bank": filter_bank_generator,
     "unet": unet_generator,
     "resnet": resnet_generator,
     "fpn_inception_resnet_v2": fpn_inception_resnet_v2_generator,

@@ -57,6 +57,24 @@ def pad_to_multiple(x, multiple):
     return x, size
 
 
+def extend_edges(x, margin):
+    """Repeat the outermost rows and columns `margin` times on all four sides.
+
+    Args:
+        x: Tensor of shape `(batch, height, width, channels)`, height and width at least 1.
+        margin: Number of rows and columns, at least 0.
+
+    Returns:
+        Tensor of shape `(batch, height + 2 * margin, width + 2 * margin, channels)`.
+    """
+    before = np.zeros(margin, dtype="int32")
+    for axis in (1, 2) if margin else ():
+        index = _indices(x, axis)
+        after = ops.add(before, ops.max(index))
+        x = ops.take(x, ops.concatenate([before, index, after]), axis=axis)
+    return x
+
+
 def crop_to_size(x, size):
     """Cut a tensor to the top left `height` x `width` that `pad_to_multiple` saw."""
     rows, columns = size
@@ -168,6 +186,36 @@ def residual_block(x, channels, *, kernel_size=3, name):
     return keras.layers.Add(name=f"{name}_add")([x, y])
 
 
+def u_shape(x, *, widths, depths, decoder_depths):
+    """Residual blocks at several scales, down and up again: a U-Net without its ends.
+
+    Skips from encoder to decoder are added, not concatenated.
+
+    Args:
+        x: Tensor of shape `(batch, height, width, widths[0])`, sides multiples of
+            `2 ** (len(widths) - 1)`.
+        widths: Channels per scale, from fine to coarse.
+        depths: Residual blocks per scale on the way down; the last entry is the bottom.
+        decoder_depths: Residual blocks per scale on the way up, from coarse to fine.
+
+    Returns:
+        Tensor of the shape of `x`.
+    """
+    skips = []
+    for scale, (width, depth) in enumerate(zip(widths, depths, strict=True)):
+        if scale > 0:
+            skips.append(x)
+            x = keras.layers.Conv2D(width, 2, strides=2, name=f"down{scale}")(x)
+        for block in range(depth):
+            x = residual_block(x, width, name=f"encoder{scale}_{block}")
+    for scale, depth in zip(reversed(range(len(widths) - 1)), decoder_depths, strict=True):
+        x = upsample_shuffle(x, widths[scale], name=f"up{scale}")
+        x = keras.layers.Add(name=f"skip{scale}")([x, skips[scale]])
+        for block in range(depth):
+            x = residual_block(x, widths[scale], name=f"decoder{scale}_{block}")
+    return x
+
+
 def instance_normalization(x, *, name):
     """Normalise each channel of each picture, without scale and offset (Ulyanov et al. 2016).
 
@@ -263,6 +311,18 @@ def restore_at_scales(generator):
         return dict(zip([1, *factors], pictures, strict=True))
 
     return restore
+
+
+def check_scales(widths, depths, decoder_depths):
+    """Raise `ValueError` unless these describe the scales of a `u_shape`."""
+    check_positive(widths=widths, depths=depths)
+    if len(decoder_depths):
+        check_positive(decoder_depths=decoder_depths)
+    if len(depths) != len(widths) or len(decoder_depths) != len(widths) - 1:
+        raise ValueError(
+            "`depths` must have as many entries as `widths`, and `decoder_depths` one fewer. "
+            f"Received: widths={widths}, depths={depths}, decoder_depths={decoder_depths}."
+        )
 
 
 def check_positive(**options):

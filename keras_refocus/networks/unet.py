@@ -47,33 +47,15 @@ def unet_generator(
         ValueError: If the numbers of scales disagree or an option is not positive.
     """
     widths, depths, decoder_depths = tuple(widths), tuple(depths), tuple(decoder_depths)
-    blocks.check_positive(widths=widths, depths=depths, stem_factor=stem_factor)
-    if len(decoder_depths):
-        blocks.check_positive(decoder_depths=decoder_depths)
-    if len(depths) != len(widths) or len(decoder_depths) != len(widths) - 1:
-        raise ValueError(
-            "`depths` must have as many entries as `widths`, and `decoder_depths` one fewer. "
-            f"Received: widths={widths}, depths={depths}, decoder_depths={decoder_depths}."
-        )
+    blocks.check_scales(widths, depths, decoder_depths)
+    blocks.check_positive(stem_factor=stem_factor)
 
     picture = blocks.luminance_input()
     x, size = blocks.pad_to_multiple(picture, stem_factor * 2 ** (len(widths) - 1))
     if stem_factor > 1:
         x = ops.space_to_depth(x, stem_factor)
     x = keras.layers.Conv2D(widths[0], 3, padding="same", name="stem")(x)
-
-    skips = []
-    for scale, (width, depth) in enumerate(zip(widths, depths, strict=True)):
-        if scale > 0:
-            skips.append(x)
-            x = keras.layers.Conv2D(width, 2, strides=2, name=f"down{scale}")(x)
-        for block in range(depth):
-            x = blocks.residual_block(x, width, name=f"encoder{scale}_{block}")
-    for scale, depth in zip(reversed(range(len(widths) - 1)), decoder_depths, strict=True):
-        x = blocks.upsample_shuffle(x, widths[scale], name=f"up{scale}")
-        x = keras.layers.Add(name=f"skip{scale}")([x, skips[scale]])
-        for block in range(depth):
-            x = blocks.residual_block(x, widths[scale], name=f"decoder{scale}_{block}")
+    x = blocks.u_shape(x, widths=widths, depths=depths, decoder_depths=decoder_depths)
 
     residual = blocks.last_convolution(x, stem_factor**2, name="residual")
     if stem_factor > 1:

@@ -1,0 +1,219 @@
+"""Restoration by a bank of inverse filters, which a small U-shaped network mixes for each pixel."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_refocus.networks import blocks
+
+# Variance of luminance below which a neighbourhood counts as flat: half a percent of the range,
+# about the noise of a good photo.
+_FLAT = 1e-4
+_WINDOW = 5  # stem blocks over which contrast is measured
+
+
+def filter_bank_generator(
+    *,
+    widths=(48, 96, 192),
+    depths=(1, 2, 4),
+    decoder_depths=(1, 1),
+    stem_factor=4,
+    filter_size=21,
+    motion_lengths=(3.0, 6.0, 11.0),
+    motion_angles=8,
+    disk_radii=(1.0, 2.0, 3.0),
+    smoothings=(1.0, 5.0, 30.0),
+    regularization=0.1,
+    train_filters=False,
+    name="filter_bank",
+):
+    """Build the default generator: a U-Net that chooses among inverse filters.
+
+    Deblurring is mostly linear filtering with a kernel that nobody knows. A network of 3x3
+    convolutions has to put the inverse filters of all directions and lengths together before it can
+    begin to choose among them; this one is given them. Each pixel's result is
+
+        restored = luminance + sum_k weight_k * (filter_k * luminance - luminance) + residual
+
+    where the `filter_k` are the Wiener filters of straight motions, of defocus, and a few
+    smoothing ones, and where weights and residual come from a network of the shape of `unet`. That
+    network sees the luminance with its local mean and contrast taken out (otherwise brightness, by
+    far the largest part of its input, hides what blur has left), these two, and how much each
+    filter would change the neighbourhood; the residual is scaled by the contrast again.
+
+    Kernels per pixel are those of kernel prediction networks (Mildenhall et al. 2018), here in a
+    basis as in Xia et al. 2020, "Basis prediction networks"; the filters are those of Wiener (1949)
+    with the regularisation of Hunt (1973), which grows with the square of frequency; local contrast
+    normalisation is that of Jarrett et al. (2009). There is no normalisation by anything that is
+    far away and no global pooling: a tile is restored as it would be inside the whole picture. The
+    last convolutions start at zero, so an untrained network returns its input.
+
+    Args:
+        widths: Channels per scale, from fine to coarse.
+        depths: Residual blocks per scale on the way down; the last entry is the bottom.
+        decoder_depths: Residual blocks per scale on the way up, from coarse to fine: one entry
+            fewer than `widths`.
+        stem_factor: Side in pixels of the blocks that become channels at the input; a power of
+            two.
+        filter_size: Side of the inverse filters in pixels, odd.
+        motion_lengths: Lengths in pixels of the straight motions that have an inverse filter.
+        motion_angles: Number of directions of each length, evenly over half a turn.
+        disk_radii: Radii in pixels of the defocus that has one; empty: none.
+        smoothings: Strengths of the smoothing filters `1 / (1 + s f^2)`, f in cycles per pixel;
+            empty: none.
+        regularization: Factor of the squared frequency in the inverse filters.
+        train_filters: Whether the filters are trained with the rest, or stay as they are.
+        name: Name of the model.
+
+    Returns:
+        `keras.Model` from luminance `(batch, height, width, 1)` float32 in [0, 1] to restored
+        luminance of the same shape, not clipped. Any height and width of at least 1.
+
+    Raises:
+        ValueError: If the numbers of scales disagree or an option is not positive.
+    """
+    widths, depths, decoder_depths = tuple(widths), tuple(depths), tuple(decoder_depths)
+    blocks.check_scales(widths, depths, decoder_depths)
+    blocks.check_positive(stem_factor=stem_factor, motion_angles=motion_angles)
+    if isinstance(filter_size, bool) or not isinstance(filter_size, int) or filter_size % 2 == 0:
+        raise ValueError(
+            f"`filter_size` must be an odd number of pixels. Received: filter_size={filter_size!r}."
+        )
+    filters = inverse_filters(
+        size=filter_size,
+        motion_lengths=motion_lengths,
+        motion_angles=motion_angles,
+        disk_radii=disk_radii,
+        smoothings=smoothings,
+        regularization=regularization,
+    )
+    count = filters.shape[-1]
+
+    picture = blocks.luminance_input()
+    padded, size = blocks.pad_to_multiple(picture, stem_factor * 2 ** (len(widths) - 1))
+    # What each filter would change.
+    bank = keras.layers.Conv2D(
+        count,
+        filter_size,
+        use_bias=False,
+        trainable=train_filters,
+        dtype="float32",
+        name="filters",
+    )
+    changes = bank(blocks.extend_edges(padded, filter_size // 2))
+    bank.set_weights([filters])
+
+    pixels = ops.space_to_depth(padded, stem_factor) if stem_factor > 1 else padded
+    mean = _local_mean(ops.mean(pixels, axis=-1, keepdims=True), _WINDOW)
+    deviations = pixels - mean
+    variance = _local_mean(ops.mean(ops.square(deviations), axis=-1, keepdims=True), _WINDOW)
+    contrast = ops.sqrt(variance + _FLAT)
+    energies = ops.average_pool(ops.square(changes), stem_factor, stem_factor)
+    energies = _local_mean(ops.sqrt(energies + 1e-6), 3)
+    x = ops.concatenate(
+        [
+            deviations / contrast,
+            # Shifted to the middle of what photos have.
+            ops.log(contrast) + 3.0,
+            mean - 0.5,
+            ops.log(energies / contrast + 1e-3),
+        ],
+        axis=-1,
+    )
+    x = keras.layers.Conv2D(widths[0], 3, padding="same", name="stem")(x)
+    x = blocks.u_shape(x, widths=widths, depths=depths, decoder_depths=decoder_depths)
+
+    weights = blocks.last_convolution(x, count * stem_factor**2, kernel_size=1, name="weights")
+    residual = blocks.last_convolution(x, stem_factor**2, name="residual") * contrast
+    if stem_factor > 1:
+        weights = ops.depth_to_space(weights, stem_factor)
+        residual = ops.depth_to_space(residual, stem_factor)
+    residual = residual + ops.sum(weights * changes, axis=-1, keepdims=True)
+    restored = blocks.add_residual(picture, blocks.crop_to_size(residual, size))
+    return keras.Model(picture, restored, name=name)
+
+
+def _local_mean(x, window):
+    """Mean over a window around each position; beyond the border, the border goes on."""
+    return ops.average_pool(blocks.extend_edges(x, window // 2), window, 1)
+
+
+def inverse_filters(*, size, motion_lengths, motion_angles, disk_radii, smoothings, regularization):
+    """What Wiener filters of motion and defocus, and smoothing ones, change in a picture.
+
+    Args:
+        size: Side of the filters in pixels, odd.
+        motion_lengths: Lengths of straight motions in pixels.
+        motion_angles: Number of directions of each.
+        disk_radii: Radii of defocus in pixels.
+        smoothings: Strengths of the smoothing filters.
+        regularization: Factor of the squared frequency, cycles per pixel.
+
+    Returns:
+        float32 array `(size, size, 1, filters)`, as the weights of a convolution: each filter minus
+        the identity; they sum to zero, so that they leave a flat picture alone.
+
+    Raises:
+        ValueError: If there is no filter, or a number is not positive.
+    """
+    for option, values in (
+        ("motion_lengths", motion_lengths),
+        ("disk_radii", disk_radii),
+        ("smoothings", smoothings),
+        ("regularization", [regularization]),
+    ):
+        if any(not value > 0 for value in values):
+            raise ValueError(f"`{option}` must be positive. Received: {option}={values!r}.")
+    angles = np.pi * np.arange(motion_angles) / motion_angles
+    kernels = [_motion(length, angle) for length in motion_lengths for angle in angles]
+    kernels += [_disk(radius) for radius in disk_radii]
+    still = np.zeros((_PLANE, _PLANE))
+    still[_PLANE // 2, _PLANE // 2] = 1.0
+    filters = [_wiener(kernel, regularization, size) for kernel in kernels]
+    filters += [_wiener(still, strength, size) for strength in smoothings]
+    if not filters:
+        raise ValueError(
+            "There must be at least one filter. Received: no motion_lengths, disk_radii or "
+            "smoothings."
+        )
+    filters = np.stack(filters, axis=-1)
+    filters[size // 2, size // 2] -= 1.0
+    return filters[:, :, None].astype("float32")
+
+
+_PLANE = 128  # side in pixels of the plane in which filters are made
+
+
+def _motion(length, angle):
+    """Kernel of a straight motion of constant speed, `length` pixels long."""
+    kernel = np.zeros((_PLANE, _PLANE))
+    times = np.linspace(-0.5, 0.5, max(65, 8 * int(length) + 1))
+    columns = _PLANE // 2 + length * np.cos(angle) * times
+    rows = _PLANE // 2 + length * np.sin(angle) * times
+    left, top = np.floor(columns).astype(int), np.floor(rows).astype(int)
+    right, bottom = columns - left, rows - top
+    for down, row_share in ((0, 1 - bottom), (1, bottom)):
+        for across, column_share in ((0, 1 - right), (1, right)):
+            np.add.at(kernel, (top + down, left + across), row_share * column_share)
+    return kernel / kernel.sum()
+
+
+def _disk(radius):
+    """Kernel of defocus, with an edge one pixel wide."""
+    rows, columns = np.mgrid[:_PLANE, :_PLANE] - _PLANE // 2
+    kernel = np.clip(radius + 0.5 - np.hypot(rows, columns), 0.0, 1.0)
+    return kernel / kernel.sum()
+
+
+def _wiener(kernel, regularization, size):
+    """Inverse filter of a kernel, cut to `size` pixels by a window that falls off smoothly."""
+    transfer = np.fft.fft2(np.fft.ifftshift(kernel))
+    frequency = np.fft.fftfreq(_PLANE)
+    squared = frequency[:, None] ** 2 + frequency**2
+    inverse = np.conj(transfer) / (np.abs(transfer) ** 2 + regularization * squared)
+    inverse = np.fft.fftshift(np.fft.ifft2(inverse).real)
+    middle, reach = _PLANE // 2, size // 2
+    inverse = inverse[middle - reach : middle + reach + 1, middle - reach : middle + reach + 1]
+    window = np.sqrt(np.hanning(size + 2)[1:-1])
+    inverse = inverse * window[:, None] * window
+    return inverse / inverse.sum()
