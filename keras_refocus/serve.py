@@ -10,6 +10,7 @@ For production use TensorFlow Serving itself, with the files in `serving/`.
 
 import argparse
 import logging
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -17,6 +18,10 @@ from collections.abc import Sequence
 from keras_refocus import console, engines
 
 logger = logging.getLogger(__name__)
+
+# What our client keeps under way: with that many requests each may have a processor to itself,
+# which wastes less than sharing every operation among all of them.
+_REQUESTS_AT_ONCE = 8
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -77,6 +82,15 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="a TensorFlow Serving batching.config; joins requests into batches",
     )
+    parser.add_argument(
+        "--op-threads",
+        type=int,
+        default=max(1, (os.cpu_count() or 1) // _REQUESTS_AT_ONCE),
+        metavar="N",
+        help="threads that share one operation, TensorFlow Serving's "
+        "--tensorflow_intra_op_parallelism: fewer serve more requests a second, more answer a lone "
+        "one sooner (default here: %(default)s)",
+    )
     parser.add_argument("--verbose", action="store_true", help="log failed requests too")
     return parser
 
@@ -87,10 +101,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     if args.models_root and not args.config:
         parser.error("--models-root goes with --config; without one, use --models")
+    if args.op_threads < 1:
+        parser.error(f"--op-threads must be at least 1. Received: {args.op_threads}")
     console.start_logging(verbose=args.verbose)
     if not args.verbose:
         logging.getLogger("keras_refocus").setLevel(logging.INFO)  # which versions come and go
     console.import_tensorflow()
+    import tensorflow as tf
+
     from keras_refocus import serving_config
     from keras_refocus.local_server import LocalServer
 
@@ -115,12 +133,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     except (OSError, ValueError) as error:
         parser.error(str(error))
 
+    # Possible until TensorFlow first computes, as it does when a model is loaded.
+    tf.config.threading.set_intra_op_parallelism_threads(args.op_threads)
+
     def stop(number, frame):
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, stop)
     try:
         server.start()
+        logger.info(
+            "%d thread(s) for one operation", tf.config.threading.get_intra_op_parallelism_threads()
+        )
         logger.info("Serving on %s:%d; press Ctrl-C to stop", args.host, server.port)
         server.wait()
     except KeyboardInterrupt:

@@ -23,12 +23,13 @@ def models(tmp_path_factory):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are not delivered to a process there")
 def test_serves_a_folder_until_it_is_interrupted(models):
-    with ServerProcess("--models", models) as server:
+    with ServerProcess("--models", models, "--op-threads", 3) as server:
         with ServingEngine(f"localhost:{server.port}") as engine:
             assert engine.restore(np.ones((1, 4, 4, 1))).max() == 0.5
         assert server.stop(signal.SIGINT) == 0
     log = "".join(server.log)
     assert "Successfully loaded servable version {name: restorer version: 1}" in log
+    assert "3 thread(s) for one operation" in log
     assert "Stopping" in log
     assert "Traceback" not in log
 
@@ -123,6 +124,7 @@ def test_serves_the_files_of_a_deployment_over_tls(models, tmp_path):
         (["--models", "a", "--config", "b"], "not allowed with"),
         (["--models-root", "a"], "--models-root goes with --config"),
         (["--port", "http"], "invalid int value"),
+        (["--op-threads", "0"], "--op-threads must be at least 1"),
     ],
 )
 def test_wrong_arguments_are_explained(arguments, message, capsys):
