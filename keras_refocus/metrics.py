@@ -15,7 +15,7 @@ _K2 = 0.03
 # Wang et al. 2003, section 3.2: exponents of the five scales, fine to coarse.
 _SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 # PSNR of equal pictures is infinite; a cap keeps means over pictures finite.
-_HIGHEST_PSNR = 100.0
+HIGHEST_PSNR = 100.0  # decibels, of equal pictures
 # One unit of chroma is 110 units of a* or b*, see `color`; colourfulness is defined on 0..255.
 _LAB_PER_CHROMA = 110.0
 _EIGHT_BIT = 255.0
@@ -67,7 +67,7 @@ def _finish(values, numpy):
     return ops.convert_to_numpy(values) if numpy else values
 
 
-def psnr(first, second, *, max_value=1.0, border=0, channel=None):
+def psnr(first, second, *, max_value=1.0, border=0, channel=None, highest=HIGHEST_PSNR):
     """Peak signal-to-noise ratio in decibels, over all pixels and channels of a picture.
 
     Args:
@@ -76,9 +76,10 @@ def psnr(first, second, *, max_value=1.0, border=0, channel=None):
         max_value: Width of the range of values: 1 for [0, 1].
         border: Pixels left out on each side.
         channel: Index of the only channel to compare; `None` compares all.
+        highest: Value of equal pictures, and of all that would be above it.
 
     Returns:
-        Shape `(batch,)`, at most 100 dB.
+        Shape `(batch,)`, at most `highest`.
 
     Raises:
         TypeError: If an array is of integers.
@@ -86,7 +87,7 @@ def psnr(first, second, *, max_value=1.0, border=0, channel=None):
     """
     first, second, numpy = _prepare(first, second, border, channel)
     errors = ops.mean(ops.square((first - second) / max_value), axis=(1, 2, 3))
-    values = -10.0 * ops.log10(ops.maximum(errors, 10.0 ** (-_HIGHEST_PSNR / 10.0)))
+    values = -10.0 * ops.log10(ops.maximum(errors, 10.0 ** (-highest / 10.0)))
     return _finish(values, numpy)
 
 

@@ -33,7 +33,7 @@ from keras_refocus import (
     sampling,
 )
 from keras_refocus import config as configs
-from keras_refocus.deblur_gan import DeblurGAN
+from keras_refocus.deblur_gan import DeblurGAN, validation_psnr
 
 _log = logging.getLogger(__name__)
 
@@ -1055,7 +1055,7 @@ def _input_scores(validation):
     """Mean scores of the blurred side of the validation set."""
     blurred, sharp = validation
     return {
-        "psnr": float(np.mean(metrics.psnr(sharp, blurred))),
+        "psnr": float(np.mean(validation_psnr(sharp, blurred))),
         "ssim": float(np.mean(metrics.ssim(sharp, blurred))),
     }
 

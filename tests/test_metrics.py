@@ -30,6 +30,12 @@ def test_psnr_range():
     )
 
 
+def test_psnr_has_a_highest_value():
+    black = np.zeros((1, 4, 4, 1), "float32")
+    found = [metrics.psnr(black, black + error, highest=50.0)[0] for error in (0.0, 1e-3, 0.1)]
+    np.testing.assert_allclose(found, [50.0, 50.0, 20.0], atol=1e-4)
+
+
 def test_psnr_border_and_channel():
     first = np.full((1, 6, 6, 2), 0.5, "float32")
     second = first + np.array([0.1, 0.01], "float32")

@@ -186,7 +186,7 @@ def residual_block(x, channels, *, kernel_size=3, name):
     return keras.layers.Add(name=f"{name}_add")([x, y])
 
 
-def u_shape(x, *, widths, depths, decoder_depths):
+def u_shape(x, *, widths, depths, decoder_depths, hint=None):
     """Residual blocks at several scales, down and up again: a U-Net without its ends.
 
     Skips from encoder to decoder are added, not concatenated.
@@ -197,6 +197,7 @@ def u_shape(x, *, widths, depths, decoder_depths):
         widths: Channels per scale, from fine to coarse.
         depths: Residual blocks per scale on the way down; the last entry is the bottom.
         decoder_depths: Residual blocks per scale on the way up, from coarse to fine.
+        hint: Tensor that is added where the coarsest scale begins, or `None`.
 
     Returns:
         Tensor of the shape of `x`.
@@ -206,6 +207,8 @@ def u_shape(x, *, widths, depths, decoder_depths):
         if scale > 0:
             skips.append(x)
             x = keras.layers.Conv2D(width, 2, strides=2, name=f"down{scale}")(x)
+        if hint is not None and scale == len(widths) - 1:
+            x = keras.layers.Add(name="hint")([x, hint])
         for block in range(depth):
             x = residual_block(x, width, name=f"encoder{scale}_{block}")
     for scale, depth in zip(reversed(range(len(widths) - 1)), decoder_depths, strict=True):

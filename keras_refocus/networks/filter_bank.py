@@ -10,6 +10,7 @@ from keras_refocus.networks import blocks
 # about the noise of a good photo.
 _FLAT = 1e-4
 _WINDOW = 5  # stem blocks over which contrast is measured
+_WIDE_WINDOW = 5  # pixels of the coarsest scale over which the filters' answers are compared
 
 
 def filter_bank_generator(
@@ -39,7 +40,8 @@ def filter_bank_generator(
     smoothing ones, and where weights and residual come from a network of the shape of `unet`. That
     network sees the luminance with its local mean and contrast taken out (otherwise brightness, by
     far the largest part of its input, hides what blur has left), these two, and how much each
-    filter would change the neighbourhood; the residual is scaled by the contrast again.
+    filter would change the neighbourhood, a narrow one at the finest scale and one of about a
+    hundred pixels at the coarsest; the residual is scaled by the contrast again.
 
     Kernels per pixel are those of kernel prediction networks (Mildenhall et al. 2018), here in a
     basis as in Xia et al. 2020, "Basis prediction networks"; the filters are those of Wiener (1949)
@@ -108,8 +110,8 @@ def filter_bank_generator(
     deviations = pixels - mean
     variance = _local_mean(ops.mean(ops.square(deviations), axis=-1, keepdims=True), _WINDOW)
     contrast = ops.sqrt(variance + _FLAT)
-    energies = ops.average_pool(ops.square(changes), stem_factor, stem_factor)
-    energies = _local_mean(ops.sqrt(energies + 1e-6), 3)
+    squares = ops.average_pool(ops.square(changes), stem_factor, stem_factor)
+    energies = _local_mean(ops.sqrt(squares + 1e-6), 3)
     x = ops.concatenate(
         [
             deviations / contrast,
@@ -121,7 +123,14 @@ def filter_bank_generator(
         axis=-1,
     )
     x = keras.layers.Conv2D(widths[0], 3, padding="same", name="stem")(x)
-    x = blocks.u_shape(x, widths=widths, depths=depths, decoder_depths=decoder_depths)
+    # Which frequencies are missing shows in wide neighbourhoods only; there the blur is told from
+    # the scene.
+    factor = 2 ** (len(widths) - 1)
+    wide = ops.log(_local_mean(ops.average_pool(squares, factor, factor), _WIDE_WINDOW) + 1e-8)
+    hint = wide - ops.mean(wide, axis=-1, keepdims=True)
+    hint = keras.layers.Conv2D(widths[-1], 1, activation="relu", name="hint_conv1")(hint)
+    hint = keras.layers.Conv2D(widths[-1], 1, name="hint_conv2")(hint)
+    x = blocks.u_shape(x, widths=widths, depths=depths, decoder_depths=decoder_depths, hint=hint)
 
     weights = blocks.last_convolution(x, count * stem_factor**2, kernel_size=1, name="weights")
     residual = blocks.last_convolution(x, stem_factor**2, name="residual") * contrast
