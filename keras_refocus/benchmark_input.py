@@ -1,7 +1,7 @@
 """Measure what the input side delivers beside what training consumes, on this machine.
 
     refocus benchmark input
-    refocus benchmark input photos prepared --photos my_photos --data hide
+    refocus benchmark input photos prepared --photos my_photos --data hide coco_lab
 
 Each kind of input is asked for batches as fast as it gives them, with the workers that training
 has, and in turns with it the default training takes steps on one batch that is always there. The
@@ -9,11 +9,13 @@ ratio of the two, examples a second, should be 3 or more: then training never wa
 pictures of one's own, some are made: photos of 1280x960 as JPEG and pairs of 1280x720 as PNG.
 
 "in memory" is a set that fits into memory once it was read; "read each time" one so large that
-every picture is read anew, "echo 4" when four batches in a row are cut out of it (`--echo 4`).
+every picture is read anew. "echo 8" tells how many batches in a row are cut out of the same
+pictures: what training does with such a set unless it is told otherwise (`--echo`).
 """
 
 import argparse
 import contextlib
+import dataclasses
 import itertools
 import json
 import pathlib
@@ -50,6 +52,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments.kinds = arguments.kinds or list(KINDS)
     try:
         config = configs.preset(configs.RESTORER_PRESETS, arguments.preset)
+        if arguments.generator is not None:
+            config = dataclasses.replace(config, generator=arguments.generator)
         color_config = configs.preset(configs.COLORIZER_PRESETS, arguments.color_preset)
         console.import_tensorflow()
         with tempfile.TemporaryDirectory() as folder:
@@ -75,11 +79,14 @@ def measure(
 
     Returns:
         `delivered` and `consumed`, examples a second, and their `ratio`, medians of the rounds;
-        `milliseconds`, processor time for an example of the input.
+        `milliseconds` and `training_milliseconds`, processor time for an example of the input and
+        of the training.
     """
-    delivered, consumed, milliseconds = [], [], []
+    delivered, consumed, milliseconds, training_milliseconds = [], [], [], []
     for _ in range(rounds):
-        consumed.append(training.rate(seconds))
+        rate, processor = training.rate(seconds)
+        consumed.append(rate)
+        training_milliseconds.append(processor)
         for _ in itertools.islice(batches, _READY):
             pass
         count, processor = 0, _processor_seconds()
@@ -95,6 +102,7 @@ def measure(
         "consumed": statistics.median(consumed),
         "ratio": statistics.median(ratios),
         "milliseconds": statistics.median(milliseconds),
+        "training_milliseconds": statistics.median(training_milliseconds),
     }
 
 
@@ -110,23 +118,30 @@ class Training:
         self._model, self._batch = model, batch
         self._step_seconds = None
 
-    def rate(self, seconds: float) -> float:
-        """Examples a second, over about as many seconds."""
+    def rate(self, seconds: float) -> tuple[float, float]:
+        """Examples a second, over about as many seconds; and ms of processor for an example."""
         if self._step_seconds is None:
-            self._step_seconds = self._fit(2)
+            self._step_seconds, _ = self._fit(2)
         steps = max(2, round(seconds / self._step_seconds))
-        self._step_seconds = self._fit(steps)
-        return len(self._batch[0]) / self._step_seconds
+        self._step_seconds, processor = self._fit(steps)
+        return len(self._batch[0]) / self._step_seconds, 1000 * processor / len(self._batch[0])
 
     def _fit(self, steps):
-        """Seconds that a step takes, the mean of some after one that may have to be traced."""
+        """Seconds, and seconds of processor, of a step: the mean of some.
+
+        One goes before them, which may have to be traced.
+        """
         from keras.callbacks import LambdaCallback
 
         times = []
+
+        def note():
+            times.append((time.perf_counter(), time.process_time()))
+
         clock = LambdaCallback(
-            on_train_batch_end=lambda batch, logs: times.append(time.perf_counter()),
+            on_train_batch_end=lambda batch, logs: note(),
             # The logs are there when the last step has been done.
-            on_epoch_end=lambda epoch, logs: times.append(time.perf_counter()),
+            on_epoch_end=lambda epoch, logs: note(),
         )
         self._model.fit(
             (self._batch for _ in range(steps + 1)),
@@ -136,7 +151,9 @@ class Training:
             callbacks=[clock],
             verbose=0,
         )
-        return (times[-1] - times[0]) / steps
+        return tuple(
+            (last - first) / steps for first, last in zip(times[0], times[-1], strict=True)
+        )
 
 
 def _processor_seconds():
@@ -152,6 +169,7 @@ def _processor_seconds():
 def _measure_all(arguments, config, color_config, folder):
     from keras_refocus import data, sampling
 
+    stages = {"restorer": config, "colorizer": color_config}
     photos = pairs = None
     if {"photos", "color"} & set(arguments.kinds):
         place = arguments.photos or make_photos(folder / "photos")
@@ -161,29 +179,37 @@ def _measure_all(arguments, config, color_config, folder):
         pairs = tuple(sampling.list_pairs(place))
 
     def folder_input(kind, stage, source, sampler=sampling.Sampler, **options):
-        memory = (("in memory", {}), ("read each time", {"cache_bytes": 0}))
-        if stage is config:
-            memory += (("read each time, echo 4", {"cache_bytes": 0, "echo": 4}),)
-        for title, cache in memory:
+        for title, cache in (("in memory", {}), ("read each time", {"cache_bytes": 0})):
+            if cache and stage == "restorer":
+                cache["echo"] = sampling.default_echo(2 * sampling.CACHE_BYTES)
+                title += f", echo {cache['echo']}"
             made = sampler(
                 sources=(source,),
                 shares=(1.0,),
-                size=stage.patch_size,
-                batch_size=stage.batch_size,
+                size=stages[stage].patch_size,
+                batch_size=stages[stage].batch_size,
                 seed=0,
                 **options,
                 **cache,
             )
             batches = data.Batches(made, first=0, count=sys.maxsize, workers=arguments.workers)
-            yield f"{kind}, {title}", batches
+            yield f"{kind}, {title}", stage, batches
 
     def prepared_input():
         from keras_refocus import tfds_batches
 
-        name, data_dir = arguments.data, arguments.data_dir
-        if name is None:
-            name, data_dir = prepare(folder / "prepared", pairs), folder / "prepared"
-        for echo in (1, 4):
+        place, names = arguments.data_dir, arguments.data
+        if names is None:
+            place, names = folder / "prepared", [prepare(folder / "prepared", pairs)]
+        for name in names:
+            stage = tfds_batches.stage_of(name, data_dir=place)
+            config = stages[stage]
+            echo = 1
+            options = {}
+            if stage == "colorizer":
+                options = {"smallest_part": config.smallest_part, "tone": config.tone}
+            else:
+                echo = tfds_batches.DEFAULT_ECHO
             batches = tfds_batches.TfdsBatches(
                 name,
                 size=config.patch_size,
@@ -193,19 +219,21 @@ def _measure_all(arguments, config, color_config, folder):
                 count=2**40,
                 echo=echo,
                 workers=arguments.workers,
-                data_dir=data_dir,
+                data_dir=place,
+                **options,
             )
-            yield f"prepared {arguments.data or 'pairs'}, echo {echo}", batches
+            title = "pairs" if arguments.data is None else name
+            yield f"prepared {title}, echo {echo}", stage, batches
 
     inputs = {
         "photos": lambda: folder_input(
-            "photos", config, sampling.PhotoSource(paths=photos, blur=config.blur)
+            "photos", "restorer", sampling.PhotoSource(paths=photos, blur=config.blur)
         ),
-        "pairs": lambda: folder_input("pairs", config, sampling.PairSource(paths=pairs)),
+        "pairs": lambda: folder_input("pairs", "restorer", sampling.PairSource(paths=pairs)),
         "prepared": prepared_input,
         "color": lambda: folder_input(
             "color",
-            color_config,
+            "colorizer",
             sampling.ColorSource(paths=photos, smallest_part=color_config.smallest_part),
             sampling.ColorSampler,
             tone=color_config.tone,
@@ -214,10 +242,9 @@ def _measure_all(arguments, config, color_config, folder):
     trainings, rows = {}, []
     with console.progress_bar(label="inputs") as bar:
         for kind in arguments.kinds:
-            stage = "colorizer" if kind == "color" else "restorer"
-            if stage not in trainings:
-                trainings[stage] = _training(stage, config, color_config)
-            for title, batches in inputs[kind]():
+            for title, stage, batches in inputs[kind]():
+                if stage not in trainings:
+                    trainings[stage] = _training(stage, config, color_config)
                 with batches:
                     figures = measure(
                         iter(batches),
@@ -232,7 +259,7 @@ def _measure_all(arguments, config, color_config, folder):
 
 def _training(stage, config, color_config):
     """The training of a preset, on noise; its weights do not matter."""
-    from keras_refocus import colorizer_training, networks, training
+    from keras_refocus import color_bins, colorizer_training, networks, training
 
     rng = np.random.default_rng(0)
     chosen = config if stage == "restorer" else color_config
@@ -245,7 +272,8 @@ def _training(stage, config, color_config):
         color_config = configs.from_json(
             type(color_config), configs.to_json(color_config) | {"generator_options": options}
         )
-    model = colorizer_training.build_cycle_gan(color_config)
+    counts = np.ones(color_bins.COUNT)
+    model = colorizer_training.build_cycle_gan(color_config, color_counts=counts)
     model.adversarial_phase = False
     return Training(model, (first, 0.2 * rng.random((*shape, 2), np.float32)))
 
@@ -329,8 +357,9 @@ def table(rows: list[dict]) -> str:
     Args:
         rows: What `measure` returned, each with `input` and `stage`.
     """
-    titles = ["input", "examples/s", "ms of processor", "training", "examples/s", "ratio"]
-    lines = [titles, ["---", "---:", "---:", "---", "---:", "---:"]]
+    titles = ["input", "examples/s", "ms of processor", "training"]
+    lines = [titles + ["examples/s", "ms of processor", "ratio"]]
+    lines.append(["---", "---:", "---:", "---", "---:", "---:", "---:"])
     for row in rows:
         lines.append(
             [
@@ -339,6 +368,7 @@ def table(rows: list[dict]) -> str:
                 f"{row['milliseconds']:.1f}",
                 row["stage"],
                 f"{row['consumed']:.0f}",
+                f"{row['training_milliseconds']:.1f}",
                 f"{row['ratio']:.1f}",
             ]
         )
@@ -355,11 +385,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--photos", type=pathlib.Path, metavar="FOLDER", help="photos of your own")
     parser.add_argument("--pairs", type=pathlib.Path, metavar="FOLDER", help="pairs of your own")
     parser.add_argument(
-        "--data", metavar="NAME", help="a data set of pairs that `tfds build` has prepared"
+        "--data", nargs="+", metavar="NAME", help="data sets that `tfds build` has prepared"
     )
-    parser.add_argument("--data-dir", type=pathlib.Path, metavar="FOLDER", help="where it is")
+    parser.add_argument("--data-dir", type=pathlib.Path, metavar="FOLDER", help="where they are")
     parser.add_argument(
         "--preset", default="fast", metavar="NAME", help="of the restorer (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--generator", metavar="NAME", help="of the restorer, another than the preset's"
     )
     parser.add_argument(
         "--color-preset",

@@ -142,7 +142,7 @@ class RestorerConfig(TrainingConfig):
     echo: int | None = _field(
         None,
         "batches in a row that are cut out of the same pictures, which are read once for them; "
-        "none: 4 for a data set by name, 1 for folders",
+        "none: 4 for a data set by name, 8 for folders that do not fit into memory, else 1",
     )
 
     content: dict = _dict_field(

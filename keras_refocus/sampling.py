@@ -27,6 +27,11 @@ _log = logging.getLogger(__name__)
 _BLURRED_FOLDERS = ("blur", "blurred", "input")
 _SHARP_FOLDERS = ("sharp", "target", "gt", "GT")
 
+# Memory for decoded pictures in each process.
+CACHE_BYTES = 1_000_000_000
+# Batches in a row out of the same pictures when these must be read anew each time.
+_ECHO = 8
+
 # Separate random streams out of one seed.
 _ORDER_STREAM, _EXAMPLE_STREAM, _HOLD_OUT_STREAM = 0, 1, 2
 
@@ -140,6 +145,9 @@ def _refuse_single(names, folder):
 def read_rgb(path, *, max_pixels=None):
     """Read a picture as 8-bit RGB, shrunk to at most `max_pixels` by area averaging.
 
+    Of a JPEG more than twice as high and wide as that, no more is decoded than half the height and
+    width, or a quarter, which is quicker.
+
     Args:
         path: Path of a picture.
         max_pixels: Largest number of pixels kept; `None` keeps all.
@@ -147,38 +155,54 @@ def read_rgb(path, *, max_pixels=None):
     Returns:
         uint8 array of shape `(height, width, 3)`, sRGB.
     """
-    rgb = images.read(path).rgb
+    return _read_smaller(path, lambda height, width: _at_most(height, width, max_pixels))
+
+
+def _at_most(height, width, max_pixels):
+    """Height and width, both shrunk alike until there are no more pixels than that."""
+    factor = 1.0 if max_pixels is None else (max_pixels / (height * width)) ** 0.5
+    if factor >= 1.0:
+        return height, width
+    return max(1, round(height * factor)), max(1, round(width * factor))
+
+
+def _read_smaller(path, smaller):
+    """Read a picture as 8-bit RGB of the height and width that a function of its own gives."""
+    rgb = images.read(path, enough=smaller).rgb
     if rgb.dtype != np.uint8:
         rgb = color.from_float(color.to_float(rgb), np.uint8)
-    height, width = rgb.shape[:2]
-    if max_pixels is not None and height * width > max_pixels:
-        factor = (max_pixels / (height * width)) ** 0.5
-        size = (max(1, round(width * factor)), max(1, round(height * factor)))
-        rgb = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
+    height, width = smaller(*rgb.shape[:2])
+    if (height, width) != rgb.shape[:2]:
+        rgb = cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA)
     return rgb
 
 
 class _Cache:
-    """Decoded pictures, least recently used first out, bounded in bytes."""
+    """Decoded pictures, bounded in bytes: what came first stays, and the last two read.
+
+    Every pass over the pictures is in another order, so whatever was used last is used again no
+    sooner than the rest. Throwing nothing out then finds the largest share of the pictures. The
+    last two are a pair, out of which the next example may be cut, too.
+    """
 
     def __init__(self, max_bytes):
         self._max_bytes = max_bytes
         self._bytes = 0
-        self._entries = collections.OrderedDict()
+        self._kept = {}
+        self._last = collections.deque(maxlen=2)
 
     def get(self, key, load):
-        if key in self._entries:
-            try:
-                self._entries.move_to_end(key)
-                return self._entries[key]
-            except KeyError:
-                pass  # Another thread evicted it between the two lines; load it again.
+        if key in self._kept:
+            return self._kept[key]
+        for last_key, value in tuple(self._last):
+            if last_key == key:
+                return value
         value = load()
-        self._entries[key] = value
-        self._bytes += value.nbytes
-        while self._bytes > self._max_bytes and len(self._entries) > 2:  # A pair.
-            _, evicted = self._entries.popitem(last=False)
-            self._bytes -= evicted.nbytes
+        if self._bytes + value.nbytes <= self._max_bytes:
+            self._kept[key] = value
+            self._bytes += value.nbytes
+        else:
+            self._last.append((key, value))
         return value
 
 
@@ -305,7 +329,7 @@ class Sampler:
     crop: str = "random"
     flip: bool = True
     echo: int = 1
-    cache_bytes: int = 1_000_000_000
+    cache_bytes: int = CACHE_BYTES
 
     def __post_init__(self):
         if len(self.sources) != len(self.shares) or not np.isclose(sum(self.shares), 1.0):
@@ -387,6 +411,16 @@ class Sampler:
         ]
 
 
+def default_echo(decoded_bytes):
+    """Number of batches in a row out of the same pictures, for what these take when decoded.
+
+    One if at least four in five of them stay in memory: then little is read. Otherwise eight, with
+    which even pairs of large PNG, whose reading takes forty times as long as all else that is done
+    to them, come fast enough.
+    """
+    return 1 if decoded_bytes <= 1.25 * CACHE_BYTES else _ECHO
+
+
 def _make_sampler(kind, values):
     return kind(**values)
 
@@ -425,9 +459,12 @@ class ColorSource:
 
     def _read(self, path, largest):
         """Read a photo no larger than its smallest part is needed: thousands fit into memory."""
-        rgb = read_rgb(path, max_pixels=self.max_pixels)
-        height, width = (min(side, largest) for side in rgb.shape[:2])
-        return cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA)
+
+        def smaller(height, width):
+            sides = _at_most(height, width, self.max_pixels)
+            return tuple(min(side, largest) for side in sides)
+
+        return _read_smaller(path, smaller)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -25,6 +25,10 @@ _MOST_SHUFFLED = 8192
 # Shards that are read in turns.
 _CYCLE = 8
 
+# Batches in a row that a training of pairs cuts out of the same pictures: those of 1280x720 take
+# longer to decode than everything else that is done to them.
+DEFAULT_ECHO = 4
+
 # Separate random streams out of one seed.
 _FILES, _EXAMPLES, _AUGMENT, _DEGRADE = range(4)
 
@@ -200,6 +204,12 @@ def validation_arrays(name, *, size, count, split="validation", whole=False, dat
         )
     )
     return next(iter(dataset.batch(count).as_numpy_iterator()))
+
+
+def stage_of(name, *, data_dir=None):
+    """Which stage a prepared data set is for: "restorer" (pairs) or "colorizer"."""
+    keys = _Source(name, "train", data_dir).keys
+    return "restorer" if keys[0] == "blurred" else "colorizer"
 
 
 class PreparedSet:

@@ -407,6 +407,7 @@ class Pictures:
         notes: Tuple of sentences about them for the record.
         color_counts: How often each colour of `color_bins` occurs, or `None`.
         data_set: Facts of the prepared data set that they come from, ready for JSON, or `None`.
+        decoded_bytes: Memory that those of folders take when all of them are decoded.
     """
 
     sources: tuple
@@ -416,6 +417,7 @@ class Pictures:
     notes: tuple = ()
     color_counts: np.ndarray | None = None
     data_set: dict | None = None
+    decoded_bytes: int = 0
 
 
 def manifest(facts):
@@ -653,12 +655,14 @@ class RestorerJob(Job):
             batch_size=phase.batch_size,
             seed=self.config.seed,
             flip=self.config.flip,
-            echo=self.config.echo or 1,
+            echo=self.config.echo or sampling.default_echo(pictures.decoded_bytes),
         )
 
     def prepared_options(self):
-        # Pictures of 1280x720 take longer to decode than everything else that is done to them.
-        return {"degradations": self.config.pair_degradations, "echo": self.config.echo or 4}
+        from keras_refocus import tfds_batches
+
+        echo = self.config.echo or tfds_batches.DEFAULT_ECHO
+        return {"degradations": self.config.pair_degradations, "echo": echo}
 
     def validation(self, pictures):
         return _validation_arrays(pictures.validation, self.validation_count)
@@ -714,6 +718,9 @@ def _collect(job):
             sampling.PairSource(paths=tuple(pairs), degradations=config.pair_degradations)
         )
     shares = (1.0 - config.pairs_share, config.pairs_share) if len(training) == 2 else (1.0,)
+    sides = [(path, sampling.PhotoSource.max_pixels) for path in photo_paths]
+    sides += [(path, math.inf) for pair in pairs for path in pair]
+    decoded = sum(3 * min(math.prod(found[path][1]), most) for path, most in sides)
     if held_out_pairs:
         validation.append(sampling.PairSource(paths=tuple(held_out_pairs)))
     if held_out_photos:
@@ -724,6 +731,7 @@ def _collect(job):
         validation=tuple(validation),
         manifest=manifest(found) + (data_set.manifest() if data_set else ""),
         data_set=data_set.describe() if data_set else None,
+        decoded_bytes=decoded,
     )
 
 

@@ -6,6 +6,7 @@ import time
 
 import numpy as np
 import pytest
+import tiny_data_sets
 import tiny_training as tiny
 
 from keras_refocus import benchmark_input, sampling, tfds_batches
@@ -21,6 +22,7 @@ def presets(monkeypatch):
     color = configs.ColorizerConfig(
         generator="resnet_colorizer",
         generator_options={"filters": 2, "residual_blocks": 1},
+        rebalance=0.8,
         **small,
     )
     monkeypatch.setitem(configs.COLORIZER_PRESETS, "cyclegan_color_aware", color)
@@ -30,7 +32,7 @@ class Paced:
     """A training of known speed."""
 
     def rate(self, seconds):
-        return 100.0
+        return 100.0, 3.0
 
 
 def test_rates_and_ratio_are_those_of_the_clock():
@@ -42,7 +44,7 @@ def test_rates_and_ratio_are_those_of_the_clock():
     figures = benchmark_input.measure(batches(), Paced(), seconds=0.2, rounds=3)
     # 5 in 10 ms and a little, beside 100 a second.
     assert 50 < figures["delivered"] < 500
-    assert figures["consumed"] == 100
+    assert (figures["consumed"], figures["training_milliseconds"]) == (100, 3)
     assert figures["ratio"] == pytest.approx(figures["delivered"] / 100)
     assert figures["milliseconds"] < 5
 
@@ -57,7 +59,8 @@ def test_a_training_counts_its_steps():
 
     pytest.importorskip("keras")
     training = benchmark_input.Training(Model(), (np.zeros((4, 2)),))
-    assert 150 < training.rate(0.1) < 400
+    rate, milliseconds = training.rate(0.1)
+    assert 150 < rate < 400 and 0 <= milliseconds < 4
 
 
 def test_every_kind_is_measured_in_one_run(presets, monkeypatch, tmp_path, capsys):
@@ -72,7 +75,22 @@ def test_every_kind_is_measured_in_one_run(presets, monkeypatch, tmp_path, capsy
     assert all(row["ratio"] > 0 and row["milliseconds"] >= 0 for row in rows)
     assert {row["stage"] for row in rows if row["input"].startswith("color")} == {"colorizer"}
     text = benchmark_input.table(rows)
-    assert "cores" in text and "| pairs, read each time, echo 4 |" in text
+    assert "cores" in text and "| pairs, read each time, echo 8 |" in text
+
+
+def test_prepared_sets_of_both_stages_are_measured(presets, tmp_path, capsys):
+    prepared_sets = tiny_data_sets.prepare(tmp_path)
+    names = ["deblur_pairs/folder", "coco_lab/small"]
+    brief = ["--seconds", "0.05", "--rounds", "1", "--workers", "1", "--json"]
+    places = ["--data", *names, "--data-dir", str(prepared_sets)]
+    capsys.readouterr()  # What the builders said.
+    benchmark_input.main(["prepared", *places, *brief])
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert [(row["input"], row["stage"]) for row in rows] == [
+        ("prepared deblur_pairs/folder, echo 4", "restorer"),
+        ("prepared coco_lab/small, echo 1", "colorizer"),
+    ]
+    assert all(row["ratio"] > 0 for row in rows)
 
 
 def test_the_made_pictures_can_be_trained_on(tmp_path):

@@ -1,10 +1,11 @@
 import pickle
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
-from keras_refocus import color, sampling
+from keras_refocus import color, images, sampling
 
 
 def save(path, rgb):
@@ -175,6 +176,29 @@ def test_large_photos_are_shrunk_by_area(tmp_path):
     assert (shrunk[:, :14] == 0).all() and (shrunk[:, 16:] == 200).all()
 
 
+def test_large_jpegs_are_decoded_at_a_part_of_their_size(tmp_path, monkeypatch):
+    scene = np.add.outer(np.arange(160), np.arange(240))[..., None] % 200
+    picture = np.broadcast_to(scene, (160, 240, 3)).astype(np.uint8)
+    picture = cv2.GaussianBlur(picture, (0, 0), 3)
+    Image.fromarray(picture).save(tmp_path / "large.jpg", quality=95)
+    decoded = []
+    read = images.read
+
+    def spy(*arguments, **options):
+        photo = read(*arguments, **options)
+        decoded.append(photo.rgb.shape[:2])
+        return photo
+
+    monkeypatch.setattr(images, "read", spy)
+    shrunk = sampling.read_rgb(tmp_path / "large.jpg", max_pixels=60 * 90)
+    assert decoded == [(80, 120)] and shrunk.shape == (60, 90, 3)
+    whole = cv2.resize(picture, (90, 60), interpolation=cv2.INTER_AREA)
+    assert np.abs(shrunk.astype(int) - whole).mean() < 1.5
+    sampling.read_rgb(tmp_path / "large.jpg", max_pixels=81 * 121)
+    sampling.read_rgb(tmp_path / "large.jpg")
+    assert decoded[1:] == [(160, 240)] * 2
+
+
 def test_deep_pictures_become_8_bit(tmp_path):
     grey = np.linspace(0, 65535, 64).astype(np.uint16).reshape(8, 8)
     Image.fromarray(grey).save(tmp_path / "deep.png")
@@ -182,21 +206,26 @@ def test_deep_pictures_become_8_bit(tmp_path):
     np.testing.assert_array_equal(rgb[..., 0], color.from_float(color.to_float(grey), np.uint8))
 
 
-def test_cache_forgets_the_least_recently_used():
+def test_the_cache_keeps_what_came_first_and_the_last_two():
     cache = sampling._Cache(max_bytes=25)
     loads = []
 
     def load(key):
         def make():
             loads.append(key)
-            return np.zeros(10, np.uint8)
+            return np.full(10, ord(key), np.uint8)
 
         return make
 
-    for key in "abacab":
-        cache.get(key, load(key))
-    # b was evicted for c, then c for b; a was always the more recent.
-    assert loads == ["a", "b", "c", "b"]
+    for key in "abcdcdeabc":
+        assert (cache.get(key, load(key)) == ord(key)).all()
+    # a and b fit; c and d were the last two until e came; then c is read again.
+    assert loads == ["a", "b", "c", "d", "e", "c"]
+
+
+def test_what_does_not_fit_into_memory_is_read_once_for_several_batches():
+    assert sampling.default_echo(sampling.CACHE_BYTES) == 1
+    assert sampling.default_echo(2 * sampling.CACHE_BYTES) > 1
 
 
 def test_pairs_need_partners(pairs):

@@ -10,6 +10,7 @@ pairs           what the builders of pairs share
 lab_feature     the feature that keeps Lab as an 8-bit PNG
 lab_squares     pictures of any size to squares of luminance and chroma
 downloads       pictures one by one from a list of addresses
+shuffling       how much is held in memory while a set is built
 reports         the report next to the data
 benchmark       rate and memory of a build, on a generated set
 """

@@ -8,6 +8,7 @@ starts, sampled five times a second.
 """
 
 import argparse
+import functools
 import json
 import os
 import pathlib
@@ -63,14 +64,34 @@ def main(argv=None):
 
 
 def photo(seed: int, *, height: int, width: int) -> np.ndarray:
-    """A picture of large shapes, finer ones, and noise, uint8 of shape `(height, width, 3)`."""
+    """A picture of large shapes, finer ones, and noise, uint8 of shape `(height, width, 3)`.
+
+    The large shapes are its own; the fine ones, which take longest to make, are cut at random out
+    of a few that all pictures share.
+    """
     rng = np.random.default_rng(seed)
+    shapes = rng.random((3, 4, 3), np.float32) - 0.5
+    rgb = cv2.resize(shapes, (width, height), interpolation=cv2.INTER_CUBIC)
+    texture = _texture(int(rng.integers(_TEXTURES)), 2 * height, 2 * width)
+    top, left = rng.integers(height), rng.integers(width)
+    fine = texture[top : top + height, left : left + width]
+    rgb = cv2.addWeighted(rgb, 255 * 0.6, fine, 255.0, 127.5)
+    return rgb.clip(0, 255).astype(np.uint8)
+
+
+_TEXTURES = 4
+
+
+@functools.cache
+def _texture(seed, height, width):
+    """Shapes of three sizes, and noise: float32 of shape `(height, width, 3)`, mean 0."""
+    rng = np.random.default_rng([seed, height])
     rgb = np.zeros((height, width, 3), np.float32)
-    for cells, weight in ((4, 0.6), (16, 0.3), (64, 0.15), (256, 0.08)):
+    for cells, weight in ((32, 0.3), (128, 0.15), (512, 0.08)):
         noise = rng.random((cells * 3 // 4, cells, 3), np.float32) - 0.5
         rgb += weight * cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC)
     rgb += 0.02 * rng.standard_normal(rgb.shape, np.float32)
-    return np.clip(255 * (rgb + 0.5), 0, 255).astype(np.uint8)
+    return rgb
 
 
 def make_coco(folder: pathlib.Path, count: int):

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from keras_refocus import color, images, integrity
-from tfds_builders import reports, sources, splits
+from tfds_builders import reports, shuffling, sources, splits
 
 # Published results depend on test sets, so nothing readable is taken out of them.
 _GUARDED_FIRST = ("test", "validation", "train")
@@ -108,7 +108,8 @@ class PairsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
     def _download_and_prepare(self, dl_manager, download_config):
         self._uses_beam = bool(download_config.beam_options or download_config.beam_runner)
-        super()._download_and_prepare(dl_manager, download_config)
+        with shuffling.bounded():
+            super()._download_and_prepare(dl_manager, download_config)
 
     def _split_generators(self, dl_manager):
         listing = sources.Listing(sources.manual_folder(dl_manager))

@@ -8,7 +8,7 @@ from typing import Literal
 import tensorflow_datasets as tfds
 
 from keras_refocus import integrity
-from tfds_builders import downloads, lab_feature, lab_squares, reports, sources, splits
+from tfds_builders import downloads, lab_feature, lab_squares, reports, shuffling, sources, splits
 
 _HOMEPAGE = "https://cocodataset.org"
 
@@ -84,7 +84,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     def _download_and_prepare(self, dl_manager, download_config):
         self._uses_beam = bool(download_config.beam_options or download_config.beam_runner)
         self._manual_is_named = download_config.manual_dir is not None
-        super()._download_and_prepare(dl_manager, download_config)
+        with shuffling.bounded():
+            super()._download_and_prepare(dl_manager, download_config)
 
     def _split_generators(self, dl_manager):
         left_out, kept = integrity.Findings(), integrity.Findings()
