@@ -24,7 +24,16 @@ import tfds_builders.coco_lab
 import tfds_builders.deblur_pairs
 import tfds_builders.hide
 from keras_refocus import color, images, integrity
-from tfds_builders import downloads, lab_feature, lab_squares, pairs, sources, splits
+from tfds_builders import (
+    benchmark,
+    downloads,
+    lab_feature,
+    lab_squares,
+    pairs,
+    shuffling,
+    sources,
+    splits,
+)
 from tfds_builders.coco_lab import coco_lab_dataset_builder as coco
 from tfds_builders.hide import hide_dataset_builder as hide
 
@@ -1020,6 +1029,31 @@ class TestBeam:
         assert len(plain) == 10 and plain == by_beam
 
 
+def test_beyond_some_memory_a_build_shuffles_in_files(tmp_path, monkeypatch):
+    from tensorflow_datasets.core import shuffle
+
+    limit, in_files = shuffle.MAX_MEM_BUFFER_SIZE, []
+    add = shuffle._Bucket.add
+    monkeypatch.setattr(
+        shuffle._Bucket, "add", lambda *arguments: (in_files.append(1), add(*arguments))
+    )
+    make_coco(tmp_path / "manual", train=8, val=2)
+    make_hide(tmp_path / "pairs", videos=4)
+    orders = []
+    for size, place in ((2**20, "memory"), (1000, "files")):
+        monkeypatch.setattr(shuffling, "_BYTES", size)
+        for cls, config, manual in (
+            (tfds_builders.coco_lab.Builder, "128", "manual"),
+            (tfds_builders.hide.Builder, "8bit", "pairs"),
+        ):
+            made = build(cls, config, tmp_path / manual, tmp_path / place)
+            examples = tfds.as_numpy(made.as_dataset(split="train"))
+            orders.append([example["name"] for example in examples])
+        assert bool(in_files) == (place == "files")
+    assert orders[:2] == orders[2:] and all(orders)
+    assert shuffle.MAX_MEM_BUFFER_SIZE == limit
+
+
 def tfds_build(name, *arguments):
     """The command `tfds build tfds_builders/<name>`, as a process of its own."""
     program = pathlib.Path(sys.executable).with_name("tfds")
@@ -1084,6 +1118,19 @@ class TestCommand:
         said, _ = process.communicate(timeout=300)
         assert process.returncode == 0, said
         assert len(tfds.load("hide/8bit", data_dir=tmp_path / "data", split="train")) == 144
+
+
+@pytest.mark.slow
+def test_the_benchmark_builds_what_it_makes_and_extrapolates(tmp_path, capsys):
+    benchmark.main(["coco_lab", "--images", "60", "--folder", str(tmp_path), "--keep"])
+    figures = json.loads(capsys.readouterr().out)
+    # Nothing is left out: its pictures are neither grey nor like each other.
+    assert figures["examples"] == 60
+    assert 100 < figures["largest_memory_mib"] < 2000 and figures["images_per_second"] > 0
+    share = figures["megabytes"] / 60
+    assert figures["full_set"]["gigabytes"] == pytest.approx(share * 123.287, abs=0.06)
+    data = tfds.load("coco_lab/256", data_dir=figures["data_dir"], split="test")
+    assert len(data) == 2
 
 
 @pytest.mark.parametrize("name", ["hide", "deblur_pairs", "coco_lab"])

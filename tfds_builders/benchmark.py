@@ -41,7 +41,10 @@ def main(argv=None):
     parser.add_argument(
         "--folder",
         type=pathlib.Path,
-        help="where the set is made and built; removed afterwards (default: a temporary folder)",
+        help="where the set is made and built (default: among temporary files)",
+    )
+    parser.add_argument(
+        "--keep", action="store_true", help="leave it there, to train or measure on"
     )
     arguments = parser.parse_args(argv)
     folder = pathlib.Path(tempfile.mkdtemp(dir=arguments.folder, prefix="benchmark-"))
@@ -52,7 +55,8 @@ def main(argv=None):
             arguments.data_set, folder, beam_pipeline_options=arguments.beam_pipeline_options
         )
     finally:
-        shutil.rmtree(folder)
+        if not arguments.keep:
+            shutil.rmtree(folder)
     scale = _FULL[arguments.data_set] / arguments.images
     figures = {"images": arguments.images, "machine": machine.describe()} | figures
     figures["full_set"] = {
@@ -60,6 +64,8 @@ def main(argv=None):
         "hours": round(figures["seconds"] * scale / 3600, 2),
         "gigabytes": round(figures["megabytes"] * scale / 1000, 1),
     }
+    if arguments.keep:
+        figures["data_dir"] = str(folder / "data")
     print(json.dumps(figures, indent=2))
 
 

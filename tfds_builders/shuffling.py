@@ -10,17 +10,14 @@ _BYTES = 256 << 20
 
 
 @contextlib.contextmanager
-def bounded(size: int = _BYTES) -> Iterator[None]:
+def bounded() -> Iterator[None]:
     """Let TensorFlow Datasets hold fewer examples in memory before it shuffles them in files.
 
     The order of the examples is that of the hashes of their names, in memory and in files alike.
     There is no option for the bound, so it is another while this lasts, and then what it was.
-
-    Args:
-        size: Bytes of examples, as they are stored.
     """
     before = shuffle.MAX_MEM_BUFFER_SIZE
-    shuffle.MAX_MEM_BUFFER_SIZE = min(size, before)
+    shuffle.MAX_MEM_BUFFER_SIZE = min(_BYTES, before)
     try:
         yield
     finally:
