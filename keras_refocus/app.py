@@ -67,8 +67,8 @@ def _lay_out(
 ) -> None:
     keep = duration_words(sessions.keep_seconds)
     gr.HTML(
-        "<h1>Refocus</h1><p>Removes motion blur from photos and, where a colorizer is installed, "
-        "colours grey ones. For research use: details and colours in a result may be wrong.</p>",
+        "<h1>Refocus</h1><p>Removes motion blur from photos and, when asked, colours grey ones. "
+        "For research use: details and colours in a result may be wrong.</p>",
         apply_default_css=False,
         elem_classes="rf-head",
     )

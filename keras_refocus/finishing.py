@@ -175,7 +175,10 @@ def _write_preview(session: Session, rgb: np.ndarray) -> tuple[str, tuple[int, i
 def _details(picture: Picture, photo: images.Photo, size: int, settings: Finish) -> dict[str, str]:
     result = picture.result
     done = ["blur removed"] * ("restore" in result.stages)
-    done += ["coloured"] * ("colorize" in result.stages)
+    if "colorize" in result.stages:
+        done.append("coloured")
+    elif result.options.mode == "restore+colorize":
+        done.append("its own colours kept")
     details = {
         "Detected": "a grey photo" if result.is_grayscale else "a colour photo",
         "Done": f"{', '.join(done)}, in {picture.seconds:.1f} s",

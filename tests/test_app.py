@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import pathlib
+import subprocess
 import sys
 import tempfile
 import threading
@@ -384,6 +385,41 @@ def test_bad_files_are_refused_in_words(actions, kept, content, name, said):
 def test_one_pixel_is_restored(actions, kept):
     actions.accept([uploaded(kept, png((1, 1, 3)))], request())
     assert "1 × 1 pixels" in restore(actions)[-1][4]["value"]
+
+
+@pytest.mark.slow
+def test_100_megapixels_are_restored_in_bounded_memory(tmp_path):
+    """The settings are those of `refocus demo`; a process of its own tells its own peak."""
+    block = np.asarray(Image.open(io.BytesIO(png((10, 10, 3)))).resize((500, 500)))
+    images.write(tmp_path / "large.jpg", images.Photo(rgb=np.tile(block, (20, 20, 1))))
+    program = (
+        "import pathlib, test_app\n"
+        "from keras_refocus import app, machine, pipeline, sessions\n"
+        "with sessions.Sessions() as kept:\n"
+        "    restorer = pipeline.Restorer(test_app.HalvingEngine())\n"
+        "    settings = app.AppSettings()\n"
+        "    actions = test_app.PageActions(restorer, kept, settings, app.EXAMPLES)\n"
+        "    upload = kept.import_file(pathlib.Path('large.jpg').read_bytes(), 'large.jpg')\n"
+        "    actions.accept([str(upload)], test_app.request())\n"
+        "    state, _, viewer, downloads, details = test_app.restore(actions)[-1]\n"
+        "    print(state, details['value'])\n"
+        "    token = downloads['links'][0]['href'].removeprefix('pictures/')\n"
+        "    print(test_app.images.read(kept.find(token)[1].path).rgb.shape)\n"
+        "print(machine.peak_memory())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([os.path.dirname(__file__), *sys.path])},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Done" in done.stdout and "(10000, 10000, 3)" in done.stdout
+    # What is shown is smaller, and that is said.
+    assert "Shown at 5000 × 5000; the download has full size." in done.stdout
+    assert int(done.stdout.split()[-1]) < 3 * 2**30
 
 
 def test_what_nobody_foresaw_is_a_sentence_and_no_name_is_logged(actions, kept, engine, caplog):

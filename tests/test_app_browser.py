@@ -345,6 +345,7 @@ def test_modes(visit):
     # A colour photo keeps its own colours, unless they are to be guessed anew.
     upload(page, ("color.png", content(colorful())))
     restore(page)
+    ready(page, "its own colours kept")
     assert "coloured" not in page.locator("#status").inner_text()
     page.get_by_label("Always colorize").check()
     ready(page, "Press Restore to apply")

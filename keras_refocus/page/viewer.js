@@ -4,6 +4,7 @@
 const find = (selector) => element.querySelector(selector);
 const shown = find('.rf-shown');
 const empty = find('.rf-empty');
+const invitation = empty.textContent;
 const panes = find('.rf-panes');
 const before = find('.rf-before');
 const after = find('.rf-after');
@@ -199,9 +200,11 @@ async function load() {
   if (!value || !value.after) {
     shown.hidden = true;
     empty.hidden = false;
+    empty.textContent = invitation;
     for (const figure of [before, after]) figure.querySelector('img').removeAttribute('src');
     return;
   }
+  empty.textContent = 'Loading the comparison…'; // Seen when nothing is shown yet.
   // Decoded before they are shown, so that nothing flickers while a slider moves.
   const loaded = await Promise.all(
     [value.before, value.after].map(async (address) => {
