@@ -407,12 +407,13 @@ def test_100_megapixels_are_restored_in_bounded_memory(tmp_path):
         "    print(test_app.images.read(kept.find(token)[1].path).rgb.shape)\n"
         "print(machine.peak_memory())\n"
     )
+    here = str(pathlib.Path(__file__).parent)
     done = subprocess.run(
         [sys.executable, "-c", program],
         capture_output=True,
         text=True,
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([os.path.dirname(__file__), *sys.path])},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([here, *sys.path])},
         check=False,
     )
     assert done.returncode == 0, done.stderr
