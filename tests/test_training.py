@@ -11,7 +11,7 @@ from keras import ops
 from tiny_training import DISCRIMINATOR, GENERATOR, save, texture, tiny, write_pairs, write_photos
 
 from keras_refocus import config as configs
-from keras_refocus import gan, networks, run_folder, training
+from keras_refocus import gan, networks, run_folder, sampling, training
 
 EAGER = keras.backend.backend() == "tensorflow"
 
@@ -625,3 +625,22 @@ def test_twenty_pairs_improve_held_out_pairs_of_the_same_folder(tmp_path):
     assert before["pictures"] == 6
     assert rows[-1]["val_psnr"] > before["psnr"] + 1.0
     assert rows[-1]["val_ssim"] > before["ssim"]
+
+
+def test_pictures_that_do_not_fit_into_memory_are_read_once_for_several_batches(tmp_path):
+    write_photos(tmp_path / "photos")
+    write_pairs(tmp_path / "pairs", count=3)
+    for echo, expected in ((None, 8), (2, 2)):
+        made = training.RestorerJob(
+            config=tiny(echo=echo),
+            folder=tmp_path / "run",
+            photos=tmp_path / "photos",
+            pairs=(tmp_path / "pairs",),
+            validation_pairs=tmp_path / "pairs",
+        )
+        pictures = made.collect()
+        assert pictures.decoded_bytes == (4 + 2 * 3) * 48 * 48 * 3
+        (phase,) = training.phases(made.config)
+        assert made.sampler(pictures, phase).echo == (echo or 1)
+        large = dataclasses.replace(pictures, decoded_bytes=2 * sampling.CACHE_BYTES)
+        assert made.sampler(large, phase).echo == expected

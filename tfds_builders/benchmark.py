@@ -44,13 +44,17 @@ def main(argv=None):
         help="where the set is made and built (default: among temporary files)",
     )
     parser.add_argument(
-        "--keep", action="store_true", help="leave it there, to train or measure on"
+        "--keep", action="store_true", help="leave it in --folder, to train or measure on"
     )
     arguments = parser.parse_args(argv)
-    folder = pathlib.Path(tempfile.mkdtemp(dir=arguments.folder, prefix="benchmark-"))
+    if arguments.keep and arguments.folder is None:
+        parser.error("--keep needs a --folder to leave the set in.")
+    folder = arguments.folder
+    if not arguments.keep:
+        folder = pathlib.Path(tempfile.mkdtemp(dir=arguments.folder, prefix="benchmark-"))
     try:
         make = {"coco_lab": make_coco, "hide": make_hide}[arguments.data_set]
-        make(folder / "manual", arguments.images)
+        make(folder / "manual" / arguments.data_set, arguments.images)
         figures = measure(
             arguments.data_set, folder, beam_pipeline_options=arguments.beam_pipeline_options
         )
@@ -121,9 +125,9 @@ def make_hide(folder: pathlib.Path, count: int):
         (folder / part).mkdir(parents=True)
 
     def write(seed):
-        name = f"{seed}fromGOPR{1000 + seed // 50}.MP4.png"
+        name = f"{seed}fromGOPR{1000 + seed // 5}.MP4.png"
         sharp = photo(seed, height=720, width=1280)
-        part = "test/test-close-ups" if seed % 200 < 50 else "train"
+        part = "test/test-close-ups" if seed % 20 < 5 else "train"
         cv2.imwrite(str(folder / part / name), cv2.blur(sharp, (15, 1)))
         cv2.imwrite(str(folder / "GT" / name), sharp)
 
@@ -138,7 +142,7 @@ def _do_all(function, count):
 def measure(
     data_set: str, folder: pathlib.Path, *, beam_pipeline_options: str | None = None
 ) -> dict:
-    """Build a set out of `folder/manual` and watch it.
+    """Build a set out of `folder/manual/<data_set>` and watch it.
 
     Returns:
         Seconds, processor seconds, images a second, largest memory in MiB, megabytes of the result.
@@ -149,7 +153,7 @@ def measure(
         "build",
         str(checkout / data_set),
         f"--config={_CONFIG[data_set]}",
-        f"--manual_dir={folder / 'manual'}",
+        f"--manual_dir={folder / 'manual' / data_set}",
         f"--data_dir={folder / 'data'}",
     ]
     if beam_pipeline_options is not None:
@@ -168,9 +172,10 @@ def measure(
     if process.returncode:
         said = (folder / "log.txt").read_text(encoding="utf-8", errors="replace")
         raise RuntimeError(f"The build must succeed. Received: {command}, which said\n{said}")
-    report = json.loads(next((folder / "data").rglob("report.json")).read_text(encoding="utf-8"))
+    built = folder / "data" / data_set
+    report = json.loads(next(built.rglob("report.json")).read_text(encoding="utf-8"))
     examples = sum(report["examples"].values())
-    size = sum(path.stat().st_size for path in (folder / "data").rglob("*.tfrecord*"))
+    size = sum(path.stat().st_size for path in built.rglob("*.tfrecord*"))
     return {
         "examples": examples,
         "seconds": round(seconds, 1),
