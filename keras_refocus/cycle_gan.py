@@ -250,50 +250,11 @@ class CycleGAN(gan.GAN):
         # The step is traced once; another phase is another graph.
         self.train_function = None
 
-    def compile(
-        self,
-        *,
-        generator_optimizer,
-        discriminator_optimizer=None,
-        clip_norm=None,
-        jit_compile=False,
-    ):
-        """Set the optimizers: one for both generators, one for both discriminators.
-
-        Args:
-            generator_optimizer: `keras.optimizers.Optimizer`.
-            discriminator_optimizer: Another one, when there are discriminators.
-            clip_norm: Largest global norm of the generators' gradient; `None` does not clip.
-            jit_compile: See `keras.Model.compile`.
-        """
-        if (self.to_gray is None) != (discriminator_optimizer is None):
-            raise ValueError(
-                "Discriminators and their optimizer come together. Received: "
-                f"color_discriminator={self.color_discriminator}, "
-                f"discriminator_optimizer={discriminator_optimizer}."
-            )
-        super().compile(optimizer=None, jit_compile=jit_compile)
-        self.clip_norm = clip_norm
-        self.generator_optimizer = gan.prepare_optimizer(
-            generator_optimizer, *filter(None, (self.to_color, self.to_gray))
-        )
-        self.discriminator_optimizer = None
-        if discriminator_optimizer is not None:
-            self.discriminator_optimizer = gan.prepare_optimizer(
-                discriminator_optimizer, self.color_discriminator, self.gray_discriminator
-            )
-
-    def get_compile_config(self):
-        serialize = keras.saving.serialize_keras_object
-        return {
-            "generator_optimizer": serialize(self.generator_optimizer),
-            "discriminator_optimizer": serialize(self.discriminator_optimizer),
-            "clip_norm": self.clip_norm,
-            "jit_compile": self.jit_compile,
-        }
-
-    def compile_from_config(self, config):
-        self.compile(**keras.saving.deserialize_keras_object(config))
+    @property
+    def players(self):
+        if self.to_gray is None:
+            return [self.to_color], []
+        return [self.to_color, self.to_gray], [self.color_discriminator, self.gray_discriminator]
 
     def call(self, luminance, training=False):
         """Predict chroma with the averaged generator."""

@@ -132,49 +132,9 @@ class DeblurGAN(gan.GAN):
         # The step is traced once; another phase is another graph.
         self.train_function = None
 
-    def compile(
-        self,
-        *,
-        generator_optimizer,
-        discriminator_optimizer=None,
-        clip_norm=None,
-        jit_compile=False,
-    ):
-        """Set the optimizers, each built on the variables of its own network.
-
-        Args:
-            generator_optimizer: `keras.optimizers.Optimizer`.
-            discriminator_optimizer: Another one, when there is a discriminator.
-            clip_norm: Largest global norm of the generator's gradient; `None` does not clip.
-            jit_compile: See `keras.Model.compile`. XLA made these networks several times slower on
-                CPUs, so it is off unless asked for.
-        """
-        if (self.discriminator is None) != (discriminator_optimizer is None):
-            raise ValueError(
-                "A discriminator and its optimizer come together. Received: "
-                f"discriminator={self.discriminator}, "
-                f"discriminator_optimizer={discriminator_optimizer}."
-            )
-        super().compile(optimizer=None, jit_compile=jit_compile)
-        self.clip_norm = clip_norm
-        self.generator_optimizer = gan.prepare_optimizer(generator_optimizer, self.generator)
-        self.discriminator_optimizer = None
-        if self.discriminator is not None:
-            self.discriminator_optimizer = gan.prepare_optimizer(
-                discriminator_optimizer, self.discriminator
-            )
-
-    def get_compile_config(self):
-        serialize = keras.saving.serialize_keras_object
-        return {
-            "generator_optimizer": serialize(self.generator_optimizer),
-            "discriminator_optimizer": serialize(self.discriminator_optimizer),
-            "clip_norm": self.clip_norm,
-            "jit_compile": self.jit_compile,
-        }
-
-    def compile_from_config(self, config):
-        self.compile(**keras.saving.deserialize_keras_object(config))
+    @property
+    def players(self):
+        return [self.generator], [] if self.discriminator is None else [self.discriminator]
 
     def call(self, blurred, training=False):
         """Restore with the averaged generator."""

@@ -4,7 +4,8 @@ A blurred picture is `y = g(mean_t x_t)`: the sharp frames `x_t` seen during the
 in linear light, through the camera response `g`. From one sharp photo this module draws a camera
 path, up to three object layers with paths of their own, integrates, and then does to the result
 what cameras and files do: clipping, noise, response curve, JPEG, vignetting, scratches. The middle
-of the exposure is the photo itself, so `(blurred, sharp)` is an aligned training pair.
+of the exposure, or its mean position, is the photo itself, so `(blurred, sharp)` is an aligned
+training pair.
 
 Everything random comes from the `numpy.random.Generator` that is passed in: the same generator
 state gives the same bytes. OpenCV does the warping with as many threads as `cv2.setNumThreads`
@@ -29,6 +30,7 @@ import numpy as np
 from keras_refocus import color
 
 PATH_KINDS = ("walk", "linear", "curved", "shake")
+ANCHORS = ("middle", "mean")
 
 _PATH_POINTS = 65  # odd: the middle of the exposure is one of the points
 _MAX_SUBFRAMES = 64
@@ -64,6 +66,11 @@ class ExposureSettings:
     )
     path_weights: tuple[float, float, float, float] = _setting(
         (0.14, 0.5, 0.28, 0.08), f"relative frequency of the path kinds {PATH_KINDS}"
+    )
+    anchor: str = _setting(
+        "middle",
+        "where on the path the sharp photo lies: middle, the moment in the middle of the exposure, "
+        "as in pairs made of video; mean, the mean position, which the blurred picture alone tells",
     )
     roll: float = _setting(0.5, "standard deviation of the camera roll during the exposure")
     zoom: float = _setting(0.01, "standard deviation of the relative zoom during the exposure")
@@ -127,6 +134,10 @@ class ExposureSettings:
                         f"Weights must not be negative and not all be zero. "
                         f"Received: {field.name}={value!r}."
                     )
+        if self.anchor not in ANCHORS:
+            raise ValueError(
+                f"`anchor` must be one of {ANCHORS}. Received: anchor={self.anchor!r}."
+            )
         if len(self.path_weights) != len(PATH_KINDS):
             raise ValueError(
                 f"There must be one weight for each of {PATH_KINDS}. "
@@ -143,24 +154,28 @@ _RANGES = frozenset(
     "shot_noise read_noise jpeg_quality".split()
 )
 
+# Settings to train on have the photo at the mean position. The moment in the middle of a shaken
+# exposure lies somewhere along its path: a network that has to hit it learns to leave it blurred.
 SETTINGS = {
     # for photos and video of unknown origin: half continuous exposures, half few-frame averages
     # Less noise and shorter paths than the defaults: a restorer trained on those took fur and
     # fabric in lightly blurred photos for noise.
     "mixed": ExposureSettings(
         still=0.18,
+        anchor="mean",
         blur_length=(1.0, 40.0),
         few_frame_length=(1.0, 26.0),
         noise=0.4,
         shot_noise=(1e-5, 4e-3),
     ),
     # real exposures, and video blur interpolated to many frames (REDS)
-    "smooth": ExposureSettings(few_frame=0.0),
+    "smooth": ExposureSettings(few_frame=0.0, anchor="mean"),
     # averages of high-speed video as in GoPro and HIDE, with their ghosts
-    "few_frame": ExposureSettings(few_frame=1.0),
+    "few_frame": ExposureSettings(few_frame=1.0, anchor="mean"),
     # short paths in good light: photos that are slightly shaken
     "gentle": ExposureSettings(
         still=0.25,
+        anchor="mean",
         blur_length=(0.7, 12.0),
         few_frame_length=(0.7, 10.0),
         layers=(0.7, 0.3),
@@ -186,6 +201,7 @@ SETTINGS["mild"] = dataclasses.replace(
     SETTINGS["clean"],
     untouched=0.03,
     still=0.05,
+    anchor="mean",
     source_scale_probability=0.5,
     blur_length=(1.5, 16.0),
     few_frame_length=(1.5, 14.0),
@@ -221,11 +237,12 @@ class Exposure:
 
     Attributes:
         blurred: float32 array (height, width, 3) in [0, 1], sRGB-like encoding: what comes out.
-        sharp: float32 array (height, width, 3) in [0, 1]: the scene in the middle of the exposure.
+        sharp: float32 array (height, width, 3) in [0, 1]: the scene at the anchor of the exposure,
+            its middle moment or its mean position.
         frames: float32 array (count, height, width, 3) in [0, 1], evenly spaced over the exposure,
             or `None` when none were asked for.
         path: float32 array (points, 2), x and y of the camera path at the window's centre in
-            pixels, evenly spaced in time; zero in the middle. All zero without motion.
+            pixels, evenly spaced in time; zero at the anchor. All zero without motion.
         kind: `"untouched"`, `"still"`, `"continuous"`, `"frames"` (averaged in linear light) or
             `"encoded frames"` (averaged after the response curve).
     """
@@ -344,14 +361,19 @@ def _draw_kind(settings, rng):
 
 
 def _draw_transforms(settings, rng, size, length):
-    """Draw the homographies that carry the middle of the exposure to each moment of it.
+    """Draw the homographies that carry the anchor of the exposure to each moment of it.
 
     Returns:
         Array (points, 3, 3) in coordinates whose origin is the centre of the window.
     """
-    shift = length * _unit_path(_draw_kind(settings, rng), rng)
-    roll = np.deg2rad(rng.normal(0, settings.roll)) * _unit_path("shake", rng).real
-    scale = np.exp(rng.normal(0, settings.zoom) * _unit_path("linear", rng).real)
+
+    def path(kind):
+        points = _unit_path(kind, rng)
+        return points - points.mean() if settings.anchor == "mean" else points
+
+    shift = length * path(_draw_kind(settings, rng))
+    roll = np.deg2rad(rng.normal(0, settings.roll)) * path("shake").real
+    scale = np.exp(rng.normal(0, settings.zoom) * path("linear").real)
     # A camera that moves along a slanted plane: translation grows linearly over the picture.
     tilt = rng.normal(0, settings.tilt, 2) / (0.5 * max(size))
     focal = rng.uniform(600.0, 2000.0)  # pixels; camera rotation gives slight keystone

@@ -211,6 +211,7 @@ class GAN(keras.Model):
 
     A subclass names its losses and metrics and writes
 
+    - `players`: lists of the generators and of the discriminators; each list has one optimizer;
     - `update_networks(data)` with `minimize`: what a replica does with its share of a batch;
       returns a dict from metric name to a scalar;
     - `averages`: list of `(averaged, network)`, the moving averages and what they follow;
@@ -242,6 +243,51 @@ class GAN(keras.Model):
         self.steps = self.add_weight(
             name="steps", shape=(), dtype="int64", initializer="zeros", trainable=False
         )
+
+    def compile(
+        self,
+        *,
+        generator_optimizer,
+        discriminator_optimizer=None,
+        clip_norm=None,
+        jit_compile=False,
+    ):
+        """Set the optimizers, each built on the variables of its own networks.
+
+        Args:
+            generator_optimizer: `keras.optimizers.Optimizer`.
+            discriminator_optimizer: Another one, when there are discriminators.
+            clip_norm: Largest global norm of the generators' gradient; `None` does not clip.
+            jit_compile: See `keras.Model.compile`. XLA made these networks several times slower on
+                CPUs, so it is off unless asked for.
+        """
+        generators, discriminators = self.players
+        if bool(discriminators) != (discriminator_optimizer is not None):
+            raise ValueError(
+                "Discriminators and their optimizer come together. Received: "
+                f"discriminators={[network.name for network in discriminators]}, "
+                f"discriminator_optimizer={discriminator_optimizer}."
+            )
+        super().compile(optimizer=None, jit_compile=jit_compile)
+        self.clip_norm = clip_norm
+        self.generator_optimizer = prepare_optimizer(generator_optimizer, *generators)
+        self.discriminator_optimizer = None
+        if discriminators:
+            self.discriminator_optimizer = prepare_optimizer(
+                discriminator_optimizer, *discriminators
+            )
+
+    def get_compile_config(self):
+        serialize = keras.saving.serialize_keras_object
+        return {
+            "generator_optimizer": serialize(self.generator_optimizer),
+            "discriminator_optimizer": serialize(self.discriminator_optimizer),
+            "clip_norm": self.clip_norm,
+            "jit_compile": self.jit_compile,
+        }
+
+    def compile_from_config(self, config):
+        self.compile(**keras.saving.deserialize_keras_object(config))
 
     @property
     def metrics(self):

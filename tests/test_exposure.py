@@ -192,6 +192,28 @@ def test_middle_of_the_path_is_the_photo(kind):
         assert distances.max() == pytest.approx(12, rel=0.1)  # `blur_length` is the extent
 
 
+@pytest.mark.parametrize("kind", range(len(exposure.PATH_KINDS)))
+def test_mean_position_is_the_photo(kind):
+    weights = tuple(float(kind == k) for k in range(4))
+    settings = dataclasses.replace(
+        CLEAN, path_weights=weights, blur_length=(12.0, 12.0), anchor="mean", layers=(1,)
+    )
+    photo = np.zeros((96, 96, 3), np.uint8)
+    photo[48, 48] = 255
+    for seed in range(3):
+        result = expose(photo, settings, np.random.default_rng(seed))
+        np.testing.assert_allclose(result.path.mean(axis=0), 0, atol=1e-6)
+        # The light of a point is spread around where the sharp picture has it.
+        light = to_linear(result.blurred[..., 1])
+        rows, columns = (light.sum(axis=axis) @ np.arange(96) / light.sum() for axis in (1, 0))
+        assert (rows, columns) == (pytest.approx(48, abs=0.5), pytest.approx(48, abs=0.5))
+
+
+def test_anchor_must_be_known():
+    with pytest.raises(ValueError, match="anchor='start'"):
+        exposure.ExposureSettings(anchor="start")
+
+
 def test_symmetric_path_does_not_shift_the_picture(rng):
     photo = make_photo(128, 128)
     for path in ((9, 0), (0, 9), (6, -7)):
