@@ -1,5 +1,6 @@
 """The data set builders: layouts, splits, checks, downloads, and what comes out of `tfds.load`."""
 
+import hashlib
 import http.server
 import json
 import os
@@ -827,6 +828,10 @@ def server():
     running.close()
 
 
+def interrupt(*arguments):
+    raise KeyboardInterrupt
+
+
 class TestDownloads:
     manners = downloads.Manners(connections=3, attempts=3, pause=0.01, timeout=5, give_up_after=4)
 
@@ -914,6 +919,40 @@ class TestDownloads:
         path.write_text("http://a/1.jpg\nhttp://b/1.jpg\n")
         with pytest.raises(ValueError, match="end alike"):
             downloads.read_list(sources.File(str(path)))
+
+    def test_archives_are_kept_when_a_build_is_interrupted(self, server, tmp_path, monkeypatch):
+        root = make_coco(tmp_path / "coco", train=4, val=1)
+        urls, sums = {}, {}
+        for part in ("train2017", "val2017"):
+            content = zip_tree(
+                root / part, tmp_path / f"{part}.zip", prefix=f"{part}/"
+            ).read_bytes()
+            server.pictures[f"/{part}.zip"] = content
+            urls[part] = f"{server.address}/{part}.zip"
+            sums[urls[part]] = tfds.download.checksums.UrlInfo(
+                size=len(content),
+                checksum=hashlib.sha256(content).hexdigest(),
+                filename=f"{part}.zip",
+            )
+        monkeypatch.setattr(coco, "_ARCHIVES", urls)
+        monkeypatch.setattr(tfds_builders.coco_lab.Builder, "url_infos", sums)
+
+        def prepare(out="out"):
+            made = builder(tfds_builders.coco_lab.Builder, "128", tmp_path / out)
+            made.download_and_prepare(download_dir=tmp_path / out / "downloads")
+            return made
+
+        with monkeypatch.context() as patch:
+            patch.setattr(lab_squares.Encode, "__call__", interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                prepare()
+        assert sorted(server.asked) == ["/train2017.zip", "/val2017.zip"]
+        made = prepare()
+        assert sum(info.num_examples for info in made.info.splits.values()) == 5
+        assert len(server.asked) == 2
+        server.pictures["/val2017.zip"] += b"more"
+        with pytest.raises(Exception, match="(?i)checksum"):
+            prepare("other")
 
     def test_coco_out_of_lists(self, server, tmp_path, monkeypatch):
         monkeypatch.setattr(tfds_builders.coco_lab.Builder, "manners", self.manners)
@@ -1129,6 +1168,7 @@ def test_the_benchmark_builds_what_it_makes_and_extrapolates(tmp_path, capsys):
     assert 100 < figures["largest_memory_mib"] < 2000 and figures["images_per_second"] > 0
     share = figures["megabytes"] / 60
     assert figures["full_set"]["gigabytes"] == pytest.approx(share * 123.287, abs=0.06)
+    assert figures["full_set"]["gigabytes"] < 25
     data = tfds.load("coco_lab/256", data_dir=figures["data_dir"], split="test")
     assert len(data) == 2
 
@@ -1141,4 +1181,4 @@ def test_every_builder_says_where_it_comes_from_and_under_what_licence(name):
         "icence" in readme and "https://" in readme and f"tfds build tfds_builders/{name}" in readme
     )
     assert "@inproceedings" in (folder / "CITATIONS.bib").read_text()
-    assert (folder / "checksums.tsv").exists()
+    assert (folder / "checksums.tsv").exists() and (folder / "TAGS.txt").exists()
