@@ -893,3 +893,34 @@ def test_bands_meet_without_a_seam(tmp_path, monkeypatch, rgb8, alpha8):
     np.testing.assert_array_equal(banded.rgb, whole.rgb)
     np.testing.assert_array_equal(banded.alpha, whole.alpha)
     np.testing.assert_array_equal(images.read(tmp_path / "banded.png").rgb, whole.rgb)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "wanted", "expected"),
+    [
+        ("jpg", (40, 60), (60, 40)),
+        ("jpg", (30, 45), (60, 40)),
+        ("jpg", (20, 30), (30, 20)),
+        ("jpg", (41, 61), (120, 80)),
+        ("jpg", (500, 500), (120, 80)),
+        ("png", (10, 15), (120, 80)),
+    ],
+)
+def test_a_jpeg_is_decoded_no_larger_than_is_enough(tmp_path, suffix, wanted, expected):
+    rows = np.linspace(0, 255, 80).astype(np.uint8)
+    stored = np.broadcast_to(rows[:, None, None], (80, 120, 3))
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    path = tmp_path / f"a.{suffix}"
+    Image.fromarray(stored).save(path, exif=exif)
+    asked = []
+
+    def enough(height, width):
+        asked.append((height, width))
+        return wanted
+
+    photo = images.read(path, enough=enough)
+    assert photo.rgb.shape[:2] == expected
+    assert asked == ([(80, 120)] if suffix == "jpg" else [])
+    # Upright: what was the top is on the right.
+    assert photo.rgb[0, -1].mean() < 15 and photo.rgb[0, 0].mean() > 240
