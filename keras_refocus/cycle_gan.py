@@ -151,6 +151,8 @@ class CycleGAN(gan.GAN):
         seed: See `gan.GAN`.
     """
 
+    network_names = ("to_color", "to_gray", "color_discriminator", "gray_discriminator")
+
     def __init__(
         self,
         to_color,
@@ -383,9 +385,6 @@ class CycleGAN(gan.GAN):
             "colorfulness": metrics.colorfulness(rgb),
         }
 
-    def test_step(self, data):
-        return self.report(self.measure(*data))
-
     def get_config(self):
         serialize = keras.saving.serialize_keras_object
         return {
@@ -406,14 +405,6 @@ class CycleGAN(gan.GAN):
             "seed": self.seed,
             "name": self.name,
         }
-
-    @classmethod
-    def from_config(cls, config):
-        networks = {
-            name: keras.saving.deserialize_keras_object(config[name])
-            for name in ("to_color", "to_gray", "color_discriminator", "gray_discriminator")
-        }
-        return cls(**config | networks)
 
 
 def _split(picture):

@@ -71,6 +71,8 @@ class DeblurGAN(gan.GAN):
         seed: See `gan.GAN`.
     """
 
+    network_names = ("generator", "discriminator")
+
     def __init__(
         self,
         generator,
@@ -243,9 +245,6 @@ class DeblurGAN(gan.GAN):
         restored = ops.clip(self(blurred), 0.0, 1.0)
         return {"psnr": validation_psnr(sharp, restored), "ssim": metrics.ssim(sharp, restored)}
 
-    def test_step(self, data):
-        return self.report(self.measure(*data))
-
     def get_config(self):
         serialize = keras.saving.serialize_keras_object
         return {
@@ -262,11 +261,3 @@ class DeblurGAN(gan.GAN):
             "seed": self.seed,
             "name": self.name,
         }
-
-    @classmethod
-    def from_config(cls, config):
-        networks = {
-            name: keras.saving.deserialize_keras_object(config[name])
-            for name in ("generator", "discriminator")
-        }
-        return cls(**config | networks)

@@ -211,11 +211,13 @@ class GAN(keras.Model):
 
     A subclass names its losses and metrics and writes
 
+    - `network_names`: those of the arguments of `__init__` that are networks;
     - `players`: lists of the generators and of the discriminators; each list has one optimizer;
     - `update_networks(data)` with `minimize`: what a replica does with its share of a batch;
       returns a dict from metric name to a scalar;
     - `averages`: list of `(averaged, network)`, the moving averages and what they follow;
-    - `test_step(data)`, which returns `self.report(...)`.
+    - `measure(*data)`: scores of the averaged network, a dict from metric name to one value for
+      each picture.
 
     Networks that are shipped are the averaged copies.
 
@@ -310,6 +312,9 @@ class GAN(keras.Model):
         self.finish_step(self.averages)
         return self.report(values)
 
+    def test_step(self, data):
+        return self.report(self.measure(*data))
+
     def finish_step(self, pairs):
         """Count the step and update the averages.
 
@@ -321,6 +326,13 @@ class GAN(keras.Model):
         for averaged, network in pairs:
             update_average(averaged, network, decay)
         self.steps.assign_add(1)
+
+    @classmethod
+    def from_config(cls, config):
+        networks = {
+            name: keras.saving.deserialize_keras_object(config[name]) for name in cls.network_names
+        }
+        return cls(**config | networks)
 
     def save_own_variables(self, store):
         super().save_own_variables(store)

@@ -6,12 +6,11 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-from tiny_training import save, texture
+from tiny_training import save, texture, without_tracing
 
 from keras_refocus import color_bins, colorizer_training, networks, run_folder, train, training
 from keras_refocus import config as configs
 
-EAGER = keras.backend.backend() == "tensorflow"
 RESNET = {"filters": 2, "residual_blocks": 1}
 PATCHGAN = {"filters": 2, "layers": 1}
 MOBILENET = {"weights": None, "alpha": 0.35, "widths": [4] * 5, "depths": [1] * 5}
@@ -22,13 +21,7 @@ def _quick(monkeypatch):
     """Validate on small photos, without tracing and without curves, which take longer."""
     monkeypatch.setattr(colorizer_training, "VALIDATION_SIZE", 32)
     monkeypatch.setattr(run_folder, "draw_curves", lambda path, rows: path.touch())
-    if EAGER:
-        import tensorflow as tf
-
-        tf.config.run_functions_eagerly(True)
-        yield
-        tf.config.run_functions_eagerly(False)
-    else:
+    with without_tracing():
         yield
 
 

@@ -11,12 +11,11 @@ import h5py
 import keras
 import numpy as np
 import pytest
-from tiny_training import DISCRIMINATOR, GENERATOR, write_pairs
+from tiny_training import DISCRIMINATOR, GENERATOR, without_tracing, write_pairs
 
 from keras_refocus import run_folder, train, training
 
 ROOT = pathlib.Path(__file__).parent.parent
-EAGER = keras.backend.backend() == "tensorflow"
 TINY = [
     "--generator-options",
     json.dumps(GENERATOR),
@@ -31,13 +30,7 @@ TINY = [
 def _quick(monkeypatch):
     monkeypatch.setattr(training, "VALIDATION_PATCH", 32)
     monkeypatch.setattr(run_folder, "draw_curves", lambda path, rows: path.touch())
-    if EAGER:
-        import tensorflow as tf
-
-        tf.config.run_functions_eagerly(True)
-        yield
-        tf.config.run_functions_eagerly(False)
-    else:
+    with without_tracing():
         yield
 
 

@@ -1,3 +1,4 @@
+import contextlib
 import dataclasses
 import errno
 import json
@@ -8,12 +9,20 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-from tiny_training import DISCRIMINATOR, GENERATOR, save, texture, tiny, write_pairs, write_photos
+from tiny_training import (
+    DISCRIMINATOR,
+    GENERATOR,
+    ON_TENSORFLOW,
+    save,
+    texture,
+    tiny,
+    without_tracing,
+    write_pairs,
+    write_photos,
+)
 
 from keras_refocus import config as configs
 from keras_refocus import gan, networks, run_folder, sampling, training
-
-EAGER = keras.backend.backend() == "tensorflow"
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -27,14 +36,9 @@ def _small():
 
 @pytest.fixture(autouse=True)
 def _without_tracing(request):
-    """Toy steps are done before TensorFlow has traced them; the slow tests trace."""
-    if EAGER and "traced" not in request.node.name:
-        import tensorflow as tf
-
-        tf.config.run_functions_eagerly(True)
-        yield
-        tf.config.run_functions_eagerly(False)
-    else:
+    """The slow tests trace."""
+    traced = "traced" in request.node.name
+    with contextlib.nullcontext() if traced else without_tracing():
         yield
 
 
@@ -505,7 +509,7 @@ def test_scaled_gradients_are_clipped_by_their_true_norm():
     np.testing.assert_array_equal(ops.convert_to_numpy(same), ops.convert_to_numpy(scaled[0]))
 
 
-@pytest.mark.skipif(not EAGER, reason="PyTorch has a switch of its own")
+@pytest.mark.skipif(not ON_TENSORFLOW, reason="PyTorch has a switch of its own")
 def test_deterministic_mode_asks_for_deterministic_kernels(pairs, tmp_path, monkeypatch):
     import tensorflow as tf
 
@@ -558,7 +562,7 @@ def test_init_from_a_file_or_a_run(trained, tmp_path):
     assert_weights(initial(tmp_path / "run"), trained)
 
 
-@pytest.mark.skipif(not EAGER, reason="SavedModels are written by TensorFlow")
+@pytest.mark.skipif(not ON_TENSORFLOW, reason="SavedModels are written by TensorFlow")
 def test_init_from_a_saved_model(trained, tmp_path):
     from keras_refocus import export
 

@@ -1,14 +1,31 @@
 """Pictures and configurations of trainings that take a second."""
 
+import contextlib
 import dataclasses
 
+import keras
 import numpy as np
 from PIL import Image
 
 from keras_refocus import config
 
+ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
+
 GENERATOR = {"widths": [8, 8], "depths": [1, 1], "decoder_depths": [1]}
 DISCRIMINATOR = {"filters": 4, "layers": 1}
+
+
+@contextlib.contextmanager
+def without_tracing():
+    """Toy steps are done before TensorFlow has traced them."""
+    if not ON_TENSORFLOW:
+        yield
+        return
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
 
 
 def texture(seed, size=48):
