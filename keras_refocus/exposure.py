@@ -217,7 +217,17 @@ SETTINGS["mild"] = dataclasses.replace(
 )
 # what `evaluate` measures on; docs/evaluation holds the values with which its figures were made
 SETTINGS |= {
-    "evaluation": ExposureSettings(untouched=0.0, still=0.0, source_scale_probability=0.0),
+    # paths of half a percent to five percent of the longer side of the photos it is used on
+    "evaluation": dataclasses.replace(
+        SETTINGS["mixed"],
+        untouched=0.0,
+        still=0.0,
+        source_scale_probability=0.0,
+        blur_length=(2.0, 24.0),
+        few_frame_length=(2.0, 20.0),
+    ),
+    # up to a tenth, stronger noise, and the moment in the middle of the exposure as the truth
+    "evaluation_wide": ExposureSettings(untouched=0.0, still=0.0, source_scale_probability=0.0),
     "noise": dataclasses.replace(
         SETTINGS["clean"],
         still=1.0,

@@ -209,6 +209,13 @@ def test_mean_position_is_the_photo(kind):
         assert (rows, columns) == (pytest.approx(48, abs=0.5), pytest.approx(48, abs=0.5))
 
 
+@pytest.mark.parametrize("kind", ["walk", "shake"])
+def test_middle_of_a_shaken_path_is_not_its_mean(kind):
+    # Why there is the other anchor: a quarter of the extent is pixels that nothing tells.
+    paths = [exposure._unit_path(kind, np.random.default_rng(seed)) for seed in range(100)]
+    assert np.mean([abs(path.mean()) for path in paths]) > 0.25
+
+
 def test_anchor_must_be_known():
     with pytest.raises(ValueError, match="anchor='start'"):
         exposure.ExposureSettings(anchor="start")
