@@ -37,8 +37,8 @@ _PYTHON_OPERATIONS = frozenset({"EagerPyFunc", "PyFunc", "PyFuncStateless"})
 # As in `pipeline` and `upsampling`: pixels of a band, and the window and regularisation of the
 # guided filter.
 _BAND = 2**20
-_RADIUS = 4
-_EPSILON = 1e-4
+_RADIUS = 16
+_EPSILON = 1e-3
 
 
 def export_refocus(
@@ -315,14 +315,18 @@ class RefocusGraph(tf.Module):
 
         def mean(plane):
             # Average pooling divides by the pixels that are there, at the border too.
-            return tf.nn.avg_pool2d(plane, 2 * _RADIUS + 1, 1, "SAME")
+            side = 2 * _RADIUS + 1
+            plane = tf.nn.avg_pool2d(plane, (side, 1), 1, "SAME")
+            return tf.nn.avg_pool2d(plane, (1, side), 1, "SAME")
 
         mean_guide, mean_chroma = mean(small), mean(chroma)
         variance = mean(small * small) - mean_guide * mean_guide
         covariance = mean(small * chroma) - mean_guide * mean_chroma
         slope = covariance / (variance + _EPSILON)
         offset = mean_chroma - slope * mean_guide
-        return tf.concat([mean(slope), mean(offset)], axis=-1)[0]
+        flatness = 1.0 / (variance + _EPSILON)
+        lines = mean(flatness * tf.concat([slope, offset], axis=-1)) / mean(flatness)
+        return lines[0]
 
 
 def _load_stage(folder: str | os.PathLike, output: str):

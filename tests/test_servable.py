@@ -130,8 +130,11 @@ def test_a_picture_of_several_bands(models, signatures, restorer, monkeypatch):
     )
     for grey in (False, True):
         rgb = picture(130, 90, grey=grey)
-        image = graph.restore_images(tf.constant(rgb[np.newaxis]), tf.constant([1.0]))["image"][0]
-        assert np.array_equal(image, run_image(signatures, rgb)[0])
+        images = graph.restore_images(tf.constant(rgb[np.newaxis]), tf.constant([1.0]))["image"]
+        image, expected = images[0].numpy(), run_image(signatures, rgb)[0]
+        # Sums in another order may round a pixel here and there to the next value.
+        assert difference(image, expected) <= 1
+        assert np.mean(image != expected) < 1e-3
 
 
 @pytest.fixture(scope="module")

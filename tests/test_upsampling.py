@@ -43,8 +43,8 @@ def test_chroma_that_is_a_line_in_luminance_is_exact_but_for_the_regularisation(
     chroma = np.concatenate([0.5 * small - 0.1, 0.2 - 0.3 * small], axis=-1)
     large = rng.random((90, 120, 1), np.float32)
     result = GuidedChroma(small, chroma, (90, 120)).rows(0, large)
-    np.testing.assert_allclose(result[..., :1], 0.5 * large - 0.1, atol=2e-3)
-    np.testing.assert_allclose(result[..., 1:], 0.2 - 0.3 * large, atol=2e-3)
+    np.testing.assert_allclose(result[..., :1], 0.5 * large - 0.1, atol=6e-3)
+    np.testing.assert_allclose(result[..., 1:], 0.2 - 0.3 * large, atol=6e-3)
 
 
 def test_colour_follows_the_full_size_edge():
