@@ -129,7 +129,7 @@ class TrainingConfig:
 class RestorerConfig(TrainingConfig):
     """Everything that decides a training of stage 1, apart from the pictures."""
 
-    generator: str = _field("unet", "generator, a name of `networks.GENERATORS`")
+    generator: str = _field("filter_bank", "generator, a name of `networks.GENERATORS`")
 
     blur: str = _field("mixed", "blur synthesis for photos, a name of `exposure.SETTINGS`")
     pairs_share: float = _field(

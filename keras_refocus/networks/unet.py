@@ -14,7 +14,7 @@ def unet_generator(
     stem_factor=4,
     name="unet",
 ):
-    """Build the fast default generator.
+    """Build the fast plain generator.
 
     With the default options, in the notation of the CycleGAN paper: space-to-depth 4, c3s1-48,
     R48, d96, 2xR96, d192, 4xR192, u96, R96, u48, R48, c3s1-16, depth-to-space 4, global skip.
