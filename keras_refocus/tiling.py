@@ -23,7 +23,7 @@ import numpy as np
 
 # What the client cuts unless told otherwise, in pixels; servers are warmed up for this tile.
 TILE = 512
-OVERLAP = 96
+OVERLAP = 128
 
 # A multiple of the factor by which our networks reduce a picture inside.
 ALIGNMENT = 32
