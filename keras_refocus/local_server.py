@@ -144,6 +144,25 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
         return model_management_pb2.ReloadConfigResponse()
 
 
+def set_operation_threads(count: int) -> None:
+    """Sets how many threads of this process work on one operation; for the command, not a library.
+
+    Possible until TensorFlow first computes, as it does when a model is loaded.
+
+    Args:
+        count: Number of threads, at least 1.
+
+    Raises:
+        RuntimeError: If TensorFlow has computed already.
+    """
+    tf.config.threading.set_intra_op_parallelism_threads(count)
+
+
+def operation_threads() -> int:
+    """How many threads work on one operation; 0 where TensorFlow chooses."""
+    return tf.config.threading.get_intra_op_parallelism_threads()
+
+
 class LocalServer:
     """A gRPC server that answers as TensorFlow Serving does.
 

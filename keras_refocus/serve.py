@@ -107,17 +107,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     if not args.verbose:
         logging.getLogger("keras_refocus").setLevel(logging.INFO)  # which versions come and go
     console.import_tensorflow()
-    import tensorflow as tf
-
-    from keras_refocus import serving_config
-    from keras_refocus.local_server import LocalServer
+    from keras_refocus import local_server, serving_config
 
     try:
         if args.config:
             config = serving_config.read_model_config(args.config, models_root=args.models_root)
         else:
             config = serving_config.model_config_for(engines.find_models(args.models))
-        server = LocalServer(
+        server = local_server.LocalServer(
             config,
             host=args.host,
             port=args.port,
@@ -133,8 +130,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     except (OSError, ValueError) as error:
         parser.error(str(error))
 
-    # Possible until TensorFlow first computes, as it does when a model is loaded.
-    tf.config.threading.set_intra_op_parallelism_threads(args.op_threads)
+    local_server.set_operation_threads(args.op_threads)
 
     def stop(number, frame):
         raise KeyboardInterrupt
@@ -142,9 +138,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     signal.signal(signal.SIGTERM, stop)
     try:
         server.start()
-        logger.info(
-            "%d thread(s) for one operation", tf.config.threading.get_intra_op_parallelism_threads()
-        )
+        logger.info("%d thread(s) for one operation", local_server.operation_threads())
         logger.info("Serving on %s:%d; press Ctrl-C to stop", args.host, server.port)
         server.wait()
     except KeyboardInterrupt:
