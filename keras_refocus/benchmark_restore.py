@@ -176,7 +176,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--runs", type=int, default=5, help="default: %(default)s")
     parser.add_argument("--tile", type=int, default=defaults.tile, help="default: %(default)s")
     parser.add_argument(
-        "--overlap", type=int, default=defaults.overlap, help="default: %(default)s"
+        "--overlap", type=int, help=f"default: {defaults.overlap}, at most half the tile"
     )
     parser.add_argument("--models", metavar="DIR", help="folder of models")
     parser.add_argument("--model", default=defaults.restorer, help="default: %(default)s")

@@ -186,7 +186,9 @@ def _evaluate_restorer(parser, arguments):
             crop=arguments.crop,
             border=arguments.border,
             tile=arguments.tile,
-            overlap=tiling.OVERLAP if arguments.overlap is None else arguments.overlap,
+            overlap=tiling.default_overlap(arguments.tile)
+            if arguments.overlap is None
+            else arguments.overlap,
         )
         sets = _sets(arguments, evaluation)
         model, file = evaluation.load_restorer(arguments.model, best=arguments.best)

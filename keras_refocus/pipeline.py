@@ -19,7 +19,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from keras_refocus import color, engines, images, provenance, upsampling
-from keras_refocus.tiling import OVERLAP, TILE, Tiles
+from keras_refocus.tiling import TILE, Tiles, default_overlap
 
 Mode = Literal["restore", "restore+colorize", "colorize"]
 MODES: tuple[str, ...] = get_args(Mode)
@@ -41,7 +41,7 @@ class RestoreOptions:
         auto_detect: Whether `"restore+colorize"` leaves colour pictures uncoloured.
         blur_faces: Whether faces are made unrecognisable, for good, as the last step.
         tile: Side in pixels of the tiles the restorer sees; 0 shows it the whole picture at once.
-        overlap: Pixels that neighbouring tiles share.
+        overlap: Pixels that neighbouring tiles share; `None`: `tiling.default_overlap`.
         restorer: Name of the model of stage 1.
         colorizer: Name of the model of stage 2.
 
@@ -55,7 +55,7 @@ class RestoreOptions:
     auto_detect: bool = True
     blur_faces: bool = False
     tile: int = TILE
-    overlap: int = OVERLAP
+    overlap: int | None = None
     restorer: str = engines.RESTORER
     colorizer: str = engines.COLORIZER
 
@@ -70,6 +70,8 @@ class RestoreOptions:
             raise ValueError(
                 f"The saturation must be 0 to 1.5. Received: saturation={self.saturation}."
             )
+        if self.overlap is None:
+            object.__setattr__(self, "overlap", default_overlap(self.tile))
         if self.tile < 0 or self.overlap < 0 or 0 < self.tile <= self.overlap:
             raise ValueError(
                 "The tile must be larger than the overlap, or 0 for the whole picture, and the "

@@ -528,8 +528,8 @@ def _parser() -> argparse.ArgumentParser:
     models.add_argument(
         "--overlap",
         type=int,
-        default=defaults.overlap,
-        help="pixels that neighbouring pieces share (default: %(default)s)",
+        help=f"pixels that neighbouring pieces share (default: {defaults.overlap}, and at most half "
+        "of a small piece)",
     )
     models.add_argument("--threads", type=int, help="processor threads to use (default: all)")
     return parser

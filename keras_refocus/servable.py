@@ -22,7 +22,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_refocus import color, engines
-from keras_refocus.tiling import ALIGNMENT, OVERLAP, TILE
+from keras_refocus.tiling import ALIGNMENT, TILE, default_overlap
 from keras_refocus.upsampling import WORKING_SIZE
 
 MAX_PIXELS = 200_000_000
@@ -47,7 +47,7 @@ def export_refocus(
     out_dir: str | os.PathLike,
     *,
     tile: int = TILE,
-    overlap: int = OVERLAP,
+    overlap: int | None = None,
     max_pixels: int = MAX_PIXELS,
 ) -> Path:
     """Write the `refocus` servable from the SavedModels of its two stages.
@@ -57,7 +57,7 @@ def export_refocus(
         colorizer_dir: Version folder of a colorizer.
         out_dir: Version folder to write, such as `saved_models/refocus/1`; it must not exist.
         tile: Side of the tiles that the restorer sees, pixels.
-        overlap: Pixels that neighbouring tiles share.
+        overlap: Pixels that neighbouring tiles share; `None`: `tiling.default_overlap`.
         max_pixels: Larger pictures are refused.
 
     Returns:
@@ -71,6 +71,8 @@ def export_refocus(
     out = Path(out_dir)
     if out.exists():
         raise FileExistsError(f"A version is never replaced. Received: out_dir='{out}'.")
+    if overlap is None:
+        overlap = default_overlap(tile)
     if not 0 <= overlap < tile:
         raise ValueError(
             f"The overlap must be at least 0 and smaller than the tile. Received: {overlap=}, "

@@ -29,6 +29,11 @@ OVERLAP = 128
 ALIGNMENT = 32
 
 
+def default_overlap(tile: int) -> int:
+    """Overlap where none is asked for: `OVERLAP`, but no more than half of a small tile."""
+    return min(OVERLAP, tile // 2) if tile else OVERLAP
+
+
 class Window(NamedTuple):
     """Place of one tile: its upper left corner in pixels."""
 

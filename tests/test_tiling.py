@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from keras_refocus.tiling import Tiles, Window
+from keras_refocus.tiling import Tiles, Window, default_overlap
 
 
 def stitch(tiles, pieces):
@@ -136,3 +136,8 @@ def test_wrong_tiles_are_refused():
         stitch(tiles, [np.zeros((4, 4, 1))] * 3)
     with pytest.raises(ValueError, match=r"\(4, 5, 1\)"):
         stitch(tiles, [np.zeros((4, 5, 1))] * 4)
+
+
+def test_a_small_tile_has_a_smaller_overlap_unless_asked():
+    found = [default_overlap(tile) for tile in (512, 256, 128, 96, 0)]
+    assert found == [128, 128, 64, 48, 128]
