@@ -528,7 +528,7 @@ def _parser() -> argparse.ArgumentParser:
     models.add_argument(
         "--overlap",
         type=int,
-        help=f"pixels that neighbouring pieces share (default: {defaults.overlap}, and at most half "
+        help=f"pixels that neighbouring pieces share (default: {defaults.overlap}, at most half "
         "of a small piece)",
     )
     models.add_argument("--threads", type=int, help="processor threads to use (default: all)")
