@@ -31,6 +31,9 @@ _SHAPES = ((1, 64, 64, 1), (2, 33, 17, 1), (1, 1, 1, 1), (1, 120, 90, 1))
 # Sums in another order; an eighth of what a step of 8 bits is.
 _TOLERANCE = 5e-4
 
+# How often a conversion that gives other numbers is tried again.
+_ATTEMPTS = 5
+
 
 def convert(version: str | os.PathLike, file: str | os.PathLike, *, file_format: str) -> bool:
     """Write a restorer or colorizer in another format.
@@ -67,11 +70,18 @@ def convert(version: str | os.PathLike, file: str | os.PathLike, *, file_format:
     file.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".convert-", dir=file.parent) as folder:
         draft = Path(folder) / f"model{SUFFIXES[file_format]}"
-        write(version, draft)
         compared = importlib.util.find_spec(runtime) is not None
-        if compared:
-            _compare(original, load(draft), file)
-        else:
+        for attempt in range(1, _ATTEMPTS + 1):
+            write(version, draft, attempt)
+            if not compared:
+                break
+            try:
+                _compare(original, load(draft), file)
+                break
+            except ValueError:
+                if attempt == _ATTEMPTS:
+                    raise
+        if not compared:
             logger.warning(
                 "%s was not compared with the SavedModel: %s is not installed. Run: %s",
                 file,
@@ -103,7 +113,7 @@ def _original(version: Path) -> Callable[[np.ndarray], np.ndarray]:
     return run
 
 
-def _write_onnx(version: Path, file: Path) -> None:
+def _write_onnx(version: Path, file: Path, attempt: int) -> None:
     missing = [name for name in ("onnx", "tf2onnx") if importlib.util.find_spec(name) is None]
     if missing:
         raise ImportError(
@@ -115,8 +125,9 @@ def _write_onnx(version: Path, file: Path) -> None:
     command += ["--tag", "serve", "--signature_def", engines.DEFAULT_SIGNATURE]
     command += ["--opset", str(_OPSET), "--output", str(file)]
     # The optimizer of tf2onnx 1.17 walks sets of strings: one order in ten gives the picture
-    # a dimension too many. A fixed order makes the same file every time; `_compare` judges it.
-    order = {**os.environ, "PYTHONHASHSEED": "1"}
+    # a dimension too many. A fixed order makes the same file every time; `_compare` judges it, and
+    # each attempt has another order.
+    order = {**os.environ, "PYTHONHASHSEED": str(attempt)}
     result = subprocess.run(command, capture_output=True, text=True, check=False, env=order)
     if result.returncode or not file.is_file():
         raise ValueError(
@@ -125,7 +136,7 @@ def _write_onnx(version: Path, file: Path) -> None:
         )
 
 
-def _write_litert(version: Path, file: Path) -> None:
+def _write_litert(version: Path, file: Path, attempt: int) -> None:
     converter = tf.lite.TFLiteConverter.from_saved_model(
         str(version), signature_keys=[engines.DEFAULT_SIGNATURE]
     )
