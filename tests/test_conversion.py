@@ -82,7 +82,7 @@ def test_without_the_runtime_nothing_is_compared_and_that_is_said(
 )
 def test_a_file_that_differs_is_refused(models, tmp_path, monkeypatch, answer, message):
     original = conversion._original(models / "restorer" / "1")
-    monkeypatch.setattr(conversion, "_write_onnx", lambda version, file, attempt: file.write_bytes(b"x"))
+    monkeypatch.setattr(conversion, "_write_onnx", lambda version, file, _: file.write_bytes(b"x"))
     monkeypatch.setattr(conversion, "_load_onnx", lambda file: lambda x: answer(original(x)))
     monkeypatch.setattr(conversion.importlib.util, "find_spec", lambda name: name)
     with pytest.raises(ValueError, match=message):
