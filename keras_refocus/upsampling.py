@@ -12,8 +12,8 @@ showed as blobs. Where a window of nothing but wall overlaps one with an edge in
 counts for more, so that colour stays on its side of the edge.
 
 References: He, Sun and Tang, "Guided Image Filtering", 2010; the coefficients are found on the
-small picture and enlarged, as in He and Sun, "Fast Guided Filter", arXiv:1505.00996; windows are
-weighted by how flat they are, after Li et al., "Weighted Guided Image Filtering", 2015.
+small picture and enlarged, as in He and Sun, "Fast Guided Filter", arXiv:1505.00996. The weights of
+the windows are ours.
 """
 
 import cv2
