@@ -148,7 +148,7 @@ class RestorerConfig(TrainingConfig):
     content: dict = _dict_field(
         {"charbonnier": 1.0, "frequency": 0.1},
         "content losses and their weights, as JSON; names of `losses.CONTENT_LOSSES`, and "
-        'perceptual with its options: {"perceptual": {"weight": 0.006, "weights": '
+        'perceptual, with options: {"psnr": 1.0, "perceptual": {"weight": 0.006, "weights": '
         '"imagenet"}}',
     )
     warm_up_content: dict = _dict_field(

@@ -20,7 +20,6 @@ from keras import ops
 from keras_refocus import color, color_bins, metrics
 from keras_refocus.networks import backbones
 
-_PSNR_EPSILON = 1e-8
 # Under the root of a gradient norm: keeps its derivative finite where the gradient vanishes.
 _NORM_EPSILON = 1e-12
 _PERCEPTUAL_SCALES = {"vgg16": 1 / 12.75, "vgg19": 1 / 12.75}
@@ -48,15 +47,16 @@ def charbonnier(sharp, restored, *, epsilon=1e-3):
     return ops.mean(ops.sqrt(ops.square(restored - sharp) + epsilon**2))
 
 
-def psnr(sharp, restored):
+def psnr(sharp, restored, *, epsilon=1e-8):
     """Negative PSNR in decibels, mean over pictures (NAFNet, Chen et al. 2022).
 
     The mean squared error is taken per picture before the logarithm, so easy pictures weigh as
-    much as hard ones. 1e-8 inside the logarithm bounds the loss at -80 dB.
+    much as hard ones. `epsilon` inside the logarithm bounds the loss, 1e-8 at -80 dB; without a
+    higher one, pictures that need no restoration outweigh all others.
     """
     sharp, restored = _float32(sharp, restored)
     errors = ops.mean(ops.square(restored - sharp), axis=(1, 2, 3))
-    return ops.mean(10.0 * ops.log10(errors + _PSNR_EPSILON))
+    return ops.mean(10.0 * ops.log10(errors + epsilon))
 
 
 def _real_fft2(x):
