@@ -270,6 +270,26 @@ RESTORER_PRESETS = {
         average_decay=0.99,
         patience=6,
     ),
+    # The adversarial phase of ours, on top of a network that is trained: crisper textures, some of
+    # them invented, for a little fidelity. Light: the pixel losses keep most of the say.
+    # `... --preset gan_finish --init-from runs/mine --photos PHOTOS`
+    "gan_finish": RestorerConfig(
+        discriminator_options={"filters": 32},
+        batch_size=8,
+        epochs=0,
+        adversarial_epochs=6,
+        steps_per_epoch=300,
+        content={
+            "charbonnier": 1.0,
+            "frequency": 0.03,
+            "perceptual": {"weight": 0.01, "backbone": "mobilenet_v2", "weights": "imagenet"},
+        },
+        adversarial="ralsgan",
+        adversarial_weight=0.005,
+        adversarial_learning_rate=1e-4,
+        adversarial_final_learning_rate=1e-6,
+        beta_2=0.99,
+    ),
     # Kupyn et al. 2018: WGAN-GP + 100 x perceptual (VGG19 conv3_3), 256x256, batches of one, five
     # critic steps, Adam 1e-4 constant for 150 epochs and falling to 0 over 150 more. Where we
     # differ: ten epochs on L1 and SSIM first; leave them out with --epochs 0 --warm-up-content {}.
