@@ -316,8 +316,9 @@ def restore_at_scales(generator):
     return restore
 
 
-def check_scales(widths, depths, decoder_depths):
-    """Raise `ValueError` unless these describe the scales of a `u_shape`."""
+def read_scales(widths, depths, decoder_depths):
+    """Give the scales of a `u_shape` as tuples; raise `ValueError` unless they describe some."""
+    widths, depths, decoder_depths = tuple(widths), tuple(depths), tuple(decoder_depths)
     check_positive(widths=widths, depths=depths)
     if len(decoder_depths):
         check_positive(decoder_depths=decoder_depths)
@@ -326,6 +327,7 @@ def check_scales(widths, depths, decoder_depths):
             "`depths` must have as many entries as `widths`, and `decoder_depths` one fewer. "
             f"Received: widths={widths}, depths={depths}, decoder_depths={decoder_depths}."
         )
+    return widths, depths, decoder_depths
 
 
 def check_positive(**options):

@@ -74,8 +74,7 @@ def filter_bank_generator(
     Raises:
         ValueError: If the numbers of scales disagree or an option is not positive.
     """
-    widths, depths, decoder_depths = tuple(widths), tuple(depths), tuple(decoder_depths)
-    blocks.check_scales(widths, depths, decoder_depths)
+    widths, depths, decoder_depths = blocks.read_scales(widths, depths, decoder_depths)
     blocks.check_positive(stem_factor=stem_factor, motion_angles=motion_angles)
     if isinstance(filter_size, bool) or not isinstance(filter_size, int) or filter_size % 2 == 0:
         raise ValueError(

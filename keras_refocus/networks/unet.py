@@ -46,8 +46,7 @@ def unet_generator(
     Raises:
         ValueError: If the numbers of scales disagree or an option is not positive.
     """
-    widths, depths, decoder_depths = tuple(widths), tuple(depths), tuple(decoder_depths)
-    blocks.check_scales(widths, depths, decoder_depths)
+    widths, depths, decoder_depths = blocks.read_scales(widths, depths, decoder_depths)
     blocks.check_positive(stem_factor=stem_factor)
 
     picture = blocks.luminance_input()
