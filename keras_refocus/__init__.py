@@ -9,6 +9,7 @@ Pictures
     face_misses      how many faces are not found, on photos of people
     provenance       say in a picture that its colours are a guess
     tiling           overlapping tiles out, blended back in
+    flips            the mean over the mirror images of a tile
     upsampling       chroma from the colorizer's size to full size, guided by luminance
 
 Restoring

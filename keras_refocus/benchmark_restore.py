@@ -29,6 +29,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             restorer=arguments.model,
             tile=arguments.tile,
             overlap=arguments.overlap,
+            best=arguments.best,
         )
         if arguments.picture:
             picture = images.read(arguments.picture).rgb
@@ -47,14 +48,18 @@ def main(argv: Sequence[str] | None = None) -> None:
         return
     print(
         "machine      {machine}\n"
-        "models       {models}, {threads} threads, tile {tile}, overlap {overlap}\n"
+        "models       {models}, {threads} threads, tile {tile}, overlap {overlap}{flips}\n"
         "picture      {width}x{height} {type}, {megapixels:.2f} megapixels\n"
         "loading      {loading_seconds:.2f} s\n"
         "restoring    {seconds:.3f} s, median of {runs} ({fastest:.3f} to {slowest:.3f}); "
         "in the networks {network_seconds:.3f} s\n"
         "speed        {megapixels_per_second:.2f} megapixels per second\n"
         "peak memory  {peak_memory_mib:.0f} MiB resident".format_map(
-            figures | {"models": ", ".join(f"{k} {v}" for k, v in figures["models"].items())}
+            figures
+            | {
+                "models": ", ".join(f"{k} {v}" for k, v in figures["models"].items()),
+                "flips": ", mean over four flips" if figures["best"] else "",
+            }
         )
     )
 
@@ -97,6 +102,7 @@ def measure(
         "models": result.versions,
         "tile": options.tile,
         "overlap": options.overlap,
+        "best": options.best,
         "width": width,
         "height": height,
         "type": picture.dtype.name,
@@ -173,6 +179,7 @@ def _parser() -> argparse.ArgumentParser:
         "--type", choices=("uint8", "uint16"), default="uint8", help="of a made-up picture"
     )
     parser.add_argument("--mode", choices=pipeline.MODES, default=defaults.mode)
+    parser.add_argument("--best", action="store_true", help="the mean over four flips")
     parser.add_argument("--runs", type=int, default=5, help="default: %(default)s")
     parser.add_argument("--tile", type=int, default=defaults.tile, help="default: %(default)s")
     parser.add_argument(

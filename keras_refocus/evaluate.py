@@ -80,6 +80,11 @@ def _add_restorer(stages):
         "--tile", type=int, metavar="N", help="restore in tiles of N pixels (default: at once)"
     )
     protocol.add_argument("--overlap", type=int, metavar="N", help="overlap of the tiles in pixels")
+    protocol.add_argument(
+        "--flips",
+        action="store_true",
+        help="restore as `refocus restore --best` does: the mean over four flips",
+    )
     outputs = restorer.add_argument_group("outputs")
     outputs.add_argument("--csv", type=pathlib.Path, metavar="FILE", help="scores of each picture")
     outputs.add_argument("--json", type=pathlib.Path, metavar="FILE", help="the report as JSON")
@@ -189,6 +194,7 @@ def _evaluate_restorer(parser, arguments):
             overlap=tiling.default_overlap(arguments.tile)
             if arguments.overlap is None
             else arguments.overlap,
+            flips=arguments.flips,
         )
         sets = _sets(arguments, evaluation)
         model, file = evaluation.load_restorer(arguments.model, best=arguments.best)

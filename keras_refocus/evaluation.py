@@ -12,14 +12,16 @@ import csv
 import dataclasses
 import hashlib
 import json
+import math
 import os
 import pathlib
+from collections.abc import Callable
 
 import cv2
 import numpy as np
 from PIL import Image, ImageDraw
 
-from keras_refocus import color, engines, exposure, metrics, sampling, tiling
+from keras_refocus import color, engines, exposure, flips, metrics, sampling, tiling
 
 AVERAGED, BEST = "averaged.keras", "best.keras"
 SHARP = "none"  # The blur of a set that is handed in as it is.
@@ -67,6 +69,23 @@ PUBLISHED = {
 # Models
 
 
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """A loaded network: called with luminance, it gives what it makes of it.
+
+    Attributes:
+        run: Callable from luminance to the network's output, both numpy.
+        parameters: Number of its parameters, trained and fixed.
+    """
+
+    run: Callable[[np.ndarray], np.ndarray]
+    parameters: int
+
+    def __call__(self, luminance):
+        """Run the network."""
+        return self.run(luminance)
+
+
 def load_restorer(path=None, *, best=False):
     """Load a restorer from wherever one is kept.
 
@@ -77,8 +96,9 @@ def load_restorer(path=None, *, best=False):
         best: Whether a run's best epoch counts instead of its last.
 
     Returns:
-        Tuple `(restore, name)`: a callable from luminance, float32 of shape `(1, height, width, 1)`
-        in [0, 1], to the same, not clipped; and the path of what was loaded.
+        Tuple `(restore, name)`: a `Network` from luminance, float32 of shape
+        `(1, height, width, 1)` in [0, 1], to the same, not clipped; and the path of what was
+        loaded.
 
     Raises:
         FileNotFoundError: If there is no model.
@@ -131,7 +151,7 @@ def _saved_model(folder, servable, output):
     def run(luminance, _model=model):
         return signature(**{engines.LUMINANCE: tf.constant(luminance)})[output].numpy()
 
-    return run
+    return Network(run, sum(math.prod(variable.shape) for variable in signature.variables))
 
 
 def _keras_model(file, servable, channels, tuning):
@@ -148,11 +168,21 @@ def _keras_model(file, servable, channels, tuning):
 
     networks.tune_colors(model, **tuning)
 
+    def infer(tensor):
+        return model(tensor, training=False)
+
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        # One graph for every size, as in the SavedModel that the run may become.
+        spec = tf.TensorSpec(model.input_shape, model.inputs[0].dtype)
+        infer = tf.function(infer, input_signature=[spec])
+
     def run(luminance):
         tensor = keras.ops.convert_to_tensor(luminance)
-        return keras.ops.convert_to_numpy(model(tensor, training=False)).astype(np.float32)
+        return keras.ops.convert_to_numpy(infer(tensor)).astype(np.float32)
 
-    return run
+    return Network(run, model.count_params())
 
 
 # Sets of pictures
@@ -396,12 +426,15 @@ class Protocol:
         border: Pixels left out of the comparison on each side.
         tile: Side of the tiles in which the model sees the picture; `None`: the whole at once.
         overlap: Pixels that neighbouring tiles share.
+        flips: Whether the model's answers to the four flips are averaged, as `RestoreOptions.best`
+            does.
     """
 
     crop: int | None = None
     border: int = 0
     tile: int | None = None
     overlap: int = tiling.OVERLAP
+    flips: bool = False
 
     def __post_init__(self):
         if self.crop is not None and self.crop < 11 + 2 * self.border:
@@ -421,6 +454,8 @@ class Protocol:
         seen = "at once"
         if self.tile is not None:
             seen = f"in tiles of {self.tile} that overlap by {self.overlap}"
+        if self.flips:
+            seen += ", the mean over four flips"
         border = f"{self.border} pixels of border left out" if self.border else "no border left out"
         return f"{area}, restored {seen}, {border}"
 
@@ -439,11 +474,16 @@ class Protocol:
 
     def restore(self, model, luminance):
         """Restore luminance of shape `(height, width, 1)`; clipped to [0, 1]."""
+
+        def run(piece):
+            pictures = piece[np.newaxis]
+            return (flips.mean_over_flips(model, pictures) if self.flips else model(pictures))[0]
+
         if self.tile is None:
-            restored = model(luminance[np.newaxis])[0]
+            restored = run(luminance)
         else:
             tiles = tiling.Tiles(*luminance.shape[:2], self.tile, self.overlap)
-            outputs = (model(tiles.cut(luminance, window)[np.newaxis])[0] for window in tiles)
+            outputs = (run(tiles.cut(luminance, window)) for window in tiles)
             restored = np.concatenate([band for _, band in tiles.blend(outputs)])
         return np.clip(restored, 0.0, 1.0)
 
@@ -474,8 +514,8 @@ class Score:
         return self.after[measure] - self.before[measure]
 
 
-def _measure(picture, sharp, border):
-    """PSNR and SSIM of one picture `(height, width, channels)` in [0, 1]."""
+def compare(picture, sharp, border=0):
+    """PSNR in dB and SSIM of one picture, both float32 `(height, width, channels)` in [0, 1]."""
     pair = picture[np.newaxis], sharp[np.newaxis]
     return (
         float(metrics.psnr(*pair, border=border)[0]),
@@ -483,8 +523,8 @@ def _measure(picture, sharp, border):
     )
 
 
-def _restored_pair(picture_set, index, model, protocol):
-    """Sides of a picture as `(luminance, rgb)` pairs: blurred, restored, sharp."""
+def _cut_pair(picture_set, index, protocol):
+    """What is compared of a picture, blurred and sharp, as 8-bit RGB."""
     name = picture_set.items[index].sharp
     blurred, sharp = (protocol.cut(rgb, name) for rgb in picture_set.pair(index))
     if min(sharp.shape[:2]) < 11 + 2 * protocol.border:
@@ -492,6 +532,25 @@ def _restored_pair(picture_set, index, model, protocol):
             "Every picture must leave 11 pixels inside the border, the window of SSIM. Received: "
             f"{name} with {sharp.shape[:2]} (height, width), border={protocol.border}. Remove it."
         )
+    return blurred, sharp
+
+
+def luminance_pair(picture_set, index, protocol):
+    """Read the luminance of what is compared of a picture, and nothing else.
+
+    Returns:
+        Tuple `(blurred, sharp)` of float32 arrays of shape `(height, width, 1)` in [0, 1].
+
+    Raises:
+        ValueError: If the picture cannot be read or is smaller than the protocol needs.
+    """
+    blurred, sharp = _cut_pair(picture_set, index, protocol)
+    return color.rgb_to_luminance(blurred), color.rgb_to_luminance(sharp)
+
+
+def _restored_pair(picture_set, index, model, protocol):
+    """Sides of a picture as `(luminance, rgb)` pairs: blurred, restored, sharp."""
+    blurred, sharp = _cut_pair(picture_set, index, protocol)
     luminance, chroma = color.rgb_to_lab(blurred)
     restored = protocol.restore(model, luminance)
     return (
@@ -522,7 +581,7 @@ def score(picture_set, model, protocol, index):
         values = [
             value
             for picture, truth in zip(side, sharp, strict=True)
-            for value in _measure(picture, truth, protocol.border)
+            for value in compare(picture, truth, protocol.border)
         ]
         scores.append(dict(zip(MEASURES, values, strict=True)))
     height, width = sharp[0].shape[:2]

@@ -18,7 +18,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from keras_refocus import color, engines, images, provenance, upsampling
+from keras_refocus import color, engines, flips, images, provenance, upsampling
 from keras_refocus.tiling import TILE, Tiles, default_overlap
 
 Mode = Literal["restore", "restore+colorize", "colorize"]
@@ -44,6 +44,8 @@ class RestoreOptions:
         overlap: Pixels that neighbouring tiles share; `None`: `tiling.default_overlap`.
         restorer: Name of the model of stage 1.
         colorizer: Name of the model of stage 2.
+        best: Whether stage 1 is the mean over the four flips of every tile, which takes four times
+            as long; see `flips`.
 
     Raises:
         ValueError: An option is outside its range.
@@ -58,6 +60,7 @@ class RestoreOptions:
     overlap: int | None = None
     restorer: str = engines.RESTORER
     colorizer: str = engines.COLORIZER
+    best: bool = False
 
     def __post_init__(self):
         if self.mode not in MODES:
@@ -248,13 +251,14 @@ class Restorer:
         colorizes = options.colorizes(is_grayscale=is_grayscale)
         versions = self._versions([options.restorer] * restores + [options.colorizer] * colorizes)
         tiles = _tiles(source, options)
-        step = _Steps(restores * len(tiles) + colorizes + 1, progress, cancel)
+        passes = len(flips.FLIPS) if options.best else 1
+        step = _Steps(restores * passes * len(tiles) + colorizes + 1, progress, cancel)
 
         restored = chroma = faces = None
         if restores or colorizes:
             plane = _luminance(source)
             if restores:
-                self._restore_in_place(plane, tiles, options.restorer, step)
+                self._restore_in_place(plane, tiles, options, step)
                 restored = plane
             if colorizes:
                 chroma = self._colorize(plane, options.colorizer)
@@ -290,26 +294,30 @@ class Restorer:
         return {name: found[name] for name in needed}
 
     def _restore_in_place(
-        self, plane: np.ndarray, tiles: Tiles, model: str, step: "_Steps"
+        self, plane: np.ndarray, tiles: Tiles, options: RestoreOptions, step: "_Steps"
     ) -> None:
         # A band leaves the blend after the last tile that reads any of its rows was cut, so the
         # plane can fill with results from the top while the tiles below read the input.
         windows = list(tiles)
 
+        def restore(cut):
+            step.check()
+            results = self.engine.restore(cut, model=options.restorer)
+            step.done(len(cut))
+            return results
+
         def restored():
             for start in range(0, len(windows), self.engine.batch_size):
-                step.check()
                 batch = windows[start : start + self.engine.batch_size]
                 cut = np.stack([tiles.cut(plane, window) for window in batch])
-                results = self.engine.restore(cut, model=model)
-                step.done(len(batch))
-                yield from results
+                yield from flips.mean_over_flips(restore, cut) if options.best else restore(cut)
 
         for top, band in tiles.blend(restored()):
             if not np.isfinite(band).all():
                 raise ValueError(
                     "A restorer must give finite numbers. Received: NaN or infinity from "
-                    f"model='{model}', rows {top} to {top + band.shape[0]}. Choose another model."
+                    f"model='{options.restorer}', rows {top} to {top + band.shape[0]}. Choose "
+                    "another model."
                 )
             plane[top : top + band.shape[0]] = np.clip(band, 0.0, 1.0)
 

@@ -71,6 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             tile=arguments.tile,
             overlap=arguments.overlap,
             restorer=arguments.model,
+            best=arguments.best,
         )
         jobs = plan(
             arguments.inputs,
@@ -436,6 +437,12 @@ def _parser() -> argparse.ArgumentParser:
         type=float,
         default=defaults.strength,
         help="how much of the sharpening to take, 0 to 1 (default: %(default)s)",
+    )
+    what.add_argument(
+        "--best",
+        action="store_true",
+        help="sharpen the picture and its three mirror images and take the mean: a little closer "
+        "to the truth, in four times the time",
     )
     what.add_argument(
         "--saturation",

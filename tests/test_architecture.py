@@ -15,7 +15,7 @@ PACKAGE = ROOT / "keras_refocus"
 
 # From the ground up. A module imports modules of lower rows only; `networks` is one module here.
 LAYERS = [
-    "color config console machine tiling upsampling",
+    "color config console flips machine tiling upsampling",
     "color_bins exposure faces images provenance",
     "engines integrity metrics networks perceptual_metrics replication run_folder sampling "
     "serving_config",
@@ -28,15 +28,16 @@ LAYERS = [
     "training",
     "colorizer_training",
     # Entry points: they parse and wire, and nothing imports them.
-    "__main__ benchmark benchmark_input benchmark_networks benchmark_restore benchmark_serving "
-    "curate demo evaluate evaluate_grayscale export exposure_sheet face_misses restore serve train",
+    "__main__ benchmark benchmark_input benchmark_networks benchmark_restore "
+    "benchmark_serving curate demo evaluate evaluate_grayscale export exposure_sheet face_misses "
+    "restore serve train",
 ]
 LAYER_OF = {name: index for index, row in enumerate(LAYERS) for name in row.split()}
 ENTRY_POINTS = LAYERS[-1].split()
 
 # What runs for a user must not drag in what only training needs, however indirectly.
 SERVING_HALF = (
-    "app demo engines faces finishing local_server model_manager page_actions page_server "
+    "app demo engines faces finishing flips local_server model_manager page_actions page_server "
     "pipeline provenance restore servable serve serving_engine sessions video".split()
 )
 TRAINING_HALF = (

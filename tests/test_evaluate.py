@@ -103,7 +103,8 @@ def test_tiles_are_said_in_the_report(model, photos, capsys):
     text = run(
         capsys, model, "--photos", photos, "--blur", "none", "--tile", "24", "--overlap", "8"
     )
-    assert "in tiles of 24 that overlap by 8" in text
+    assert "in tiles of 24 that overlap by 8, no border" in text
+    assert "four flips" in run(capsys, model, "--photos", photos, "--blur", "none", "--flips")
 
 
 @pytest.mark.parametrize(

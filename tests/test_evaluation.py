@@ -161,6 +161,20 @@ def test_tiles_of_a_pointwise_model_change_nothing(photos):
     assert sizes == {(1, 16, 16, 1)}
 
 
+@pytest.mark.parametrize("tile", [None, 16])
+def test_flips_give_the_mean_of_four_answers(photos, tile):
+    # Of a picture and its mirror image this model darkens the left half.
+    def model(luminance):
+        left = np.arange(luminance.shape[2]) < luminance.shape[2] // 2
+        return luminance * np.where(left, 0.5, 1.0).astype(np.float32)[:, np.newaxis]
+
+    protocol = evaluation.Protocol(flips=True, tile=tile, overlap=4)
+    assert "four flips" in protocol.label
+    luminance = color.rgb_to_luminance(picture(0))
+    restored = protocol.restore(model, luminance)
+    np.testing.assert_allclose(restored, 0.75 * luminance, atol=1e-6)
+
+
 def test_protocol_refuses_what_cannot_be_compared(photos):
     with pytest.raises(ValueError, match="crop=10"):
         evaluation.Protocol(crop=10)
@@ -327,6 +341,7 @@ def test_models_load_from_a_file_and_from_a_run(tmp_path):
         restore, file = evaluation.load_restorer(path)
         np.testing.assert_allclose(restore(luminance), luminance + 0.25, atol=1e-6)
         assert file == tmp_path / "averaged.keras"
+        assert restore.parameters == 0
     restore, _ = evaluation.load_restorer(tmp_path, best=True)
     np.testing.assert_array_equal(restore(luminance), luminance)
 

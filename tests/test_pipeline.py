@@ -317,6 +317,55 @@ def test_cancelling_stops_between_tiles():
     assert len(engine.calls) == 2
 
 
+# The mean over flips.
+
+
+class ShiftingEngine(FakeEngine):
+    """Moves every tile by a pixel to the right: another answer to a picture than to its mirror."""
+
+    def restore(self, tiles, *, model="restorer"):
+        super().restore(tiles, model=model)
+        return np.roll(tiles, 1, axis=2)
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
+def test_best_is_the_mean_over_the_flips_of_every_tile(dtype):
+    image = gray((16, 24), dtype)
+    plane = lab(image)[0]
+    options = RestoreOptions(best=True, tile=0)
+    result = Restorer(ShiftingEngine()).restore(image, options)
+    both = (np.roll(plane, 1, axis=1) + np.roll(plane, -1, axis=1)) / 2
+    np.testing.assert_allclose(lab(result.image)[0], both, atol=2e-5)
+    # Without it the answer is the one answer of the model, to the last bit.
+    plain = Restorer(ShiftingEngine()).restore(image, RestoreOptions(tile=0), keep_stages=True)
+    np.testing.assert_array_equal(plain.planes.restored, np.roll(plane, 1, axis=1))
+
+
+def test_best_sees_tiles_of_the_same_shape_four_times():
+    engine, image = FakeEngine(gain=0.5), photo((40, 70, 3), np.float32)
+    options = RestoreOptions(best=True, tile=32, overlap=8)
+    result = Restorer(engine).restore(image, options)
+    tiles = len(pipeline._tiles(image, options))
+    assert sum(shape[0] for _, shape in engine.calls) == 4 * tiles
+    assert {shape[1:] for _, shape in engine.calls} == {(32, 32, 1)}
+    assert max(shape[0] for _, shape in engine.calls) <= engine.batch_size
+    np.testing.assert_allclose(lab(result.image)[0], 0.5 * lab(image)[0], atol=1e-5)
+
+
+def test_progress_and_cancelling_know_the_flips():
+    seen, engine = [], FakeEngine()
+    options = RestoreOptions(best=True, tile=16, overlap=0)
+    Restorer(engine).restore(
+        gray((32, 32)), options, progress=lambda done, total: seen.append((done, total))
+    )
+    # Three tiles and one, each four times, and putting the picture together.
+    assert seen == [(n, 17) for n in (3, 6, 9, 12, 13, 14, 15, 16, 17)]
+    engine.calls = []
+    with pytest.raises(CancelledError):
+        Restorer(engine).restore(gray(), options, cancel=lambda: len(engine.calls) == 2)
+    assert len(engine.calls) == 2
+
+
 # What goes in.
 
 

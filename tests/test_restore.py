@@ -202,6 +202,15 @@ def test_the_model_can_be_chosen(folder, models):
     assert np.abs(after.astype(int) - before).max() <= 1  # this one changes nothing
 
 
+def test_best_is_in_the_report(folder, models):
+    for name, options in (("plain", []), ("best", ["--best"])):
+        report = f"{name}.json"
+        assert run("album", "--out", name, "--report", report, *options, models=models) == 0
+        assert json.loads(pathlib.Path(report).read_text())["options"]["best"] is bool(options)
+    # This restorer answers every flip alike.
+    np.testing.assert_array_equal(images.read("best/one.png").rgb, images.read("plain/one.png").rgb)
+
+
 def test_depth_alpha_and_format(folder, models):
     rng = np.random.default_rng(0)
     photo = images.Photo(

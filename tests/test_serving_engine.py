@@ -63,11 +63,11 @@ def test_equals_the_local_engine(server, models, shape):
         assert remote.versions("colorizer") == local.versions("colorizer") == {"colorizer": "1"}
 
 
-@pytest.mark.parametrize("grey", [False, True], ids=["colour", "grey"])
+@pytest.mark.parametrize(("grey", "best"), [(False, False), (True, True)])
 @pytest.mark.parametrize("batching", [None, BatchingParameters(max_batch_size=4)])
-def test_pictures_equal_those_of_the_local_engine(painters, batching, grey):
+def test_pictures_equal_those_of_the_local_engine(painters, batching, grey, best):
     """Through the whole pipeline, both stages, on pictures of one tile and of many."""
-    options = RestoreOptions(mode="restore+colorize", tile=64, overlap=16)
+    options = RestoreOptions(mode="restore+colorize", tile=64, overlap=16, best=best)
     with LocalServer(
         model_config_for(painters), port=0, poll_seconds=0, batching=batching
     ) as server:
