@@ -49,6 +49,7 @@ Training
     evaluation       figures of a restorer on pairs and photos
     color_evaluation figures of a colorizer on colour photos
     perceptual_metrics  LPIPS and FID, where their weights are
+    classical        unsharp mask and deconvolution, to compare with
 
 A local stand-in for TensorFlow Serving
     local_server     its gRPC services over SavedModels

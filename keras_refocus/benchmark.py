@@ -14,6 +14,7 @@ from collections.abc import Sequence
 _SUBJECTS = {
     "restore": "a photo from array to array: seconds, megapixels per second, memory",
     "networks": "the generators: parameters, time, memory",
+    "quality": "restorers and classical methods: dB gained, beside seconds and MB",
     "input": "training batches per second",
     "serving": "requests over gRPC: throughput and latency",
 }

@@ -11,9 +11,7 @@ channels in and out.
 
 import argparse
 import json
-import statistics
 import sys
-import time
 from collections.abc import Sequence
 
 from keras_refocus import console, machine
@@ -100,15 +98,12 @@ def measure(name: str, options: dict, *, size: tuple[int, int], runs: int) -> di
         options = {"weights": None} | options
     network = networks.build(name, **options)
     width, height = size
-    seconds, processor_seconds = [], []
+    seconds = processor_seconds = None
     if runs:
         picture = np.random.default_rng(0).random((1, height, width, 1), dtype="float32")
-        network.predict_on_batch(picture)
-        for _ in range(runs):
-            started, worked = time.perf_counter(), time.process_time()
-            network.predict_on_batch(picture)
-            seconds.append(time.perf_counter() - started)
-            processor_seconds.append(time.process_time() - worked)
+        seconds, processor_seconds = machine.median_times(
+            lambda: network.predict_on_batch(picture), runs=runs
+        )
     return {
         "name": name,
         "options": options,
@@ -116,8 +111,8 @@ def measure(name: str, options: dict, *, size: tuple[int, int], runs: int) -> di
         "gmacs_256": summary.count_macs(network, 256, 256) / 1e9,
         "gmacs": summary.count_macs(network, height, width) / 1e9,
         "megabytes": summary.bytes_on_disk(network) / 1e6,
-        "seconds": statistics.median(seconds) if runs else None,
-        "processor_seconds": statistics.median(processor_seconds) if runs else None,
+        "seconds": seconds,
+        "processor_seconds": processor_seconds,
         "published": PUBLISHED.get(name),
     }
 
@@ -162,13 +157,6 @@ def table(rows: list[dict], *, size: tuple[int, int]) -> str:
     return f"{machine.describe()}\n\n{body}\n\n{notes}".rstrip()
 
 
-def _size(text: str) -> tuple[int, int]:
-    sides = text.lower().split("x")
-    if len(sides) != 2 or not all(side.isdecimal() and int(side) > 0 for side in sides):
-        raise argparse.ArgumentTypeError(f"must be WIDTHxHEIGHT, such as 1280x720: {text!r}")
-    return int(sides[0]), int(sides[1])
-
-
 def _options(text: str) -> dict:
     try:
         value = json.loads(text)
@@ -187,7 +175,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("networks", nargs="*", help="generators; all of them by default")
     parser.add_argument(
         "--size",
-        type=_size,
+        type=console.parse_size,
         default=(1280, 720),
         metavar="WIDTHxHEIGHT",
         help="large picture (default: 1280x720)",

@@ -1,9 +1,12 @@
-"""What a measurement must say about where it was made: processor, versions, memory."""
+"""How time and memory are measured, and what must be said about where: processor, versions."""
 
 import os
 import platform
+import statistics
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
@@ -56,3 +59,24 @@ def peak_memory() -> int:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def median_times(work: Callable[[], object], *, runs: int) -> tuple[float, float]:
+    """Measure how long some work takes, after doing it once to warm up.
+
+    Args:
+        work: Called `runs` + 1 times.
+        runs: How often it is timed, at least 1.
+
+    Returns:
+        Tuple `(seconds, processor_seconds)` of medians: by a clock on the wall, and what all cores
+        worked for this process, which depends less on what else the machine does.
+    """
+    seconds, processor_seconds = [], []
+    work()
+    for _ in range(runs):
+        started, worked = time.perf_counter(), time.process_time()
+        work()
+        seconds.append(time.perf_counter() - started)
+        processor_seconds.append(time.process_time() - worked)
+    return statistics.median(seconds), statistics.median(processor_seconds)

@@ -15,7 +15,7 @@ PACKAGE = ROOT / "keras_refocus"
 
 # From the ground up. A module imports modules of lower rows only; `networks` is one module here.
 LAYERS = [
-    "color config console flips machine tiling upsampling",
+    "classical color config console flips machine tiling upsampling",
     "color_bins exposure faces images provenance",
     "engines integrity metrics networks perceptual_metrics replication run_folder sampling "
     "serving_config",
@@ -28,7 +28,7 @@ LAYERS = [
     "training",
     "colorizer_training",
     # Entry points: they parse and wire, and nothing imports them.
-    "__main__ benchmark benchmark_input benchmark_networks benchmark_restore "
+    "__main__ benchmark benchmark_input benchmark_networks benchmark_quality benchmark_restore "
     "benchmark_serving curate demo evaluate evaluate_grayscale export exposure_sheet face_misses "
     "restore serve train",
 ]

@@ -1,0 +1,180 @@
+"""What networks have to beat: sharpening and deconvolution without learning, from scikit-image.
+
+Deconvolution has to be told the kernel, the same for the whole picture; a real photo comes without
+it. `pip install "keras_refocus[benchmark]"` brings scikit-image, which is imported when it is first
+needed.
+"""
+
+import math
+
+import numpy as np
+
+# Places inside each pixel, per axis, at which a disk is looked up.
+_SUPERSAMPLING = 16
+
+
+def motion_kernel(length: int, angle: float) -> np.ndarray:
+    """Kernel of a straight, even motion.
+
+    Args:
+        length: Pixels that the motion covers, at least 1: as many places, one pixel apart, each
+            shared by the pixels around it.
+        angle: Direction in degrees: 0 is along rows, 90 along columns.
+
+    Returns:
+        float32 of shape (side, side), side odd, of sum 1.
+
+    Raises:
+        ValueError: The length is below 1.
+    """
+    if length < 1:
+        raise ValueError(f"A motion covers at least 1 pixel. Received: length={length}.")
+    reach = math.ceil((length - 1) / 2)
+    kernel = np.zeros((2 * reach + 3, 2 * reach + 3))
+    places = np.arange(length) - (length - 1) / 2
+    direction = np.radians(angle)
+    # Rounded, or a quarter turn would spill 1e-16 into the next column.
+    rows = np.round(reach + 1 - places * np.sin(direction), 9)
+    columns = np.round(reach + 1 + places * np.cos(direction), 9)
+    top, left = np.floor(rows).astype(int), np.floor(columns).astype(int)
+    low, right = rows - top, columns - left
+    for below, weight in ((0, 1 - low), (1, low)):
+        for beside, share in ((0, 1 - right), (1, right)):
+            np.add.at(kernel, (top + below, left + beside), weight * share)
+    return _finished(kernel)
+
+
+def disk_kernel(radius: float) -> np.ndarray:
+    """Kernel of a lens out of focus: an even disk.
+
+    Args:
+        radius: In pixels, above 0. Pixels at the rim count by the part of them that is inside.
+
+    Returns:
+        float32 of shape (side, side), side odd, of sum 1.
+
+    Raises:
+        ValueError: The radius is not above 0.
+    """
+    if not radius > 0:
+        raise ValueError(f"A disk has a radius above 0. Received: radius={radius}.")
+    reach = math.ceil(radius)
+    side = 2 * reach + 1
+    places = (np.arange(side * _SUPERSAMPLING) + 0.5) / _SUPERSAMPLING - side / 2
+    inside = places[:, np.newaxis] ** 2 + places**2 <= radius**2
+    parts = inside.reshape(side, _SUPERSAMPLING, side, _SUPERSAMPLING)
+    return _finished(parts.mean(axis=(1, 3)))
+
+
+def kernel(text: str) -> np.ndarray:
+    """Make the kernel of a description.
+
+    Args:
+        text: `motion:LENGTH:ANGLE` or `disk:RADIUS`.
+
+    Raises:
+        ValueError: It is neither, or a number is out of range.
+    """
+    kind, *numbers = text.split(":")
+    try:
+        if kind == "motion" and len(numbers) == 2:
+            return motion_kernel(int(numbers[0]), float(numbers[1]))
+        if kind == "disk" and len(numbers) == 1:
+            return disk_kernel(float(numbers[0]))
+    except ValueError as error:
+        raise ValueError(
+            f"A kernel needs numbers in their range. Received: kernel='{text}' ({error})"
+        ) from error
+    raise ValueError(
+        "A kernel must be motion:LENGTH:ANGLE or disk:RADIUS, in pixels and degrees. "
+        f"Received: kernel='{text}'. Write motion:9:0, or disk:2."
+    )
+
+
+def require_scikit_image() -> None:
+    """Say how to get what this module needs.
+
+    Raises:
+        ModuleNotFoundError: scikit-image is not installed.
+    """
+    try:
+        import skimage  # noqa: F401
+    except ImportError as error:
+        raise ModuleNotFoundError(
+            "The classical methods come from scikit-image, which is not installed. Install it "
+            'with `pip install "keras_refocus[benchmark]"`, or leave the methods out.'
+        ) from error
+
+
+def unsharp_mask(luminance: np.ndarray, *, radius: float, amount: float) -> np.ndarray:
+    """Add what a Gaussian blur takes away.
+
+    Args:
+        luminance: float32 of shape (height, width, 1) in [0, 1].
+        radius: Standard deviation of the blur in pixels.
+        amount: Factor on the difference.
+
+    Returns:
+        float32 of the same shape, clipped to [0, 1].
+    """
+    require_scikit_image()
+    from skimage import filters
+
+    return _clipped(filters.unsharp_mask(luminance[..., 0], radius=radius, amount=amount))
+
+
+def richardson_lucy(
+    luminance: np.ndarray, point_spread: np.ndarray, *, iterations: int
+) -> np.ndarray:
+    """Deconvolve by the iteration of Richardson 1972 and Lucy 1974.
+
+    Args:
+        luminance: float32 of shape (height, width, 1) in [0, 1].
+        point_spread: Kernel of sum 1, both sides odd.
+        iterations: More are sharper and noisier.
+
+    Returns:
+        float32 of the same shape, clipped to [0, 1].
+    """
+    require_scikit_image()
+    from skimage import restoration
+
+    # Beyond the border it sees black; over ten iterations that reaches three or four kernels far.
+    margin = 4 * max(point_spread.shape)
+    padded = np.pad(luminance[..., 0], margin, mode="symmetric")
+    inside = np.s_[margin:-margin, margin:-margin]
+    return _clipped(restoration.richardson_lucy(padded, point_spread, num_iter=iterations)[inside])
+
+
+def wiener(luminance: np.ndarray, point_spread: np.ndarray, *, balance: float) -> np.ndarray:
+    """Deconvolve by the Wiener-Hunt filter with a Laplacian prior.
+
+    Args:
+        luminance: float32 of shape (height, width, 1) in [0, 1].
+        point_spread: Kernel of sum 1, both sides odd.
+        balance: Weight of the prior: more is smoother, less is noisier.
+
+    Returns:
+        float32 of the same shape, clipped to [0, 1].
+    """
+    require_scikit_image()
+    from skimage import restoration
+
+    # First mirrored, as the light beyond the border most likely was; then faded to one value, since
+    # the Fourier transform joins opposite borders.
+    plane, side = luminance[..., 0], max(point_spread.shape)
+    padded = np.pad(plane, side, mode="symmetric")
+    padded = np.pad(padded, side, mode="linear_ramp", end_values=float(plane.mean()))
+    inside = np.s_[2 * side : -2 * side, 2 * side : -2 * side]
+    return _clipped(restoration.wiener(padded, point_spread, balance)[inside])
+
+
+def _finished(values: np.ndarray) -> np.ndarray:
+    """A kernel without empty borders, of sum 1."""
+    while len(values) > 1 and not (values[[0, -1]].any() or values[:, [0, -1]].any()):
+        values = values[1:-1, 1:-1]
+    return (values / values.sum()).astype(np.float32)
+
+
+def _clipped(plane: np.ndarray) -> np.ndarray:
+    return np.clip(plane, 0.0, 1.0).astype(np.float32)[..., np.newaxis]
