@@ -35,7 +35,7 @@ _BALANCES = (0.01, 0.1, 1.0)
 _FLIPS = "mean over four flips"
 _DRAWINGS = (".png", ".svg", ".pdf")
 # The oracle compares on the central pixels of each picture: it takes hundreds of restorations.
-_ORACLE_CROP = 256
+_ORACLE_CROP = 128
 
 _ORACLE_NOTE = (
     f"oracle: the kernel and strength that gain most on the central {_ORACLE_CROP}x{_ORACLE_CROP} "
@@ -424,6 +424,8 @@ _MARKERS = {"network": "o", "classical": "s", "oracle": "D"}
 def draw(path: pathlib.Path, rows: Sequence[dict], *, size: tuple[int, int]) -> None:
     """Draw dB gained against seconds and against megabytes, a row of panels for each set.
 
+    What loses more than the best method gains stands on the lower edge, its loss written beside it.
+
     Args:
         path: File of the picture; its suffix chooses the format.
         rows: As for `table`. Without times the panels of seconds are left out.
@@ -444,20 +446,32 @@ def draw(path: pathlib.Path, rows: Sequence[dict], *, size: tuple[int, int]) -> 
     entries = {}
     for label, line in zip(labels, panels, strict=True):
         members = [row for row in rows if row["set"] == label]
+        floor = -max(0.25, *(row["gain_psnr_l"] for row in members))
         for axis, (measure_name, title) in zip(line, axes_of.items(), strict=True):
+            below = 0
             for row in members:
                 color = f"C{names.index(row['method'].removesuffix(', oracle')) % 10}"
                 flips = row["settings"] == _FLIPS
                 text = row["method"] + (", flips" if flips else "")
+                place = row[measure_name], max(row["gain_psnr_l"], floor)
                 points = axis.plot(
-                    row[measure_name],
-                    row["gain_psnr_l"],
+                    *place,
                     marker="^" if flips else _MARKERS[row["kind"]],
                     color=color,
                     markerfacecolor="none" if row["kind"] == "oracle" else color,
                     linestyle="none",
                 )
                 entries.setdefault(text, points[0])
+                if row["gain_psnr_l"] < floor:
+                    axis.annotate(
+                        f"{row['gain_psnr_l']:.1f}",
+                        place,
+                        xytext=(6, 4 + 8 * below),
+                        textcoords="offset points",
+                        fontsize=7,
+                        color=color,
+                    )
+                    below += 1
             axis.axhline(0, color="gray", linewidth=0.8)
             axis.set_title(label, fontsize=9)
             axis.set_xlabel(title)
@@ -522,10 +536,10 @@ def _parser() -> argparse.ArgumentParser:
     peers.add_argument(
         "--kernel",
         nargs="+",
-        default=["motion:9:0", "disk:2"],
+        default=["motion:5:0", "disk:1"],
         metavar="KERNEL",
         help="what deconvolution is told: motion:LENGTH:ANGLE or disk:RADIUS, in pixels and "
-        "degrees (default: motion:9:0 disk:2)",
+        "degrees (default: motion:5:0 disk:1)",
     )
     peers.add_argument(
         "--radius", type=float, default=2.0, help="of the unsharp mask (default: %(default)s)"
