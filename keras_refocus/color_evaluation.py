@@ -10,6 +10,7 @@ a grey one. Read the figures together, and look at the sheet.
 
 import csv
 import dataclasses
+import math
 import pathlib
 
 import cv2
@@ -21,12 +22,18 @@ from keras_refocus import color, evaluation, metrics, perceptual_metrics, upsamp
 _WORST = 10
 _SHEET_SIDE = 224  # Pixels of the longer side of a picture on the sheet.
 _SHEET_COLUMNS = 2
+# A surface is plain where chroma deviates by less, in CIELAB units, over windows whose side is this
+# part of the picture's shorter one.
+_PLAIN = 3.0
+_WINDOW_PART = 8
 
 DEFINITIONS = (
     "Photos are made grey (CIELAB L alone, 8 bits), coloured, and compared in 8 bits with what "
     "they were. Colourfulness: Hasler and Suesstrunk 2003, RGB in 0..255. Chroma error: mean "
     "Euclidean distance in the a*b* plane, CIELAB units. PSNR in dB over R, G and B, SSIM their "
-    "mean (Gaussian window 11x11, sigma 1.5). Means over pictures."
+    "mean (Gaussian window 11x11, sigma 1.5). Unevenness, of blobs: standard deviation of the "
+    "chroma in windows of an eighth of the shorter side, CIELAB units, where the photo's own is "
+    "under 3. Means over pictures."
 )
 
 
@@ -95,7 +102,8 @@ class Score:
 
     Attributes:
         name: Its path relative to the folder of the set.
-        values: Dict from measure to score: `colorfulness` and `true_colorfulness`; `chroma_error`,
+        values: Dict from measure to score: `colorfulness` and `true_colorfulness`; `unevenness` and
+            `true_unevenness`, NaN where a photo has no plain surface; `chroma_error`,
             `psnr`, `ssim`, and each with `gray_` before it for the grey picture; `lpips` and
             `gray_lpips` if its weights are there.
         features: Dict of features for FID: `"result"`, `"true"` and `"gray"`; empty without it.
@@ -104,6 +112,33 @@ class Score:
     name: str
     values: dict
     features: dict
+
+
+def unevenness(chroma, true_chroma):
+    """How much chroma varies over surfaces that are plain in truth: what blobs are made of.
+
+    Args:
+        chroma: float array of shape `(height, width, 2)`, a* / 110 and b* / 110.
+        true_chroma: The same of the photo.
+
+    Returns:
+        Standard deviation of the chroma in square windows, in CIELAB units, mean over the places
+        where the photo's own is under 3; and the mean of the photo's own there. NaN, NaN if there
+        is no such place.
+    """
+    given, true = (_local_deviation(plane) for plane in (chroma, true_chroma))
+    plain = true < _PLAIN
+    if not plain.any():
+        return math.nan, math.nan
+    return float(given[plain].mean()), float(true[plain].mean())
+
+
+def _local_deviation(chroma):
+    chroma = np.asarray(chroma, "float64") * metrics.LAB_PER_CHROMA
+    side = max(min(chroma.shape[:2]) // _WINDOW_PART, 1)
+    mean = cv2.blur(chroma, (side, side))
+    variance = cv2.blur(chroma * chroma, (side, side)) - mean * mean
+    return np.sqrt(np.maximum(variance.sum(axis=-1), 0.0))
 
 
 def score(path, name, model, protocol, *, lpips=None, inception=None):
@@ -139,6 +174,9 @@ def score(path, name, model, protocol, *, lpips=None, inception=None):
     for prefix, picture in (("", result), ("gray_", gray)):
         chroma = color.rgb_to_lab(picture)[1]
         pair = color.to_float(picture)[np.newaxis], color.to_float(true)[np.newaxis]
+        if not prefix:
+            uneven = unevenness(chroma, true_chroma)
+            values |= dict(zip(("unevenness", "true_unevenness"), uneven, strict=True))
         values |= {
             f"{prefix}chroma_error": float(
                 metrics.chroma_error(chroma[None], true_chroma[None])[0]
@@ -156,8 +194,10 @@ def score(path, name, model, protocol, *, lpips=None, inception=None):
 
 
 def mean(scores, measure):
-    """Mean of a measure over pictures."""
-    return float(np.mean([item.values[measure] for item in scores]))
+    """Mean of a measure over the pictures that have it; NaN if none has."""
+    values = [item.values[measure] for item in scores]
+    values = [value for value in values if not math.isnan(value)]
+    return float(np.mean(values)) if values else math.nan
 
 
 def summary(scores):
@@ -172,6 +212,8 @@ def summary(scores):
         the colours are further from the truth than grey; and FID if there are features.
     """
     means = {measure: round(mean(scores, measure), 4) for measure in scores[0].values}
+    # JSON has no NaN.
+    means = {measure: None if math.isnan(value) else value for measure, value in means.items()}
     worse = [item.values["chroma_error"] > item.values["gray_chroma_error"] for item in scores]
     true = means["true_colorfulness"]
     report = {
@@ -213,6 +255,11 @@ def table(scores):
         row("PSNR RGB", "psnr", 2),
         row("SSIM RGB", "ssim", 4),
     ]
+    if means["unevenness"] is not None:
+        lines.append(
+            f"  {'unevenness, plain places':<24}{means['unevenness']:>9.2f}{0:>9.2f}"
+            f"{means['true_unevenness']:>9.2f}"
+        )
     if "lpips" in means:
         lines.append(row("LPIPS", "lpips", 4))
     if "fid" in values:

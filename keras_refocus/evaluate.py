@@ -139,6 +139,9 @@ def _add_colorizer(stages):
         "--gain", type=float, metavar="G", help="factor on its chroma, as for export"
     )
     protocol.add_argument(
+        "--smoothing", type=int, metavar="R", help="radius of its smoothing, as for export"
+    )
+    protocol.add_argument(
         "--lpips", type=pathlib.Path, metavar="FILE", help="weights of LPIPS: measure it as well"
     )
     protocol.add_argument(
@@ -237,9 +240,10 @@ def _evaluate_colorizer(parser, arguments):
             best=arguments.best,
             temperature=arguments.temperature,
             gain=arguments.gain,
+            smoothing=arguments.smoothing,
         )
         notes = [part.protocol for part in (lpips, inception) if part]
-        for name in ("gain", "temperature"):
+        for name in ("smoothing", "gain", "temperature"):
             if getattr(arguments, name) is not None:
                 notes.insert(0, f"{name} {getattr(arguments, name):g}")
         report = {

@@ -107,12 +107,13 @@ def load_restorer(path=None, *, best=False):
     return _load(path, engines.RESTORER, engines.RESTORED, channels=1, best=best)
 
 
-def load_colorizer(path=None, *, best=False, temperature=None, gain=None):
+def load_colorizer(path=None, *, best=False, temperature=None, gain=None, smoothing=None):
     """Load a colorizer; as `load_restorer`, but to chroma of shape `(1, height, width, 2)`.
 
-    `temperature` and `gain`, see `networks.tune_colors`, are chosen before a run is exported.
+    `temperature`, `gain` and `smoothing`, see `networks.tune_colors`, are chosen before a run is
+    exported.
     """
-    tuning = {"temperature": temperature, "gain": gain}
+    tuning = {"temperature": temperature, "gain": gain, "smoothing": smoothing}
     return _load(path, engines.COLORIZER, engines.CHROMA, channels=2, best=best, tuning=tuning)
 
 
@@ -166,7 +167,7 @@ def _keras_model(file, servable, channels, tuning):
             f"{file}, which gives {model.output_shape[-1]}. Name a {servable}."
         )
 
-    networks.tune_colors(model, **tuning)
+    model = networks.tune_colors(model, **tuning)
 
     def infer(tensor):
         return model(tensor, training=False)

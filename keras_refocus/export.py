@@ -118,7 +118,12 @@ def _export_file(file: Path, arguments: argparse.Namespace, out: Path) -> Path:
     from keras_refocus import networks
 
     model = keras.saving.load_model(file, compile=False)
-    networks.tune_colors(model, temperature=arguments.temperature, gain=arguments.gain)
+    model = networks.tune_colors(
+        model,
+        temperature=arguments.temperature,
+        gain=arguments.gain,
+        smoothing=arguments.smoothing,
+    )
     return export_model(
         model,
         out / (arguments.name or _kind(model)),
@@ -508,6 +513,13 @@ def _parser() -> argparse.ArgumentParser:
         type=float,
         metavar="G",
         help="of such a colorizer: factor on its chroma, above 0 (default: as it was)",
+    )
+    run.add_argument(
+        "--smoothing",
+        type=int,
+        metavar="R",
+        help="of such a colorizer: radius, in pixels of the chroma that it predicts, within which "
+        "a plain surface is to have one colour (default: 0, none)",
     )
     whole = parser.add_argument_group("the whole pipeline")
     whole.add_argument(

@@ -17,7 +17,7 @@ _SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 # PSNR of equal pictures is infinite; a cap keeps means over pictures finite.
 HIGHEST_PSNR = 100.0  # decibels, of equal pictures
 # One unit of chroma is 110 units of a* or b*, see `color`; colourfulness is defined on 0..255.
-_LAB_PER_CHROMA = 110.0
+LAB_PER_CHROMA = 110.0
 _EIGHT_BIT = 255.0
 # Under a root whose argument can be 0, where its derivative would be infinite.
 _ROOT_EPSILON = 1e-12
@@ -224,7 +224,7 @@ def chroma_error(first, second, *, border=0):
     """
     first, second, numpy = _prepare(first, second, border, None)
     distances = ops.sqrt(ops.sum(ops.square(first - second), axis=-1) + _ROOT_EPSILON)
-    return _finish(_LAB_PER_CHROMA * ops.mean(distances, axis=(1, 2)), numpy)
+    return _finish(LAB_PER_CHROMA * ops.mean(distances, axis=(1, 2)), numpy)
 
 
 def colorfulness(rgb):

@@ -105,10 +105,54 @@ def test_colours_of_trained_networks_can_be_tuned():
     for _ in range(2):  # A gain replaces the one before.
         networks.tune_colors(network, gain=0.5)
         np.testing.assert_allclose(network(luminance), 0.5 * expected, atol=1e-6)
-    for options in ({"temperature": 1.5}, {"gain": 0.0}):
+    for options in ({"temperature": 1.5}, {"gain": 0.0}, {"smoothing": -1}):
         with pytest.raises(ValueError, match=f"{next(iter(options))}="):
             networks.tune_colors(network, **options)
     plain = networks.build("resnet_colorizer", filters=2, residual_blocks=1)
     networks.tune_colors(plain)
     with pytest.raises(ValueError, match="head 'bins'.*resnet_colorizer"):
         networks.tune_colors(plain, gain=0.5)
+
+
+@pytest.mark.parametrize("chroma_scale", [2, 4])
+def test_evened_out_shares_keep_the_weights_and_the_tuning(chroma_scale, tmp_path):
+    options = GENERATOR | {"chroma_scale": chroma_scale, "temperature": 0.5}
+    network = networks.build("mobilenet_v2_colorizer", **options)
+    luminance = np.random.default_rng(0).random((2, 37, 50, 1), "float32")
+    plain = np.asarray(network(luminance))
+    network.save(tmp_path / "network.keras")
+    keras.backend.clear_session()  # as in another process
+    network = keras.saving.load_model(tmp_path / "network.keras", compile=False)
+    even = networks.tune_colors(network, gain=0.5, smoothing=3)
+    assert even is not network
+    assert np.asarray(even(luminance)).shape == plain.shape
+    # The same weights in the same order, so that a training can begin with what was exported.
+    again = networks.build("mobilenet_v2_colorizer", **options)
+    again.set_weights(even.get_weights())
+    np.testing.assert_allclose(again(luminance), 0.5 * plain, atol=1e-6)
+    # A plain surface does not get more colours than it had.
+    surface = np.full((1, 64, 64, 1), 0.4, "float32")
+    inside = np.s_[:, 16:-16, 16:-16]
+    before, after = (np.asarray(n(surface))[inside] for n in (network, even))
+    assert np.ptp(after, axis=(1, 2)).max() <= np.ptp(before, axis=(1, 2)).max() + 1e-6
+    assert networks.tune_colors(even, gain=1.0) is even
+
+
+def test_evened_out_shares_follow_the_edges_of_luminance():
+    """Left and right have a luminance and a class of their own, and a spot of the other class."""
+    from keras_refocus.networks import mobilenet_colorizer
+
+    guide = np.full((1, 24, 24, 1), 0.2, "float32")
+    guide[:, :, 12:] = 0.8
+    shares = np.zeros((1, 24, 24, 2), "float32")
+    shares[:, :, :12, 0] = shares[:, :, 12:, 1] = 1.0
+    shares[:, 10:12, 3:5] = (0.0, 1.0)
+    shares[:, 10:12, 19:21] = (1.0, 0.0)
+    even = np.asarray(mobilenet_colorizer._even_out(shares, guide, 3))
+    np.testing.assert_allclose(even.sum(axis=-1), 1.0, atol=1e-4)
+    assert (even[:, :, :12].argmax(axis=-1) == 0).all()
+    assert (even[:, :, 12:].argmax(axis=-1) == 1).all()
+    # Far from the spots: the edge is as steep as it was, up to the filter's epsilon
+    # (variance 0.09 against 0.001).
+    assert even[0, 20, 11, 0] > 0.95
+    assert even[0, 20, 12, 1] > 0.95

@@ -56,6 +56,34 @@ def test_chroma_errors_by_hand(photos):
     assert red["colorfulness"] == pytest.approx(red["true_colorfulness"], rel=0.03)
 
 
+def test_unevenness_is_the_deviation_where_the_photo_is_plain():
+    plain = np.full((80, 120, 2), 0.1)
+    given = plain.copy()
+    given[:, 1::2, 0] += 8 / 110  # stripes of 8 units in a*: windows of 10 pixels deviate by 4
+    value, own = color_evaluation.unevenness(given, plain)
+    assert value == pytest.approx(4.0, abs=0.05)
+    assert own == pytest.approx(0.0, abs=1e-3)
+    # Only where the photo is plain: of a picture that is striped itself nothing is left.
+    half = plain.copy()
+    half[:, 61:] = given[:, 61:]
+    value, own = color_evaluation.unevenness(given, half)
+    assert value == pytest.approx(4.0, abs=0.05) and own < 0.5
+    assert np.isnan(color_evaluation.unevenness(plain, given)).all()
+
+
+def test_photos_without_plain_surfaces_have_no_unevenness(photos):
+    scores = scores_of(photos, answers(40, 20))
+    # Even chroma, rounded to 8 bits.
+    assert color_evaluation.summary(scores)["means"]["unevenness"] < 1.0
+    assert "unevenness" in color_evaluation.table(scores)
+    for item in scores:
+        item.values["unevenness"] = item.values["true_unevenness"] = float("nan")
+    report = color_evaluation.summary(scores)
+    assert report["means"]["unevenness"] is None
+    assert "unevenness" not in color_evaluation.table(scores)
+    json.dumps(report, allow_nan=False)
+
+
 def test_the_report_is_made_of_means(photos):
     scores = scores_of(photos, answers(40, 20))
     report = color_evaluation.summary(scores)

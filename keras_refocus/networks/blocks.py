@@ -75,6 +75,19 @@ def extend_edges(x, margin):
     return x
 
 
+def local_mean(x, window):
+    """Mean over a square window around each position; beyond the border, the border goes on.
+
+    Args:
+        x: Tensor of shape `(batch, height, width, channels)`.
+        window: Side of the window, odd.
+
+    Returns:
+        Tensor of the same shape.
+    """
+    return ops.average_pool(extend_edges(x, window // 2), window, 1)
+
+
 def crop_to_size(x, size):
     """Cut a tensor to the top left `height` x `width` that `pad_to_multiple` saw."""
     rows, columns = size

@@ -105,12 +105,12 @@ def filter_bank_generator(
     bank.set_weights([filters])
 
     pixels = ops.space_to_depth(padded, stem_factor) if stem_factor > 1 else padded
-    mean = _local_mean(ops.mean(pixels, axis=-1, keepdims=True), _WINDOW)
+    mean = blocks.local_mean(ops.mean(pixels, axis=-1, keepdims=True), _WINDOW)
     deviations = pixels - mean
-    variance = _local_mean(ops.mean(ops.square(deviations), axis=-1, keepdims=True), _WINDOW)
+    variance = blocks.local_mean(ops.mean(ops.square(deviations), axis=-1, keepdims=True), _WINDOW)
     contrast = ops.sqrt(variance + _FLAT)
     squares = ops.average_pool(ops.square(changes), stem_factor, stem_factor)
-    energies = _local_mean(ops.sqrt(squares + 1e-6), 3)
+    energies = blocks.local_mean(ops.sqrt(squares + 1e-6), 3)
     x = ops.concatenate(
         [
             deviations / contrast,
@@ -125,7 +125,8 @@ def filter_bank_generator(
     # Which frequencies are missing shows in wide neighbourhoods only; there the blur is told from
     # the scene.
     factor = 2 ** (len(widths) - 1)
-    wide = ops.log(_local_mean(ops.average_pool(squares, factor, factor), _WIDE_WINDOW) + 1e-8)
+    coarse = ops.average_pool(squares, factor, factor)
+    wide = ops.log(blocks.local_mean(coarse, _WIDE_WINDOW) + 1e-8)
     hint = wide - ops.mean(wide, axis=-1, keepdims=True)
     hint = keras.layers.Conv2D(widths[-1], 1, activation="relu", name="hint_conv1")(hint)
     hint = keras.layers.Conv2D(widths[-1], 1, name="hint_conv2")(hint)
@@ -139,11 +140,6 @@ def filter_bank_generator(
     residual = residual + ops.sum(weights * changes, axis=-1, keepdims=True)
     restored = blocks.add_residual(picture, blocks.crop_to_size(residual, size))
     return keras.Model(picture, restored, name=name)
-
-
-def _local_mean(x, window):
-    """Mean over a window around each position; beyond the border, the border goes on."""
-    return ops.average_pool(blocks.extend_edges(x, window // 2), window, 1)
 
 
 def inverse_filters(*, size, motion_lengths, motion_angles, disk_radii, smoothings, regularization):

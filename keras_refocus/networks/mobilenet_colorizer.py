@@ -2,11 +2,20 @@
 
 import keras
 import numpy as np
+from keras import ops
 
 from keras_refocus import color_bins
 from keras_refocus.networks import backbones, blocks
 
 _HEADS = ("bins", "regression")
+# What `_smoothed` puts behind the logits, as one layer.
+_CHOICE = "choice"
+# Variance of luminance in a window above which smoothed shares follow its edges, as in
+# `upsampling`; and the share that a class keeps at least.
+_EDGE = 1e-3
+_LEAST_SHARE = 1e-6
+# The layer that gives the logits.
+_LOGITS = "color_logits"
 # The layer that divides the logits by the temperature.
 _SHARPEN = "sharpen"
 # The layer that knows the chroma of the classes.
@@ -103,14 +112,8 @@ def mobilenet_v2_colorizer(
     x = keras.layers.ReLU(name="features")(x)
 
     if head == "bins":
-        x = keras.layers.Conv2D(color_bins.COUNT, 1, dtype="float32", name="color_logits")(x)
-        x = keras.layers.Rescaling(1.0 / temperature, dtype="float32", name=_SHARPEN)(x)
-        x = keras.layers.Softmax(dtype="float32", name="shares")(x)
-        colors = keras.layers.Conv2D(
-            2, 1, use_bias=False, trainable=False, dtype="float32", name=_COLORS
-        )
-        x = colors(x)
-        colors.set_weights([_color_kernel()])
+        x = keras.layers.Conv2D(color_bins.COUNT, 1, dtype="float32", name=_LOGITS)(x)
+        x = _choose(x, temperature)
     else:
         x = blocks.last_convolution(x, 2, name="small_chroma")
     for _ in range(chroma_scale // 2):
@@ -118,28 +121,36 @@ def mobilenet_v2_colorizer(
     return keras.Model(picture, blocks.crop_to_size(x, size), name=name)
 
 
-def tune_colors(model, *, temperature=None, gain=None):
-    """Choose how much colour a trained colorizer gives.
+def tune_colors(model, *, temperature=None, gain=None, smoothing=None):
+    """Choose how much colour a trained colorizer gives, and how even.
 
-    These are constants of the network, so nothing has to be trained again; more colour is more
-    wrong colour, too.
+    None of these is trained: they are chosen afterwards. More colour is more wrong colour, too.
 
     Args:
-        model: Colorizer with the head `"bins"`.
+        model: Colorizer with the head `"bins"`. It shares its weights with the one returned.
         temperature: See `mobilenet_v2_colorizer`; `None` keeps it.
         gain: Factor on the chroma of every class, above 0; `None` keeps it.
+        smoothing: Radius in pixels of the predicted chroma, of windows in which the shares of the
+            classes are evened out before one of them wins; edges of luminance are kept. A plain
+            surface for which two colours are likely takes one of them then, not patches of both.
+            0 or `None`: as the network was built.
+
+    Returns:
+        The network to use: `model` itself, changed, or another where `smoothing` is given.
 
     Raises:
         ValueError: If the network has no such head, or a value has no meaning.
     """
-    if temperature is None and gain is None:
-        return
+    if temperature is None and gain is None and smoothing is None:
+        return model
     layers = {layer.name: layer for layer in model.layers}
+    if _CHOICE in layers:
+        layers |= {layer.name: layer for layer in layers[_CHOICE].layers}
     if _SHARPEN not in layers or _COLORS not in layers:
         raise ValueError(
-            "Temperature and gain are for colorizers that predict a distribution over colours "
-            f"(head 'bins'). Received: temperature={temperature}, gain={gain} for {model.name!r}. "
-            "Leave them out."
+            "Temperature, gain and smoothing are for colorizers that predict a distribution over "
+            f"colours (head 'bins'). Received: temperature={temperature}, gain={gain}, "
+            f"smoothing={smoothing} for {model.name!r}. Leave them out."
         )
     if temperature is not None:
         _check_temperature(temperature)
@@ -148,6 +159,54 @@ def tune_colors(model, *, temperature=None, gain=None):
         if not gain > 0.0:
             raise ValueError(f"`gain` must be above 0. Received: gain={gain}.")
         layers[_COLORS].set_weights([_color_kernel() * np.float32(gain)])
+    if smoothing is not None:
+        _check_smoothing(smoothing)
+    return _smoothed(model, layers, smoothing) if smoothing else model
+
+
+def _smoothed(model, layers, radius):
+    """The same network with its shares evened out; it has the same weights in the same order."""
+    # A network of its own: names of operations that were loaded may return in new ones.
+    picture, logits = blocks.luminance_input(), keras.Input((None, None, color_bins.COUNT))
+    padded, size = blocks.pad_to_multiple(picture, 32)
+    # The finest scale of the decoder is there only where chroma is predicted at a half.
+    chroma_scale = 2 if "lateral4" in layers else 4
+    guide = ops.average_pool(padded, chroma_scale, chroma_scale)
+    shares = _even_out(ops.softmax(logits, axis=-1), guide, radius)
+    x = _choose(
+        ops.log(ops.maximum(shares, _LEAST_SHARE)),
+        temperature=1.0 / layers[_SHARPEN].scale,
+        kernel=layers[_COLORS].get_weights()[0],
+    )
+    for _ in range(chroma_scale // 2):
+        x = blocks.enlarge_bilinear(x)
+    choice = keras.Model([picture, logits], blocks.crop_to_size(x, size), name=_CHOICE)
+    return keras.Model(model.input, choice([model.input, layers[_LOGITS].output]), name=model.name)
+
+
+def _choose(logits, temperature, *, kernel=None):
+    """Annealed mean of the classes, at the size of the logits."""
+    x = keras.layers.Rescaling(1.0 / temperature, dtype="float32", name=_SHARPEN)(logits)
+    x = keras.layers.Softmax(dtype="float32", name="shares")(x)
+    colors = keras.layers.Conv2D(
+        2, 1, use_bias=False, trainable=False, dtype="float32", name=_COLORS
+    )
+    x = colors(x)
+    colors.set_weights([_color_kernel() if kernel is None else kernel])
+    return x
+
+
+def _even_out(x, guide, radius):
+    """Guided filter (He et al. 2010) in which flat windows count for more, as in `upsampling`."""
+
+    def mean(plane):
+        return blocks.local_mean(plane, 2 * radius + 1)
+
+    mean_guide, mean_x = mean(guide), mean(x)
+    flatness = 1.0 / (mean(guide * guide) - mean_guide * mean_guide + _EDGE)
+    slope = (mean(guide * x) - mean_guide * mean_x) * flatness
+    offset = mean_x - slope * mean_guide
+    return (mean(flatness * slope) * guide + mean(flatness * offset)) / mean(flatness)
 
 
 def _color_kernel():
@@ -158,6 +217,14 @@ def _color_kernel():
 def _check_temperature(temperature):
     if not 0.0 < temperature <= 1.0:
         raise ValueError(f"`temperature` must be in (0, 1]. Received: temperature={temperature}.")
+
+
+def _check_smoothing(smoothing):
+    if isinstance(smoothing, bool) or not isinstance(smoothing, int) or smoothing < 0:
+        raise ValueError(
+            "`smoothing` must be a radius in whole pixels, 0 for none. "
+            f"Received: smoothing={smoothing!r}."
+        )
 
 
 def _check(widths, depths, chroma_scale, head, temperature, frozen_scales):
