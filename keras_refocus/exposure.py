@@ -225,6 +225,14 @@ SETTINGS["clean_mixed"] = dataclasses.replace(
     jpeg=0.35,
     jpeg_quality=(55, 98),
 )
+# the same in good light: noise that stays finer than fur, and high quality, to end a training on
+SETTINGS["good_light"] = dataclasses.replace(
+    SETTINGS["clean_mixed"],
+    shot_noise=(1e-5, 1e-3),
+    read_noise=(2e-4, 2e-3),
+    jpeg=0.25,
+    jpeg_quality=(70, 98),
+)
 # what `evaluate` measures on; docs/evaluation holds the values with which its figures were made
 SETTINGS |= {
     # paths of half a percent to five percent of the longer side of the photos it is used on
