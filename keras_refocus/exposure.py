@@ -157,9 +157,8 @@ _RANGES = frozenset(
 # Settings to train on have the photo at the mean position. The moment in the middle of a shaken
 # exposure lies somewhere along its path: a network that has to hit it learns to leave it blurred.
 SETTINGS = {
-    # for photos and video of unknown origin: half continuous exposures, half few-frame averages
-    # Less noise and shorter paths than the defaults: a restorer trained on those took fur and
-    # fabric in lightly blurred photos for noise.
+    # for photos and video of unknown origin: half continuous exposures, half few-frame averages;
+    # less noise and shorter paths than the defaults
     "mixed": ExposureSettings(
         still=0.18,
         anchor="mean",
@@ -215,8 +214,7 @@ SETTINGS["mild"] = dataclasses.replace(
     jpeg=0.25,
     jpeg_quality=(80, 98),
 )
-# mixed blur of cleaner pictures: fur and fabric look like smooth noise and coarse JPEG, and a
-# restorer that often saw those wiped them out
+# mixed blur of cleaner pictures: more that is sharp already, less smooth noise and coarse JPEG
 SETTINGS["clean_mixed"] = dataclasses.replace(
     SETTINGS["mixed"],
     untouched=0.1,
@@ -225,7 +223,7 @@ SETTINGS["clean_mixed"] = dataclasses.replace(
     jpeg=0.35,
     jpeg_quality=(55, 98),
 )
-# the same in good light: noise that stays finer than fur, and high quality, to end a training on
+# the same in good light: hardly any noise, high quality
 SETTINGS["good_light"] = dataclasses.replace(
     SETTINGS["clean_mixed"],
     shot_noise=(1e-5, 1e-3),
