@@ -130,11 +130,6 @@ def test_evened_out_shares_keep_the_weights_and_the_tuning(chroma_scale, tmp_pat
     again = networks.build("mobilenet_v2_colorizer", **options)
     again.set_weights(even.get_weights())
     np.testing.assert_allclose(again(luminance), 0.5 * plain, atol=1e-6)
-    # A plain surface does not get more colours than it had.
-    surface = np.full((1, 64, 64, 1), 0.4, "float32")
-    inside = np.s_[:, 16:-16, 16:-16]
-    before, after = (np.asarray(n(surface))[inside] for n in (network, even))
-    assert np.ptp(after, axis=(1, 2)).max() <= np.ptp(before, axis=(1, 2)).max() + 1e-6
     assert networks.tune_colors(even, gain=1.0) is even
 
 
