@@ -22,8 +22,8 @@ from typing import NamedTuple
 import numpy as np
 
 # What the client cuts unless told otherwise, in pixels; servers are warmed up for this tile.
-TILE = 512
-OVERLAP = 128
+TILE = 768
+OVERLAP = 256
 
 # A multiple of the factor by which our networks reduce a picture inside.
 ALIGNMENT = 32

@@ -139,5 +139,5 @@ def test_wrong_tiles_are_refused():
 
 
 def test_a_small_tile_has_a_smaller_overlap_unless_asked():
-    found = [default_overlap(tile) for tile in (512, 256, 128, 96, 0)]
-    assert found == [128, 128, 64, 48, 128]
+    found = [default_overlap(tile) for tile in (768, 512, 128, 96, 0)]
+    assert found == [256, 256, 64, 48, 256]
