@@ -16,6 +16,24 @@ from keras_refocus.networks.filter_bank import inverse_filters
 
 # Small enough that the whole file takes seconds; everything else is as in the full size.
 TINY_GENERATORS = {
+    "blind_wiener": {
+        "window": 8,
+        "features": 4,
+        "width": 8,
+        "depth": 1,
+        "gates": 2,
+        "refine_options": {
+            "widths": (8, 12),
+            "depths": (1, 1),
+            "decoder_depths": (1,),
+            "stem_factor": 2,
+            "filter_size": 9,
+            "motion_lengths": (3.0,),
+            "motion_angles": 2,
+            "disk_radii": (1.0,),
+            "smoothings": (5.0,),
+        },
+    },
     "filter_bank": {
         "widths": (8, 12),
         "depths": (1, 1),

@@ -10,6 +10,7 @@ layers and `keras.ops`: a saved generator loads with no custom objects, under ev
 import difflib
 import inspect
 
+from keras_refocus.networks.blind_wiener import blind_wiener_generator
 from keras_refocus.networks.filter_bank import filter_bank_generator
 from keras_refocus.networks.fpn import (
     fpn_inception_resnet_v2_generator,
@@ -45,6 +46,7 @@ __all__ = [
 ]
 
 GENERATORS = {
+    "blind_wiener": blind_wiener_generator,
     "filter_bank": filter_bank_generator,
     "unet": unet_generator,
     "resnet": resnet_generator,

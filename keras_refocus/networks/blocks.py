@@ -33,6 +33,14 @@ def _indices(x, axis):
     return ops.cumsum(ops.ones_like(line, dtype="int32")) - 1
 
 
+def axis_indices(x):
+    """Row numbers and column numbers of a tensor `(batch, height, width, channels)`, from 0.
+
+    The pair is what `crop_to_size` needs to cut another tensor to this height and width.
+    """
+    return _indices(x, 1), _indices(x, 2)
+
+
 def pad_to_multiple(x, multiple):
     """Repeat the last row and column until both sides are multiples of a number.
 
@@ -45,7 +53,7 @@ def pad_to_multiple(x, multiple):
     Returns:
         Tuple `(padded, size)`: the padded tensor, and what `crop_to_size` needs to undo it.
     """
-    size = (_indices(x, 1), _indices(x, 2))
+    size = axis_indices(x)
     if multiple > 1:
         within = ops.arange(multiple, dtype="int32")
         for axis, index in zip((1, 2), size, strict=True):

@@ -74,6 +74,65 @@ def filter_bank_generator(
     Raises:
         ValueError: If the numbers of scales disagree or an option is not positive.
     """
+    picture = blocks.luminance_input()
+    restored = restore(
+        picture,
+        widths=widths,
+        depths=depths,
+        decoder_depths=decoder_depths,
+        stem_factor=stem_factor,
+        filter_size=filter_size,
+        motion_lengths=motion_lengths,
+        motion_angles=motion_angles,
+        disk_radii=disk_radii,
+        smoothings=smoothings,
+        regularization=regularization,
+        train_filters=train_filters,
+    )
+    return keras.Model(picture, restored, name=name)
+
+
+def restore(
+    picture,
+    *,
+    estimate=None,
+    widths=(48, 96, 192),
+    depths=(1, 2, 4),
+    decoder_depths=(1, 1),
+    stem_factor=4,
+    filter_size=21,
+    motion_lengths=(3.0, 6.0, 11.0),
+    motion_angles=8,
+    disk_radii=(1.0, 2.0, 3.0),
+    smoothings=(1.0, 5.0, 30.0),
+    regularization=0.1,
+    train_filters=False,
+):
+    """Restore a picture, by the filters of the bank and perhaps by another estimate.
+
+    Args:
+        picture: Symbolic luminance `(batch, height, width, 1)`.
+        estimate: What another network would change in it, of the same shape, or `None`. At first
+            it is taken as it is; how much of it each pixel takes is learned, as for the filters,
+            and the network sees it.
+        widths: This and the following as in `filter_bank_generator`.
+        depths: See there.
+        decoder_depths: See there.
+        stem_factor: See there.
+        filter_size: See there.
+        motion_lengths: See there.
+        motion_angles: See there.
+        disk_radii: See there.
+        smoothings: See there.
+        regularization: See there.
+        train_filters: See there.
+
+    Returns:
+        Symbolic restored luminance of the same shape.
+
+    Raises:
+        ValueError: If the numbers of scales disagree or an option is not positive.
+    """
     widths, depths, decoder_depths = blocks.read_scales(widths, depths, decoder_depths)
     blocks.check_positive(stem_factor=stem_factor, motion_angles=motion_angles)
     if isinstance(filter_size, bool) or not isinstance(filter_size, int) or filter_size % 2 == 0:
@@ -90,7 +149,6 @@ def filter_bank_generator(
     )
     count = filters.shape[-1]
 
-    picture = blocks.luminance_input()
     padded, size = blocks.pad_to_multiple(picture, stem_factor * 2 ** (len(widths) - 1))
     # What each filter would change.
     bank = keras.layers.Conv2D(
@@ -122,6 +180,12 @@ def filter_bank_generator(
         axis=-1,
     )
     x = keras.layers.Conv2D(widths[0], 3, padding="same", name="stem")(x)
+    if estimate is not None:
+        estimate, _ = blocks.pad_to_multiple(estimate, stem_factor * 2 ** (len(widths) - 1))
+        estimated = ops.space_to_depth(estimate, stem_factor) if stem_factor > 1 else estimate
+        x = x + keras.layers.Conv2D(widths[0], 3, padding="same", name="estimate_stem")(
+            estimated / contrast
+        )
     # Which frequencies are missing shows in wide neighbourhoods only; there the blur is told from
     # the scene.
     factor = 2 ** (len(widths) - 1)
@@ -138,8 +202,12 @@ def filter_bank_generator(
         weights = ops.depth_to_space(weights, stem_factor)
         residual = ops.depth_to_space(residual, stem_factor)
     residual = residual + ops.sum(weights * changes, axis=-1, keepdims=True)
-    restored = blocks.add_residual(picture, blocks.crop_to_size(residual, size))
-    return keras.Model(picture, restored, name=name)
+    if estimate is not None:
+        share = blocks.last_convolution(x, stem_factor**2, kernel_size=1, name="estimate_share")
+        if stem_factor > 1:
+            share = ops.depth_to_space(share, stem_factor)
+        residual = residual + (1.0 + share) * estimate
+    return blocks.add_residual(picture, blocks.crop_to_size(residual, size))
 
 
 def inverse_filters(*, size, motion_lengths, motion_angles, disk_radii, smoothings, regularization):
