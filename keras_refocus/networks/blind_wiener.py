@@ -123,7 +123,7 @@ def _estimated_change(picture, *, window, features, width, depth, gates):
     x = ops.gelu(x)
     for block in range(2):
         y = keras.layers.Conv2D(
-            features, 5, padding="same", activation="gelu", name=f"wiener_band{block}_conv1"
+            features, 3, padding="same", activation="gelu", name=f"wiener_band{block}_conv1"
         )(x)
         x = x + keras.layers.Conv2D(features, 1, name=f"wiener_band{block}_conv2")(y)
     # The whole spectrum, and the windows around.
