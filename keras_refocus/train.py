@@ -115,9 +115,10 @@ def _add_run(stage, config_class, presets):
     run.add_argument(
         "--init-from",
         type=pathlib.Path,
+        nargs="+",
         metavar="PATH",
         help="start from the weights of another run's folder, of a SavedModel, or of a .keras or "
-        ".weights.h5 file",
+        ".weights.h5 file; several when each holds a part of the --generator",
     )
     run.add_argument(
         "--strategy",
@@ -174,7 +175,7 @@ def main(argv=None):
                 validation_photos=arguments.validation_photos,
                 validation_count=arguments.validation_count,
                 data_license=arguments.data_license,
-                init_from=arguments.init_from,
+                init_from=tuple(arguments.init_from or ()),
                 workers=arguments.workers,
                 strategy=arguments.strategy,
             )
@@ -198,8 +199,10 @@ def _config(parser, arguments, training):
     name = arguments.preset or next(iter(presets))
     config = configs.preset(presets, name)
     if arguments.init_from:
-        # A flag still wins: then the weights must fit it.
-        config = dataclasses.replace(config, **(training.network_of(arguments.init_from) or {}))
+        # A flag still wins: then the weights must fit it. Of parts no one is the network.
+        (path, *others) = arguments.init_from
+        network = None if others else training.network_of(path)
+        config = dataclasses.replace(config, **(network or {}))
     elif name == "fine_tune":
         parser.error(
             "the preset fine_tune needs a trained network. Name one with --init-from: a run "

@@ -456,7 +456,8 @@ class Job:
             some of the training pictures are held out.
         validation_count: Largest number of pictures to validate on.
         data_license: Licence of the pictures, for the record.
-        init_from: Run folder or weights file to start from.
+        init_from: Run folders, SavedModels or weights files to start from: one with the weights of
+            the whole generator, or several with those of its parts.
         workers: Number of data processes; `None` chooses.
         strategy: Name of a `replication.STRATEGIES`, or `None` for one device.
     """
@@ -468,7 +469,7 @@ class Job:
     validation_photos: pathlib.Path | None = None
     validation_count: int = 64
     data_license: str | None = None
-    init_from: pathlib.Path | None = None
+    init_from: tuple[pathlib.Path, ...] = ()
     workers: int | None = None
     strategy: str | None = None
 
@@ -542,7 +543,7 @@ class Job:
             validation_count=values["validation_count"],
             data_license=values["license"],
             # It is in the weights by now; the report's command still needs it.
-            init_from=pathlib.Path(record["init_from"]) if record.get("init_from") else None,
+            init_from=_as_paths(record.get("init_from")),
             workers=workers,
             strategy=strategy,
         )
@@ -596,7 +597,9 @@ class Job:
         for name in self._path_lists:
             for path in getattr(self, name):
                 words += [f"--{name}", str(path)]
-        options = ("data", "validation_count", "data_license", "init_from", "strategy")
+        if self.init_from:
+            words += ["--init-from", *map(str, self.init_from)]
+        options = ("data", "validation_count", "data_license", "strategy")
         for name in (*self._paths, *options):
             if getattr(self, name) is not None:
                 words += ["--" + name.replace("_", "-"), str(getattr(self, name))]
@@ -795,9 +798,30 @@ def _saved_model(path):
     return engines.newest_version(path)
 
 
-def _load_initial(generator, path):
-    """Load the weights of a run folder, a SavedModel or a file into a generator."""
-    path = pathlib.Path(path)
+def _as_paths(recorded):
+    """Tuple of paths of what a record holds: a list, in older records one path, or `None`."""
+    recorded = [recorded] if isinstance(recorded, str) else recorded or ()
+    return tuple(map(pathlib.Path, recorded))
+
+
+def _load_initial(generator, paths):
+    """Load weights of run folders, SavedModels or files into a generator or its parts."""
+    found = set()
+    for path in map(pathlib.Path, paths):
+        found |= _load_part(generator, path, whole=len(paths) == 1)
+        _log.info("started from %s", path)
+    missing = [v.path for v in generator.trainable_variables if v.path not in found]
+    if missing:
+        _log.info(
+            "%d of %d trained weights start afresh, such as %s",
+            len(missing),
+            len(generator.trainable_variables),
+            missing[0],
+        )
+
+
+def _load_part(generator, path, *, whole):
+    """Load the weights that one source holds; return the set of their names."""
     version = _saved_model(path)
     if version is None and path.is_dir():
         names = [name for name in (run_folder.BEST, run_folder.AVERAGED) if (path / name).is_file()]
@@ -811,32 +835,44 @@ def _load_initial(generator, path):
         raise FileNotFoundError(
             f"The weights to start from must exist. Received: {path}. Check the path."
         )
+    variables = {variable.path: variable for variable in generator.variables}
     try:
-        if version is not None:
-            generator.set_weights(_saved_weights(generator, version))
-        elif path.suffix == ".keras":
-            generator.set_weights(keras.saving.load_model(path, compile=False).get_weights())
-        else:
+        if version is None and path.suffix != ".keras":
             generator.load_weights(path)
+            return set(variables)
+        values = _saved_weights(version) if version else _file_weights(path)
+        for name, value in values.items():
+            if name not in variables or variables[name].shape != value.shape:
+                raise ValueError(f"its {name!r} of shape {value.shape} is not in there")
+        if whole and len(values) < len(variables):
+            missing = next(name for name in variables if name not in values)
+            raise ValueError(f"it has no {missing!r}")
+        for name, value in values.items():
+            variables[name].assign(value)
     except ValueError as error:
         raise ValueError(
-            "The weights to start from must be of the configured generator. Received: "
-            f"{path} for {generator.name!r}. Choose the same generator and options. ({error})"
+            "The weights to start from must be of the configured generator, or several of its "
+            f"parts. Received: {path} for {generator.name!r}. Choose the same generator and "
+            f"options. ({error})"
         ) from error
-    _log.info("started from %s", path)
+    return set(values)
 
 
-def _saved_weights(generator, version):
-    """Weights of a SavedModel in the order of a generator's variables."""
+def _file_weights(path):
+    """Dict from the name of a variable to its value, of a `.keras` file."""
+    model = keras.saving.load_model(path, compile=False)
+    return {v.path: keras.ops.convert_to_numpy(v.value) for v in model.variables}
+
+
+def _saved_weights(version):
+    """Dict from the name of a variable to its value, of a SavedModel."""
     import tensorflow as tf
 
     # The archive keeps its variables in a list without order; their names are those of the network.
     variables = getattr(tf.saved_model.load(str(version)), "_all_variables", [])
-    values = {variable.name.split(":")[0]: variable.numpy() for variable in variables}
-    missing = [variable.path for variable in generator.variables if variable.path not in values]
-    if missing:
-        raise ValueError(f"it has no {missing[0]!r}")
-    return [np.asarray(values[variable.path], "float32") for variable in generator.variables]
+    if not variables:
+        raise ValueError("it has no variables")
+    return {v.name.split(":")[0]: np.asarray(v.numpy(), "float32") for v in variables}
 
 
 def generator_optimizer(config):
@@ -955,7 +991,7 @@ def _new_record(job, pictures):
             "notes": list(pictures.notes),
             "data_set": pictures.data_set,
         },
-        "init_from": str(job.init_from) if job.init_from else None,
+        "init_from": [str(path) for path in job.init_from] or None,
         "sessions": [],
     }
 

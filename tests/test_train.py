@@ -98,7 +98,7 @@ def test_training_resuming_and_starting_from_a_run(pairs, tmp_path, capsys):
     )  # fmt: skip
     record = run_folder.read_record(other)
     assert record["config"]["generator_options"] == GENERATOR
-    assert record["init_from"] == str(run)
+    assert record["init_from"] == [str(run)]
     # A resumed run still knows what it started from: the report's command needs it.
     assert f"--init-from {run}" in training.RestorerJob.from_run(other).command()
     first, second = (

@@ -541,10 +541,10 @@ def trained(tmp_path):
     return generator
 
 
-def initial(path):
+def initial(*paths):
     keras.utils.set_random_seed(1)
     generator = networks.build("unet", **GENERATOR)
-    training._load_initial(generator, path)
+    training._load_initial(generator, paths)
     return generator.get_weights()
 
 
@@ -571,6 +571,30 @@ def test_init_from_a_saved_model(trained, tmp_path):
         for path in (version, tmp_path / "restorer"):
             for a, b in zip(initial(path), trained.get_weights(), strict=True):
                 np.testing.assert_allclose(a, b, atol=tolerance)
+
+
+def test_init_from_parts(tmp_path, caplog):
+    parts = {
+        "wiener": {"window": 8, "features": 4, "width": 4, "depth": 1, "gates": 1},
+        "bank": {"widths": (8,), "depths": (1,), "decoder_depths": (), "filter_size": 5},
+    }
+    keras.utils.set_random_seed(1)
+    alone = networks.build("blind_wiener", refine=False, **parts["wiener"])
+    alone.save(tmp_path / "alone.keras")
+    bank = networks.build("filter_bank", **parts["bank"])
+    bank.save(tmp_path / "bank.keras")
+    whole = networks.build("blind_wiener", refine_options=parts["bank"], **parts["wiener"])
+    with caplog.at_level("INFO", "keras_refocus"):
+        training._load_initial(whole, [tmp_path / "alone.keras", tmp_path / "bank.keras"])
+    assert "4 of" in caplog.text and "start afresh, such as estimate_" in caplog.text
+    values = {variable.path: ops.convert_to_numpy(variable) for variable in whole.variables}
+    for part in (alone, bank):
+        for variable in part.variables:
+            np.testing.assert_array_equal(values[variable.path], ops.convert_to_numpy(variable))
+    # The whole is not a part of a part.
+    whole.save(tmp_path / "whole.keras")
+    with pytest.raises(ValueError, match="'wiener_.* is not in there"):
+        training._load_initial(bank, [tmp_path / "whole.keras"])
 
 
 def test_init_from_something_else_is_refused(trained, tmp_path):
@@ -619,7 +643,7 @@ def test_twenty_pairs_improve_held_out_pairs_of_the_same_folder(tmp_path):
             tmp_path / "run",
             tmp_path / "mine",
             config,
-            init_from=tmp_path / "start.keras",
+            init_from=(tmp_path / "start.keras",),
             validation_pairs=tmp_path / "held_out",
             validation_count=6,
         )
