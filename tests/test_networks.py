@@ -20,7 +20,6 @@ TINY_GENERATORS = {
         "window": 8,
         "features": 4,
         "width": 8,
-        "depth": 1,
         "gates": 2,
         "refine_options": {
             "widths": (8, 12),

@@ -575,7 +575,7 @@ def test_init_from_a_saved_model(trained, tmp_path):
 
 def test_init_from_parts(tmp_path, caplog):
     parts = {
-        "wiener": {"window": 8, "features": 4, "width": 4, "depth": 1, "gates": 1},
+        "wiener": {"window": 8, "features": 4, "width": 4, "gates": 1},
         "bank": {"widths": (8,), "depths": (1,), "decoder_depths": (), "filter_size": 5},
     }
     keras.utils.set_random_seed(1)

@@ -9,16 +9,15 @@ from keras_refocus.networks import blocks, filter_bank
 # Power of a window's spectrum that is added before the logarithm: rounding to 8 bits leaves as
 # much, (1 / 255)^2 / 12 times the sum of the squared window.
 _FLOOR = 1e-3
-_NEIGHBOURHOODS = (3, 7)  # windows, half overlapping, whose spectra are averaged
+_NEIGHBOURHOODS = (3, 7)  # windows a side, half overlapping, whose spectra are averaged
 
 
 def blind_wiener_generator(
     *,
     window=64,
     features=16,
-    width=128,
-    depth=2,
-    gates=4,
+    width=192,
+    gates=6,
     refine=True,
     refine_options=None,
     name="blind_wiener",
@@ -32,11 +31,11 @@ def blind_wiener_generator(
 
     1. Half overlapping windows under the root of a Hann window are transformed (short-time
        Fourier transform).
-    2. Their power, at half the resolution in frequency, is averaged over one, 3 x 3 and 7 x 7
-       windows (Welch 1967); logarithms of these go through a small network that sees neighbouring
-       frequencies, then the whole spectrum and the windows around.
-    3. It gives each window a real gain for each frequency, the transfer function of a symmetric
-       filter, and the windows are added up again.
+    2. Their power, at half the resolution in frequency, is averaged over 3 x 3 and 7 x 7 windows
+       (Welch 1967); logarithms of these go through a small network that compares neighbouring
+       frequencies and then sees the whole spectrum.
+    3. It gives every second window a real gain for each frequency, the transfer function of a
+       symmetric filter; windows between two take their mean. The windows are added up again.
 
     That is the result without `refine`. With it, a `filter_bank` network gets the result beside
     its own filters, to take of it at each pixel what it finds right.
@@ -48,7 +47,6 @@ def blind_wiener_generator(
         window: Side of the windows in pixels; a power of two, at least 8.
         features: Channels for each frequency.
         width: Channels for each window.
-        depth: Residual blocks over windows, each of which sees two windows further.
         gates: Numbers that go from each frequency to its window and back.
         refine: Whether a filter bank corrects the result pixel by pixel.
         refine_options: Options of `filter_bank_generator`, or `None` for its defaults.
@@ -61,7 +59,7 @@ def blind_wiener_generator(
     Raises:
         ValueError: If the window is not a power of two of at least 8 or an option is not positive.
     """
-    blocks.check_positive(window=window, features=features, width=width, depth=depth, gates=gates)
+    blocks.check_positive(window=window, features=features, width=width, gates=gates)
     if window < 8 or window & (window - 1):
         raise ValueError(
             f"`window` must be a power of two of at least 8. Received: window={window!r}."
@@ -73,9 +71,7 @@ def blind_wiener_generator(
         )
     picture = blocks.luminance_input()
     # The transforms lose too much in 16 bits.
-    change = _estimated_change(
-        picture, window=window, features=features, width=width, depth=depth, gates=gates
-    )
+    change = _estimated_change(picture, window=window, features=features, width=width, gates=gates)
     if refine:
         options = dict(refine_options or {})
         restored = filter_bank.restore(picture, estimate=change, **options)
@@ -84,72 +80,90 @@ def blind_wiener_generator(
     return keras.Model(picture, restored, name=name)
 
 
-def _estimated_change(picture, *, window, features, width, depth, gates):
+def _estimated_change(picture, *, window, features, width, gates):
     """What the estimated filters would change in a picture: a tensor of its shape, float32."""
     size = blocks.axis_indices(picture)
-    frames = _frames(picture, size, window)
-    position = _flat_positions(frames)
-    frames = ops.reshape(frames, (-1, window, window))
-    frames = frames - ops.mean(frames, axis=(1, 2), keepdims=True)
-    # (window, column frequency, row frequency): the other way round than pixels.
-    real, imaginary = _transform(frames, window)
-
-    rows, columns = window // 2, window // 4 + 1
-    power = _power(real, imaginary, window)
-    power = ops.take(ops.reshape(power, (-1, rows * columns)), position, axis=0)
-    levels = [power] + [blocks.local_mean(power, around) for around in _NEIGHBOURHOODS]
-    levels = ops.log(ops.stack(levels, axis=-1) + _FLOOR)
-    scale, offset = _whitening(rows, columns)
-    whiten = keras.layers.EinsumDense(
-        "mrcl,rcl->mrcl",
-        output_shape=(rows, columns, len(_NEIGHBOURHOODS) + 1),
-        bias_axes="rcl",
-        trainable=False,
-        dtype="float32",
-        name="wiener_whitening",
+    # What is mirrored at the border has other directions: power is measured inside.
+    gain = _gain(
+        _frames(picture, size, window, inside=True),
+        window=window,
+        features=features,
+        width=width,
+        gates=gates,
     )
-    x = whiten(ops.reshape(levels, (-1, rows, columns, len(_NEIGHBOURHOODS) + 1)))
-    whiten.set_weights([np.full_like(offset, scale), offset])
+    frames = _frames(picture, size, window, inside=False)
+    row, column, position = _places(frames)
+    # A gain in the middle of every second window; between two of them, their mean.
+    rows, columns = ops.max(row) // 2 + 1, ops.max(column) // 2 + 1
+    picture_number = ops.cumsum(ops.ones_like(row), axis=0) - 1
+    corners = [
+        ops.take(
+            gain,
+            (picture_number * rows + ops.minimum((row + down) // 2, rows - 1)) * columns
+            + ops.minimum((column + across) // 2, columns - 1),
+            axis=0,
+        )
+        for down in (0, 1)
+        for across in (0, 1)
+    ]
+    gain = ops.reshape(sum(corners) / 4.0, (-1, window // 2, window // 4 + 1))
 
-    # Each frequency has its own meaning, then neighbouring ones are compared.
-    x = keras.layers.EinsumDense(
-        "mrcl,rclf->mrcf",
-        output_shape=(rows, columns, features),
-        bias_axes="rcf",
-        # One set of weights for all frequencies has so many inputs.
-        kernel_initializer=keras.initializers.RandomNormal(stddev=0.5),
-        name="wiener_frequencies",
+    real, imaginary = _transform(_merge(frames, window), window, "all")
+    gain = _spread(gain, window)
+    x = _transform_back(gain * real, gain * imaginary, window)
+    return blocks.crop_to_size(_overlap_add(ops.take(x, position, axis=0), window), size)
+
+
+def _gain(frames, *, window, features, width, gates):
+    """Gains that a network gives every second window.
+
+    Returns:
+        Tensor `(windows, window / 2, window / 4 + 1)`: row frequencies, column frequencies at half
+        the resolution, less one.
+    """
+    rows, columns = window // 2, window // 4 + 1
+    power = _power(*_transform(_merge(frames, window), window, "inside"), window)
+    *_, position = _places(frames)
+    power = ops.take(ops.reshape(power, (-1, rows * columns)), position, axis=0)
+    levels = [blocks.local_mean(power, around)[:, ::2, ::2] for around in _NEIGHBOURHOODS]
+    levels = ops.log(ops.stack(levels, axis=-1) + _FLOOR)
+    levels = ops.reshape(levels, (-1, rows, columns, len(_NEIGHBOURHOODS)))
+    x = _whiten(levels, rows, columns)
+
+    x = keras.layers.Conv2D(
+        features, 3, padding="same", activation="gelu", name="wiener_frequencies"
     )(x)
-    x = ops.gelu(x)
     for block in range(2):
         y = keras.layers.Conv2D(
             features, 3, padding="same", activation="gelu", name=f"wiener_band{block}_conv1"
         )(x)
         x = x + keras.layers.Conv2D(features, 1, name=f"wiener_band{block}_conv2")(y)
-    # The whole spectrum, and the windows around.
+    # The spectrum as a whole.
     y = keras.layers.Conv2D(gates, 1, name="wiener_summary")(x)
-    y = ops.take(ops.reshape(y, (-1, rows * columns * gates)), position, axis=0)
-    y = keras.layers.Conv2D(width, 1, activation="relu", name="wiener_spectrum")(y)
-    for block in range(depth):
-        y = blocks.residual_block(y, width, name=f"wiener_block{block}")
-    y = keras.layers.Conv2D(rows * columns * gates, 1, name="wiener_gates")(y)
+    y = ops.reshape(y, (-1, rows * columns * gates))
+    y = keras.layers.Dense(width, activation="gelu", name="wiener_spectrum1")(y)
+    y = y + keras.layers.Dense(width, activation="gelu", name="wiener_spectrum2")(y)
+    y = keras.layers.Dense(rows * columns * gates, name="wiener_gates")(y)
     x = ops.concatenate([x, ops.reshape(y, (-1, rows, columns, gates))], axis=-1)
     x = keras.layers.Dense(features, activation="gelu", name="wiener_gain1")(x)
     gain = keras.layers.Dense(1, kernel_initializer="zeros", dtype="float32", name="wiener_gain2")
-    gain = _spread(gain(x)[..., 0], window)
-
-    x = _transform_back(gain * real, gain * imaginary, window)
-    return blocks.crop_to_size(_overlap_add(ops.take(x, position, axis=0), window), size)
+    return gain(x)[..., 0]
 
 
-def _flat_positions(frames):
-    """For each window, which one it is when they are all put into one row."""
+def _merge(frames, window):
+    """Windows of all pictures in one row, their means taken out."""
+    frames = ops.reshape(frames, (-1, window, window))
+    return frames - ops.mean(frames, axis=(1, 2), keepdims=True)
+
+
+def _places(frames):
+    """For each window its row, its column, and its number when all are put into one row."""
     one = ops.ones_like(frames[..., 0, 0], dtype="int32")
     picture, row, column = (ops.cumsum(one, axis=axis) - 1 for axis in range(3))
-    return (picture * (ops.max(row) + 1) + row) * (ops.max(column) + 1) + column
+    return row, column, (picture * (ops.max(row) + 1) + row) * (ops.max(column) + 1) + column
 
 
-def _transform(frames, window):
+def _transform(frames, window, name):
     """Fourier transform of windows `(windows, row, column)` under a taper.
 
     Returns:
@@ -157,8 +171,8 @@ def _transform(frames, window):
     """
     kept = window // 2 + 1
     _, _, along_columns, along_rows, _, _ = _fourier(window)
-    x = _linear(along_columns, "fourier_columns")(frames)
-    x = _linear(along_rows, "fourier_rows")(ops.transpose(x, (0, 2, 1)))
+    x = _linear(along_columns, f"fourier_columns_{name}")(frames)
+    x = _linear(along_rows, f"fourier_rows_{name}")(ops.transpose(x, (0, 2, 1)))
     cosine, sine = x[:, :kept], x[:, kept:]
     return (
         cosine[..., :window] - sine[..., window:],
@@ -205,25 +219,29 @@ def _linear(matrix, name):
     return layer
 
 
-def _frames(picture, size, window):
-    """Cut a picture, mirrored at its borders, into windows that overlap by half.
+def _frames(picture, size, window, *, inside):
+    """Cut a picture into windows that overlap by half.
 
     Args:
         picture: Tensor `(batch, height, width, 1)`.
         size: As `blocks.axis_indices` gives it.
         window: Side of the windows.
+        inside: Whether windows across the border are moved inside, where the picture is large
+            enough; otherwise they show it mirrored.
 
     Returns:
         Tensor `(batch, rows, columns, window, window)`; the first window begins half a window
-        before the picture.
+        before the picture, unless it is moved.
     """
     half = window // 2
     x = picture[..., 0]
     for axis, index in zip((1, 3), size, strict=True):
         starts = index[(slice(None, None, half),)]
         starts = ops.concatenate([np.full(1, -half, dtype="int32"), starts], axis=0)
-        position = ops.expand_dims(starts, 1) + np.arange(window, dtype="int32")
         last = ops.max(index)
+        if inside:
+            starts = ops.minimum(ops.maximum(starts, 0), ops.maximum(last + 1 - window, 0))
+        position = ops.expand_dims(starts, 1) + np.arange(window, dtype="int32")
         period = ops.maximum(2 * last, 1)
         position = ops.mod(position, period)
         position = ops.minimum(position, period - position)
@@ -300,17 +318,37 @@ def _spreading(window):
     return rows, columns
 
 
-def _whitening(rows, columns):
-    """Scale and offset that take out of a log power spectrum what all photos share.
+def _whiten(levels, rows, columns):
+    """Take out of log power spectra what all photos share, and say where each frequency is.
 
     Power falls with the square of frequency (Field 1987).
 
+    Args:
+        levels: Tensor `(windows, rows, columns, levels)`.
+        rows: Number of row frequencies.
+        columns: Number of column frequencies.
+
     Returns:
-        Tuple of a number, and a float32 array `(rows, columns, levels)`.
+        Tensor `(windows, rows, columns, levels + 4)`; the last four are the same for all windows.
     """
-    down = np.abs(np.arange(rows) - rows // 2)[:, None] / rows
-    across = np.arange(columns) / rows
-    radius = np.maximum(np.hypot(down, across), 0.5 / rows)
+    count = levels.shape[-1]
+    down = (np.arange(rows)[:, None] - rows // 2) / (rows // 2) + np.zeros(columns)
+    across = np.arange(columns) / (columns - 1) + np.zeros((rows, 1))
+    radius = np.hypot(down, across)
     scale = 0.4
-    offset = scale * (2.0 * np.log(radius) + 3.0)
-    return scale, np.repeat(offset[..., None], len(_NEIGHBOURHOODS) + 1, axis=-1).astype("float32")
+    kernel = np.zeros((rows, columns, count, count + 4))
+    kernel[..., range(count), range(count)] = scale
+    bias = np.zeros((rows, columns, count + 4))
+    bias[..., :count] = scale * (2.0 * np.log(np.maximum(radius, 1 / rows)) + 3.0)[..., None]
+    bias[..., count:] = np.stack([np.abs(down), across, radius, down * across], axis=-1)
+    layer = keras.layers.EinsumDense(
+        "mrcl,rclf->mrcf",
+        output_shape=(rows, columns, count + 4),
+        bias_axes="rcf",
+        trainable=False,
+        dtype="float32",
+        name="wiener_whitening",
+    )
+    levels = layer(levels)
+    layer.set_weights([kernel.astype("float32"), bias.astype("float32")])
+    return levels
