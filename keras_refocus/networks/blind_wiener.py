@@ -130,22 +130,19 @@ def _gain(frames, *, window, features, width, gates):
     levels = ops.reshape(levels, (-1, rows, columns, len(_NEIGHBOURHOODS)))
     x = _whiten(levels, rows, columns)
 
-    x = keras.layers.Conv2D(
-        features, 3, padding="same", activation="gelu", name="wiener_frequencies"
-    )(x)
+    # The approximate GELU is in every exchange format; the exact one is not.
+    x = ops.gelu(keras.layers.Conv2D(features, 3, padding="same", name="wiener_frequencies")(x))
     for block in range(2):
-        y = keras.layers.Conv2D(
-            features, 3, padding="same", activation="gelu", name=f"wiener_band{block}_conv1"
-        )(x)
-        x = x + keras.layers.Conv2D(features, 1, name=f"wiener_band{block}_conv2")(y)
+        y = keras.layers.Conv2D(features, 3, padding="same", name=f"wiener_band{block}_conv1")(x)
+        x = x + keras.layers.Conv2D(features, 1, name=f"wiener_band{block}_conv2")(ops.gelu(y))
     # The spectrum as a whole.
     y = keras.layers.Conv2D(gates, 1, name="wiener_summary")(x)
     y = ops.reshape(y, (-1, rows * columns * gates))
-    y = keras.layers.Dense(width, activation="gelu", name="wiener_spectrum1")(y)
-    y = y + keras.layers.Dense(width, activation="gelu", name="wiener_spectrum2")(y)
+    y = ops.gelu(keras.layers.Dense(width, name="wiener_spectrum1")(y))
+    y = y + ops.gelu(keras.layers.Dense(width, name="wiener_spectrum2")(y))
     y = keras.layers.Dense(rows * columns * gates, name="wiener_gates")(y)
     x = ops.concatenate([x, ops.reshape(y, (-1, rows, columns, gates))], axis=-1)
-    x = keras.layers.Dense(features, activation="gelu", name="wiener_gain1")(x)
+    x = ops.gelu(keras.layers.Dense(features, name="wiener_gain1")(x))
     gain = keras.layers.Dense(1, kernel_initializer="zeros", dtype="float32", name="wiener_gain2")
     return gain(x)[..., 0]
 
