@@ -240,7 +240,8 @@ def _frames(picture, size, window, *, inside):
             starts = ops.minimum(ops.maximum(starts, 0), ops.maximum(last + 1 - window, 0))
         position = ops.expand_dims(starts, 1) + np.arange(window, dtype="int32")
         period = ops.maximum(2 * last, 1)
-        position = ops.mod(position, period)
+        # Of negative numbers, ONNX has another remainder.
+        position = ops.mod(position + half * period, period)
         position = ops.minimum(position, period - position)
         x = ops.take(x, ops.minimum(position, last), axis=axis)
     return ops.transpose(x, (0, 1, 3, 2, 4))
