@@ -129,7 +129,7 @@ class TrainingConfig:
 class RestorerConfig(TrainingConfig):
     """Everything that decides a training of stage 1, apart from the pictures."""
 
-    generator: str = _field("filter_bank", "generator, a name of `networks.GENERATORS`")
+    generator: str = _field("blind_wiener", "generator, a name of `networks.GENERATORS`")
 
     blur: str = _field("mixed", "blur synthesis for photos, a name of `exposure.SETTINGS`")
     pairs_share: float = _field(
@@ -257,6 +257,24 @@ _VGG19 = {"backbone": "vgg19", "weights": "imagenet"}
 RESTORER_PRESETS = {
     # Ours. `python -m keras_refocus.train restorer --preset fast --photos PHOTOS`
     "fast": RestorerConfig(),
+    # The first half of our network alone, which reads the blur out of local spectra: small, and it
+    # learns fast. The other half joins it with
+    # `refocus train restorer --generator blind_wiener --init-from runs/first ...`.
+    "blind_wiener": RestorerConfig(
+        generator_options={"refine": False},
+        blur="clean_mixed",
+        patch_size=192,
+        batch_size=16,
+        epochs=40,
+        steps_per_epoch=100,
+        learning_rate=3e-3,
+        final_learning_rate=1e-5,
+        warmup_steps=100,
+        beta_2=0.99,
+        average_decay=0.995,
+        # Near to a mean in dB, but what is nearly sharp already counts no more than the rest.
+        content={"psnr": {"weight": 0.01, "epsilon": 3e-4}},
+    ),
     # A few pairs of one's own, on top of a network that is trained: it keeps what it knows.
     # `... --preset fine_tune --init-from saved_models/restorer --pairs MINE`
     "fine_tune": RestorerConfig(

@@ -804,11 +804,16 @@ def _as_paths(recorded):
     return tuple(map(pathlib.Path, recorded))
 
 
-def _load_initial(generator, paths):
-    """Load weights of run folders, SavedModels or files into a generator or its parts."""
+def _load_initial(generator, paths, network):
+    """Load weights of run folders, SavedModels or files into a generator or its parts.
+
+    One source must hold the whole generator, unless it says that it is another network: who starts
+    from that has chosen so.
+    """
     found = set()
     for path in map(pathlib.Path, paths):
-        found |= _load_part(generator, path, whole=len(paths) == 1)
+        whole = len(paths) == 1 and network_of(path) in (None, network)
+        found |= _load_part(generator, path, whole=whole)
         _log.info("started from %s", path)
     missing = [v.path for v in generator.trainable_variables if v.path not in found]
     if missing:
@@ -851,9 +856,9 @@ def _load_part(generator, path, *, whole):
             variables[name].assign(value)
     except ValueError as error:
         raise ValueError(
-            "The weights to start from must be of the configured generator, or several of its "
-            f"parts. Received: {path} for {generator.name!r}. Choose the same generator and "
-            f"options. ({error})"
+            "The weights to start from must be of the configured generator, or of a part of it. "
+            f"Received: {path} for {generator.name!r}. Choose the same generator and options. "
+            f"({error})"
         ) from error
     return set(values)
 
@@ -1047,7 +1052,7 @@ def run(job, *, resume=False):
         rows = run_folder.read_log(folder / run_folder.LOG)
         rows = [row for row in rows if row["epoch"] <= done]
     elif job.init_from:
-        _load_initial(model.generator, job.init_from)
+        _load_initial(model.generator, job.init_from, _network(dataclasses.asdict(config)))
         gan.update_average(model.averaged_generator, model.generator, 0.0)
     record["validation"] = {"pictures": len(validation[0])} | job.input_scores(validation)
     record["sessions"].append(

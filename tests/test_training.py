@@ -544,7 +544,7 @@ def trained(tmp_path):
 def initial(*paths):
     keras.utils.set_random_seed(1)
     generator = networks.build("unet", **GENERATOR)
-    training._load_initial(generator, paths)
+    training._load_initial(generator, paths, {"generator": "unet", "generator_options": GENERATOR})
     return generator.get_weights()
 
 
@@ -585,7 +585,7 @@ def test_init_from_parts(tmp_path, caplog):
     bank.save(tmp_path / "bank.keras")
     whole = networks.build("blind_wiener", refine_options=parts["bank"], **parts["wiener"])
     with caplog.at_level("INFO", "keras_refocus"):
-        training._load_initial(whole, [tmp_path / "alone.keras", tmp_path / "bank.keras"])
+        training._load_initial(whole, [tmp_path / "alone.keras", tmp_path / "bank.keras"], None)
     assert "4 of" in caplog.text and "start afresh, such as estimate_" in caplog.text
     values = {variable.path: ops.convert_to_numpy(variable) for variable in whole.variables}
     for part in (alone, bank):
@@ -594,7 +594,25 @@ def test_init_from_parts(tmp_path, caplog):
     # The whole is not a part of a part.
     whole.save(tmp_path / "whole.keras")
     with pytest.raises(ValueError, match="'wiener_.* is not in there"):
-        training._load_initial(bank, [tmp_path / "whole.keras"])
+        training._load_initial(bank, [tmp_path / "whole.keras"], None)
+
+
+def test_init_from_a_part_alone_needs_to_be_known_as_another_network(trained, tmp_path):
+    options = GENERATOR | {"depths": [2, 1]}
+    larger = networks.build("unet", **options)
+    wanted = {"generator": "unet", "generator_options": options}
+    (tmp_path / "run").mkdir()
+    trained.save(tmp_path / "run" / "best.keras")
+    with pytest.raises(ValueError, match="it has no 'encoder0_1_conv1"):
+        training._load_initial(larger, [tmp_path / "run"], wanted)
+    record = {"config": configs.to_json(tiny(discriminator_options=DISCRIMINATOR))}
+    run_folder.write_json(tmp_path / "run" / "record.json", record)
+    training._load_initial(larger, [tmp_path / "run"], wanted)
+    for layer in trained.layers:
+        for a, b in zip(
+            larger.get_layer(layer.name).get_weights(), layer.get_weights(), strict=True
+        ):
+            np.testing.assert_array_equal(a, b)
 
 
 def test_init_from_something_else_is_refused(trained, tmp_path):

@@ -28,7 +28,7 @@ def filter_bank_generator(
     train_filters=False,
     name="filter_bank",
 ):
-    """Build the default generator: a U-Net that chooses among inverse filters.
+    """Build a U-Net that chooses among inverse filters for each pixel.
 
     Deblurring is mostly linear filtering with a kernel that nobody knows. A network of 3x3
     convolutions has to put the inverse filters of all directions and lengths together before it can
