@@ -249,6 +249,7 @@ def command(run, photos, *options):
     train.main([str(word) for word in words])
 
 
+@pytest.mark.slow
 def test_the_shipped_recipe_trains_from_the_command_line(photos, tmp_path, capsys):
     run = tmp_path / "run"
     options = [

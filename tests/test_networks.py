@@ -81,8 +81,8 @@ TINY = TINY_GENERATORS | TINY_COLORIZERS | TINY_DECOLORIZERS | TINY_DISCRIMINATO
 _SLOW = {"fpn_inception_resnet_v2"}
 
 
-def each(names):
-    return [pytest.param(name, marks=[pytest.mark.slow] if name in _SLOW else []) for name in names]
+def each(names, *, slow=_SLOW):
+    return [pytest.param(name, marks=[pytest.mark.slow] if name in slow else []) for name in names]
 
 
 def _wake(network):
