@@ -5,6 +5,7 @@ import json
 import keras
 import numpy as np
 import pytest
+from keras import ops
 
 from keras_refocus import benchmark_networks
 from keras_refocus.networks import build, summary
@@ -33,6 +34,7 @@ def _count(layer, *, channels, height=8, width=6):
         (L.Conv2DTranspose(5, 2, strides=2), 48 * 4 * 5 * 4),
         (L.SpectralNormalization(L.Conv2D(5, 3, padding="same")), 48 * 5 * 36),
         (L.Dense(5), 48 * 4 * 5),
+        (L.EinsumDense("abcd,de->abce", output_shape=(8, 6, 5)), 48 * 5 * 4),
         (L.LayerNormalization(), 0),
         (L.ReLU(), 0),
     ],
@@ -52,8 +54,18 @@ def test_operations_of_a_layer_called_twice_and_of_inner_models():
 
 
 def test_operations_of_a_layer_that_is_not_known():
-    with pytest.raises(TypeError, match="EinsumDense"):
-        _count(L.EinsumDense("abcd,de->abce", output_shape=(None, None, 2)), channels=4)
+    with pytest.raises(TypeError, match="Normalization"):
+        _count(L.Normalization(), channels=4)
+
+
+def test_operations_of_windows_in_a_row_and_of_each_frequency_its_own():
+    picture = keras.Input((None, None, 1))
+    # 12 windows of 2x2 pixels; 5 filters of 1x1, then 3 values of 5 at each place.
+    windows = ops.reshape(picture, (-1, 2, 2, 1))
+    x = L.Conv2D(5, 1)(windows)
+    x = L.EinsumDense("mrcl,rclf->mrcf", output_shape=(2, 2, 3))(x)
+    model = keras.Model(picture, x)
+    assert summary.count_macs(model, 8, 6) == 12 * 4 * 5 + 12 * 4 * 5 * 3
 
 
 def test_operations_of_the_unet_by_hand():

@@ -11,6 +11,7 @@ _COUNTED = (
     keras.layers.Conv2DTranspose,
     keras.layers.Dense,
     keras.layers.DepthwiseConv2D,
+    keras.layers.EinsumDense,
     keras.layers.SeparableConv2D,
 )
 # Layers with weights whose arithmetic is not counted: a few operations for each value, where a
@@ -76,17 +77,27 @@ def _layer_macs(layer, input_shape, output_shape):
             f"Received: layer={layer.name!r} of type {type(layer).__name__}. Write its formula "
             "into `networks.summary`."
         )
-    outputs = math.prod(output_shape[1:])
+    # Of a single picture, the first axis too: some layers see its windows there.
+    outputs = math.prod(output_shape)
     if isinstance(layer, keras.layers.DepthwiseConv2D):
         return outputs * math.prod(layer.kernel_size)
     if isinstance(layer, keras.layers.SeparableConv2D):
-        positions = math.prod(output_shape[1:-1])
+        positions = math.prod(output_shape[:-1])
         deep = input_shape[-1] * layer.depth_multiplier
         return positions * deep * math.prod(layer.kernel_size) + outputs * deep
     if isinstance(layer, keras.layers.Conv2D):
         return outputs * math.prod(layer.kernel_size) * input_shape[-1] // layer.groups
     if isinstance(layer, keras.layers.Conv2DTranspose):
-        return math.prod(input_shape[1:]) * math.prod(layer.kernel_size) * output_shape[-1]
+        return math.prod(input_shape) * math.prod(layer.kernel_size) * output_shape[-1]
+    if isinstance(layer, keras.layers.EinsumDense):
+        operands, result = layer.equation.split("->")
+        letters = operands.split(",")[1]
+        summed = [
+            size
+            for letter, size in zip(letters, layer.kernel.shape, strict=True)
+            if letter not in result
+        ]
+        return outputs * math.prod(summed)
     return outputs * input_shape[-1]
 
 
