@@ -34,7 +34,6 @@ def _count(layer, *, channels, height=8, width=6):
         (L.Conv2DTranspose(5, 2, strides=2), 48 * 4 * 5 * 4),
         (L.SpectralNormalization(L.Conv2D(5, 3, padding="same")), 48 * 5 * 36),
         (L.Dense(5), 48 * 4 * 5),
-        (L.EinsumDense("abcd,de->abce", output_shape=(8, 6, 5)), 48 * 5 * 4),
         (L.LayerNormalization(), 0),
         (L.ReLU(), 0),
     ],
