@@ -137,6 +137,21 @@ def test_the_parts_of_a_batch_do_not_mix():
         np.testing.assert_allclose(model.predict_on_batch(picture[None])[0], restored, atol=1e-5)
 
 
+def test_it_sees_four_windows_and_a_half_and_no_further():
+    model = networks.build("blind_wiener", **OPTIONS)
+    layer = model.get_layer("wiener_gain2")
+    layer.set_weights([0.1 + layer.get_weights()[0], layer.get_weights()[1]])
+    picture = noise(1, 24, 200, 1)
+    other = picture.copy()
+    other[:, :, 150:] = 0.0
+    difference = np.abs(model.predict_on_batch(picture) - model.predict_on_batch(other))
+    # Three windows' distance and a window for the power, half a window for the mean of two gains,
+    # a window to be filtered.
+    reach = 4 * WINDOW + WINDOW // 2
+    assert difference[:, :, : 150 - reach].max() < 1e-6
+    assert difference[:, :, 150 - reach + WINDOW : 150].max() > 1e-4
+
+
 def test_it_learns_to_undo_one_blur():
     kernel = np.ones(5, "float32") / 5
     rng = np.random.default_rng(0)
