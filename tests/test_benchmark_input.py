@@ -17,7 +17,7 @@ from keras_refocus import config as configs
 def presets(monkeypatch):
     """Toy networks under the names of the presets."""
     small = {"discriminator": "patchgan", "patch_size": 32, "batch_size": 2}
-    fast = configs.RestorerConfig(generator_options=tiny.GENERATOR, **small)
+    fast = configs.RestorerConfig(generator="unet", generator_options=tiny.GENERATOR, **small)
     monkeypatch.setitem(configs.RESTORER_PRESETS, "fast", fast)
     color = configs.ColorizerConfig(
         generator="resnet_colorizer",

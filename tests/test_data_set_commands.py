@@ -20,7 +20,7 @@ BRIEF = (
     "--patch-size 32 --validation-count 2"
 ).split()
 TOYS = {
-    "restorer": ["--generator-options", json.dumps(GENERATOR)],
+    "restorer": ["--generator", "unet", "--generator-options", json.dumps(GENERATOR)],
     "colorizer": [
         *("--adversarial-epochs", "0"),
         *("--generator", "resnet_colorizer", "--color-losses", json.dumps({"color_aware": 1.0})),

@@ -156,7 +156,7 @@ def test_two_workers_equal_one_process(tmp_path):
     """The command itself, in two processes that find each other through TF_CONFIG."""
     pairs = write_pairs(tmp_path / "pairs")
     options = [
-        *("--generator-options", json.dumps(GENERATOR)),
+        *("--generator", "unet", "--generator-options", json.dumps(GENERATOR)),
         *("--discriminator-options", json.dumps(DISCRIMINATOR)),
         *"--patch-size 32 --batch-size 4 --steps-per-epoch 4 --epochs 2 --warmup-steps 1".split(),
         *"--adversarial-epochs 1 --adversarial lsgan --no-flip --workers 1".split(),

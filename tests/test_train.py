@@ -17,7 +17,7 @@ from keras_refocus import run_folder, train, training
 
 ROOT = pathlib.Path(__file__).parent.parent
 TINY = [
-    "--generator-options",
+    *("--generator", "unet", "--generator-options"),
     json.dumps(GENERATOR),
     "--discriminator-options",
     json.dumps(DISCRIMINATOR),
@@ -91,12 +91,13 @@ def test_training_resuming_and_starting_from_a_run(pairs, tmp_path, capsys):
     train_restorer("--run", run, "--resume", "--workers", 0)
     assert "holds a run" in refusal(capsys, "--run", run, "--pairs", pairs, *TINY)
     # The generator comes from what is started from; nothing has to be repeated.
-    options = TINY[2:]
+    options = TINY[4:]
     train_restorer(
         "--run", other, "--pairs", pairs, *options, "--init-from", run, "--preset", "fine_tune",
         "--learning-rate", 0, "--weight-decay", 0,
     )  # fmt: skip
     record = run_folder.read_record(other)
+    assert record["config"]["generator"] == "unet"
     assert record["config"]["generator_options"] == GENERATOR
     assert record["init_from"] == [str(run)]
     # A resumed run still knows what it started from: the report's command needs it.

@@ -16,7 +16,10 @@ ALIKE = "--batch-size 2 --steps-per-epoch 3 --warmup-steps 1 --workers 1 --valid
 STAGES = {
     "restorer": (
         "deblur_pairs/folder",
-        ["--generator-options", json.dumps(GENERATOR), "--patch-size", "32", "--epochs", "2"],
+        [
+            *("--generator", "unet", "--generator-options", json.dumps(GENERATOR)),
+            *("--patch-size", "32", "--epochs", "2"),
+        ],
     ),
     "colorizer": (
         "coco_lab/small",
