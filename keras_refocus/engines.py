@@ -46,7 +46,10 @@ class Engine(Protocol):
     """Runs the networks for the pipeline, which cannot tell one engine from another.
 
     Attributes:
-        batch_size: How many tiles the pipeline should hand over at once.
+        batch_size: How many tiles the pipeline should hand over at once. Several are of one size:
+            what reaches beyond the picture is filled with its mirror image, which the network
+            cannot tell from the picture, so that near such a border its result is slightly
+            another. With 1, each tile ends where the picture does.
     """
 
     batch_size: int

@@ -484,7 +484,7 @@ class Protocol:
             restored = run(luminance)
         else:
             tiles = tiling.Tiles(*luminance.shape[:2], self.tile, self.overlap)
-            outputs = (run(tiles.cut(luminance, window)) for window in tiles)
+            outputs = (run(tiles.cut(luminance, window, fill=False)) for window in tiles)
             restored = np.concatenate([band for _, band in tiles.blend(outputs)])
         return np.clip(restored, 0.0, 1.0)
 

@@ -309,7 +309,9 @@ class Restorer:
         def restored():
             for start in range(0, len(windows), self.engine.batch_size):
                 batch = windows[start : start + self.engine.batch_size]
-                cut = np.stack([tiles.cut(plane, window) for window in batch])
+                # Who takes one at a time takes any size, and sees nothing but the picture.
+                fill = self.engine.batch_size > 1
+                cut = np.stack([tiles.cut(plane, window, fill=fill) for window in batch])
                 yield from flips.mean_over_flips(restore, cut) if options.best else restore(cut)
 
         for top, band in tiles.blend(restored()):

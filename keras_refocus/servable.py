@@ -265,18 +265,20 @@ class RefocusGraph(tf.Module):
         tops, row_weights = _axis(height, tile, self._overlap)
         lefts, column_weights = _axis(width, tile, self._overlap)
         following = tf.concat([tops[1:], [height]], 0)
-        # The last windows may reach beyond the picture, into its repeated edge.
+        # The last windows may reach beyond the picture; the network sees what is inside.
         reach = lefts[-1] + tile
 
         def restore_row(index, carried, bands):
             top = tops[index]
-            strip = tf.gather(luminance, tf.minimum(top + tf.range(tile), height - 1))
+            strip = luminance[top : top + tile]
             band = tf.pad(carried, [[0, tile - tf.shape(carried)[0]], [0, 0], [0, 0]])
 
             def add_tile(position, band):
                 left = lefts[position]
-                cut = tf.gather(strip, tf.minimum(left + tf.range(tile), width - 1), axis=1)
+                cut = strip[:, left : left + tile]
                 out = run(**{engines.LUMINANCE: cut[tf.newaxis]})[engines.RESTORED][0]
+                missing = [[0, tile - tf.shape(cut)[axis]] for axis in (0, 1)]
+                out = tf.pad(out, [*missing, [0, 0]])
                 weight = row_weights[index, :, tf.newaxis] * column_weights[position]
                 out = tf.ensure_shape(out, (tile, tile, 1)) * weight[..., tf.newaxis]
                 sides = [[0, 0], [left, reach - left - tile], [0, 0]]

@@ -73,7 +73,8 @@ def test_pictures_equal_those_of_the_local_engine(painters, batching, grey, best
     ) as server:
         with (
             Restorer(f"grpc://127.0.0.1:{server.port}") as remote,
-            Restorer(painters) as local,
+            # Two at once are of one size, as a server's are.
+            Restorer(engines.LocalEngine(painters, batch_size=2)) as local,
         ):
             for height, width in [(1, 1), (40, 60), (150, 210)]:
                 rgb = np.random.default_rng(height).integers(0, 256, (height, width, 3), np.uint8)
