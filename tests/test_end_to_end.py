@@ -58,7 +58,7 @@ def train_two_epochs(run, pairs, name):
 WAYS = [name for name in networks.GENERATORS if name != "fpn_inception_resnet_v2"]
 
 
-@pytest.mark.parametrize("name", each(WAYS, slow={"fpn_mobilenet_v2"}))
+@pytest.mark.parametrize("name", each(WAYS, slow={"fpn_mobilenet_v2", "nafnet"}))
 def test_pictures_to_restored_photo(name, pairs, tmp_path):
     run, models = tmp_path / "run", tmp_path / "models"
     first, second = train_two_epochs(run, pairs, name)
