@@ -14,6 +14,17 @@ from keras_refocus import color_bins, networks
 from keras_refocus.networks import backbones, blocks
 from keras_refocus.networks.filter_bank import inverse_filters
 
+_TINY_FILTER_BANK = {
+    "widths": (8, 12),
+    "depths": (1, 1),
+    "decoder_depths": (1,),
+    "stem_factor": 2,
+    "filter_size": 9,
+    "motion_lengths": (3.0,),
+    "motion_angles": 2,
+    "disk_radii": (1.0,),
+    "smoothings": (5.0,),
+}
 # Small enough that the whole file takes seconds; everything else is as in the full size.
 TINY_GENERATORS = {
     "blind_wiener": {
@@ -21,29 +32,9 @@ TINY_GENERATORS = {
         "features": 4,
         "width": 8,
         "gates": 2,
-        "refine_options": {
-            "widths": (8, 12),
-            "depths": (1, 1),
-            "decoder_depths": (1,),
-            "stem_factor": 2,
-            "filter_size": 9,
-            "motion_lengths": (3.0,),
-            "motion_angles": 2,
-            "disk_radii": (1.0,),
-            "smoothings": (5.0,),
-        },
+        "refine_options": _TINY_FILTER_BANK,
     },
-    "filter_bank": {
-        "widths": (8, 12),
-        "depths": (1, 1),
-        "decoder_depths": (1,),
-        "stem_factor": 2,
-        "filter_size": 9,
-        "motion_lengths": (3.0,),
-        "motion_angles": 2,
-        "disk_radii": (1.0,),
-        "smoothings": (5.0,),
-    },
+    "filter_bank": _TINY_FILTER_BANK,
     "unet": {"widths": (8, 12), "depths": (1, 1), "decoder_depths": (1,), "stem_factor": 2},
     "resnet": {"filters": 4, "residual_blocks": 2},
     "fpn_inception_resnet_v2": {"weights": None, "filters": 4, "pyramid_filters": 4},
