@@ -3,11 +3,13 @@
     refocus benchmark quality --pairs my_pairs
     refocus benchmark quality runs/mine old=runs/a --pairs pairs --flips --oracle --plot quality.png
 
-Restorers are measured on pairs whose truth is known, beside what can be had without learning:
-unsharp mask, Richardson-Lucy and Wiener deconvolution of scikit-image. Deconvolution is given one
-kernel for all pictures. With --oracle, the kernel and strength of a grid that gain most on the
-set are looked for with sight of its truth: nobody with a photo of their own could choose so well,
-and a method that loses even then has nothing to say about these pictures.
+Restorers are measured on pictures whose truth is known, pairs or photos with synthetic blur,
+beside what can be had without learning: unsharp mask, Richardson-Lucy and Wiener deconvolution of
+scikit-image. Deconvolution is given one kernel for all pictures. With --oracle, the kernel and
+strength of a grid that gain most on the set are looked for with sight of its truth: nobody with a
+photo of their own could choose so well, and a method that loses even then has nothing to say about
+these pictures. With it comes a bound: what linear filters that vary slowly over the picture reach
+when they are fitted to the truth.
 """
 
 import argparse
@@ -39,7 +41,8 @@ _ORACLE_CROP = 128
 
 _ORACLE_NOTE = (
     f"oracle: the kernel and strength that gain most on the central {_ORACLE_CROP}x{_ORACLE_CROP} "
-    "pixels of the set's own pictures, chosen with sight of their truth"
+    "pixels of the set's own pictures, chosen with sight of their truth; bound: for each "
+    "neighbourhood the filter that brings it nearest to its truth"
 )
 
 
@@ -53,12 +56,13 @@ class Method:
         restore: Callable from float32 (height, width, 1) in [0, 1] to the same, clipped.
         parameters: Number of learnt and fixed parameters.
         megabytes: Size on disk in 10^6 bytes.
-        kind: `"network"`, `"classical"` or `"oracle"`.
+        kind: `"network"`, `"classical"`, `"oracle"`, or `"bound"`: then `restore` takes the truth
+            as a second argument, and is not timed.
     """
 
     name: str
     settings: str
-    restore: Callable[[np.ndarray], np.ndarray]
+    restore: Callable[..., np.ndarray]
     parameters: int = 0
     megabytes: float = 0.0
     kind: str = "classical"
@@ -72,6 +76,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         parser.error(f"--runs must not be negative. Received: {arguments.runs}")
     if arguments.oracle and not arguments.classical:
         parser.error("--oracle is about the classical methods. Leave --no-classical out.")
+    if not arguments.pairs and not arguments.photos:
+        parser.error("pictures are needed: --pairs FOLDER, or --photos FOLDER.")
+    if arguments.blur and not arguments.photos:
+        parser.error("pairs have their own blur. Received: --blur without --photos.")
     names = [folder.resolve().name for folder in arguments.pairs]
     if len(set(names)) < len(names):
         parser.error(
@@ -107,11 +115,21 @@ def main(argv: Sequence[str] | None = None) -> None:
                 iterations=arguments.iterations,
                 balance=arguments.balance,
             )
-            grids = oracle_grids() if arguments.oracle else []
+            if arguments.oracle:
+                methods += bounds()
+                grids = oracle_grids()
         sets = [
             evaluation.PictureSet(folder=folder, items=evaluation.pair_items(folder))
             for folder in arguments.pairs
         ]
+        if arguments.photos:
+            items = evaluation.photo_items(arguments.photos)
+            sets += [
+                evaluation.PictureSet(
+                    folder=arguments.photos, items=items, blur=evaluation.blur(name)
+                )
+                for name in arguments.blur or ["evaluation"]
+            ]
         rows = _measure_all(sets, methods, grids, protocol, arguments)
         print(table(rows, size=arguments.size))
         if grids:
@@ -204,6 +222,19 @@ def oracle_grids() -> list[list[Method]]:
     ]
 
 
+def bounds() -> list[Method]:
+    """What linear filters that vary slowly over the picture could reach, given the truth."""
+    return [
+        Method(
+            name="linear filters, bound",
+            settings=settings,
+            restore=functools.partial(classical.local_filter_bound, symmetric=symmetric),
+            kind="bound",
+        )
+        for symmetric, settings in ((True, "symmetric"), (False, "any"))
+    ]
+
+
 def choose(grid: Sequence[Method], pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> Method:
     """Take the setting of the highest mean PSNR, the first of equal ones.
 
@@ -249,7 +280,8 @@ def measure(picture_set, methods: Sequence[Method], protocol, *, done=lambda: No
         blurred, sharp = evaluation.luminance_pair(picture_set, index, protocol)
         inputs.append(evaluation.compare(blurred, sharp, protocol.border))
         for method, scores in zip(methods, results, strict=True):
-            scores.append(evaluation.compare(method.restore(blurred), sharp, protocol.border))
+            seen = (blurred, sharp) if method.kind == "bound" else (blurred,)
+            scores.append(evaluation.compare(method.restore(*seen), sharp, protocol.border))
             done()
     inputs = np.array(inputs)
     rows = []
@@ -291,7 +323,7 @@ def _measure_all(sets, methods, grids, protocol, arguments) -> list[dict]:
             found = measure(picture_set, measured, protocol, done=bar.update)
             for method, row in zip(measured, found, strict=True):
                 key = method.name.removesuffix(", oracle"), method.settings
-                if arguments.runs and key not in times:
+                if arguments.runs and key not in times and method.kind != "bound":
                     times[key] = machine.median_times(
                         functools.partial(method.restore, plane), runs=arguments.runs
                     )
@@ -450,6 +482,14 @@ def draw(path: pathlib.Path, rows: Sequence[dict], *, size: tuple[int, int]) -> 
         for axis, (measure_name, title) in zip(line, axes_of.items(), strict=True):
             below = 0
             for row in members:
+                if row["kind"] == "bound":
+                    text = f"{row['method']} ({row['settings']})"
+                    style = "--" if row["settings"] == "symmetric" else ":"
+                    mark = axis.axhline(
+                        row["gain_psnr_l"], color="gray", linewidth=1.0, linestyle=style
+                    )
+                    entries.setdefault(text, mark)
+                    continue
                 color = f"C{names.index(row['method'].removesuffix(', oracle')) % 10}"
                 flips = row["settings"] == _FLIPS
                 text = row["method"] + (", flips" if flips else "")
@@ -509,9 +549,19 @@ def _parser() -> argparse.ArgumentParser:
         "--pairs",
         nargs="+",
         type=pathlib.Path,
-        required=True,
+        default=[],
         metavar="FOLDER",
         help="one or more sets of pairs: blur/ and sharp/ inside",
+    )
+    parser.add_argument(
+        "--photos", type=pathlib.Path, metavar="FOLDER", help="sharp photos, blurred with seed 0"
+    )
+    parser.add_argument(
+        "--blur",
+        nargs="+",
+        metavar="NAME",
+        help="synthetic blur of the photos, one or more of the settings of "
+        "keras_refocus.exposure (default: evaluation)",
     )
     models = parser.add_argument_group("models")
     models.add_argument(
@@ -556,7 +606,8 @@ def _parser() -> argparse.ArgumentParser:
     peers.add_argument(
         "--oracle",
         action="store_true",
-        help="each of them once more, with the best of a grid of settings for the set",
+        help="each of them once more, with the best of a grid of settings for the set, and what "
+        "linear filters could reach that are fitted to the truth",
     )
     protocol = parser.add_argument_group("protocol and outputs")
     protocol.add_argument(

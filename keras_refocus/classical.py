@@ -169,6 +169,67 @@ def wiener(luminance: np.ndarray, point_spread: np.ndarray, *, balance: float) -
     return _clipped(restoration.wiener(padded, point_spread, balance)[inside])
 
 
+def local_filter_bound(
+    luminance: np.ndarray,
+    sharp: np.ndarray,
+    *,
+    symmetric: bool,
+    window: int = 64,
+    neighbourhood: int = 7,
+) -> np.ndarray:
+    """Filter each neighbourhood by what brings it nearest to the truth, which is given.
+
+    The Wiener filter with its spectra measured on the truth itself: for each frequency the gain of
+    least squares over a square of half overlapping windows, smoothed over frequencies so that the
+    filter stays about as short as half a window. Nobody without the truth can know it; it says how
+    far linear filters reach that vary as slowly as that.
+
+    Args:
+        luminance: float32 of shape (height, width, 1) in [0, 1].
+        sharp: The truth, of the same shape.
+        symmetric: Whether the filters are symmetric: real gains, as power spectra tell them.
+        window: Side of the windows in pixels, even.
+        neighbourhood: Side of the square in windows.
+
+    Returns:
+        float32 of the same shape, clipped to [0, 1].
+    """
+    require_scikit_image()
+    from scipy import ndimage  # comes with scikit-image
+
+    taper = np.sin(np.pi * np.arange(window) / window)
+    taper = taper[:, np.newaxis] * taper
+    half, (height, width) = window // 2, luminance.shape[:2]
+
+    def spectra(plane):
+        after = (half + -height % half, half + -width % half)
+        padded = np.pad(plane[..., 0], [(half, end) for end in after], mode="symmetric")
+        cut = np.lib.stride_tricks.sliding_window_view(padded, (window, window))[::half, ::half]
+        return np.fft.rfft2(cut * taper)
+
+    def around(values):
+        for axis in (0, 1):
+            values = ndimage.uniform_filter1d(values, neighbourhood, axis=axis, mode="nearest")
+        for axis, mode in ((2, "wrap"), (3, "mirror")):
+            values = ndimage.gaussian_filter1d(values, 1.0, axis=axis, mode=mode)
+        return values
+
+    seen = spectra(luminance)
+    cross = np.conj(seen) * spectra(sharp)
+    power = around(np.abs(seen) ** 2) + 1e-6
+    gain = around(cross.real) / power
+    if not symmetric:
+        gain = gain + 1j * around(cross.imag) / power
+    windows = np.fft.irfft2(seen * gain, (window, window)) * taper
+    rows, columns = windows.shape[:2]
+    result = np.zeros(((rows + 1) * half, (columns + 1) * half))
+    for row in range(rows):
+        for column in range(columns):
+            place = np.s_[row * half : row * half + window, column * half : column * half + window]
+            result[place] += windows[row, column]
+    return _clipped(result[half : half + height, half : half + width])
+
+
 def _finished(values: np.ndarray) -> np.ndarray:
     """A kernel without empty borders, of sum 1."""
     while len(values) > 1 and not (values[[0, -1]].any() or values[:, [0, -1]].any()):

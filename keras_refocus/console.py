@@ -5,6 +5,7 @@ For entry points only; the library itself never writes to the terminal.
 
 import argparse
 import contextlib
+import ctypes
 import importlib
 import logging
 import os
@@ -36,6 +37,28 @@ def _import(name: str) -> None:
         return
     with _standard_error_closed():
         importlib.import_module(name)
+
+
+# Options of mallopt(3); in Python they have no names.
+_M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8
+
+
+def keep_memory() -> None:
+    """Let this process keep the memory that it frees, for what it asks for next.
+
+    A step of a training frees and asks for gigabytes. glibc returns large blocks to the system each
+    time, which has to clear them again; on virtual machines that can take as long as the
+    calculation. Call it before the threads that calculate are started. Other C libraries have no
+    such options: nothing happens.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):
+        return
+    mallopt(_M_MMAP_MAX, 0)
+    mallopt(_M_TRIM_THRESHOLD, -1)
+    # Blocks of one thread would not be reused by another.
+    mallopt(_M_ARENA_MAX, 1)
 
 
 def start_logging(*, verbose: bool = False) -> None:

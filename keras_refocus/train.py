@@ -144,6 +144,7 @@ def main(argv=None):
     # What others log stays quiet: TensorFlow tells of every reduction over replicas.
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("keras_refocus").setLevel(logging.INFO)
+    console.keep_memory()
     # Imported after parsing: `--help` and mistakes answer at once.
     console.import_keras()
     from keras_refocus import colorizer_training, training

@@ -133,8 +133,11 @@ def test_command_prints_writes_and_draws(pairs, tmp_path, capsys, monkeypatch):
     assert "TensorFlow" in text and "| same | one pass | +0.00 | +0.0000 | 0 of 2 |" in text
     assert "seconds 20x12" in text and "sight of their truth" in text
     rows = tables[0]
-    # Two networks twice, the mask, two methods with two kernels each, three oracles.
-    assert len(rows) == 4 + 1 + 4 + 3
+    # Two networks twice, the mask, two methods with two kernels each, two bounds, three oracles.
+    assert len(rows) == 4 + 1 + 4 + 2 + 3
+    bounds = [row for row in rows if row["kind"] == "bound"]
+    assert [row["settings"] for row in bounds] == ["symmetric", "any"]
+    assert bounds[0]["seconds"] == ""
     assert float(rows[0]["seconds"]) > 0 and float(rows[0]["megabytes"]) > 0
     for first, second in zip(*tables, strict=True):
         for row in (first, second):
@@ -158,10 +161,26 @@ def test_without_timing_and_without_the_classical_methods(pairs, tmp_path, capsy
     assert "MB on disk" in drawing and "seconds" not in drawing
 
 
+def test_photos_are_blurred_for_it(pairs, capsys):
+    models = write_models(pairs / "models")
+    benchmark_quality.main(
+        [
+            str(models / "restorer"), "--photos", str(pairs / "sharp"), "--blur", "noise", "none",
+            "--runs", "0", "--no-classical",
+        ]
+    )  # fmt: skip
+    text = capsys.readouterr().out
+    assert "photos of 'sharp', 2 pictures, blur 'noise', seed 0" in text
+    assert "sharp photos as they are: input 100.00 dB" in text
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ([], "--pairs"),
+        (["--photos", "nowhere"], "nowhere"),
+        (["--pairs", "nowhere", "--blur", "noise"], "--blur without --photos"),
+        (["--photos", "nowhere", "--blur", "fog"], "fog"),
         (["--pairs", "nowhere"], "nowhere"),
         (["--pairs", "nowhere", "--kernel", "star"], "kernel='star'"),
         (["--pairs", "nowhere", "--iterations", "0"], "iterations=0"),

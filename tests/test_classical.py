@@ -112,6 +112,39 @@ def test_the_true_kernel_brings_detail_back(restore, least):
     assert 10 * np.log10(before / after) > least
 
 
+def _scene(kernel):
+    rng = np.random.default_rng(0)
+    sharp = cv2.GaussianBlur(rng.random((130, 150), np.float32), (0, 0), 1.0)
+    blurred = cv2.filter2D(sharp, -1, kernel[::-1, ::-1].copy(), borderType=cv2.BORDER_REFLECT)
+    return blurred[..., np.newaxis], sharp[..., np.newaxis]
+
+
+def _gain_of_bound(kernel, *, symmetric):
+    blurred, sharp = _scene(kernel)
+    result = classical.local_filter_bound(blurred, sharp, symmetric=symmetric)
+    assert result.shape == sharp.shape and result.dtype == np.float32
+    before, after = (np.square(plane - sharp).mean() for plane in (blurred, result))
+    return 10 * np.log10(before / after)
+
+
+def test_the_bound_undoes_a_symmetric_blur_by_symmetric_filters():
+    kernel = classical.motion_kernel(5, 0)
+    gains = [_gain_of_bound(kernel, symmetric=symmetric) for symmetric in (True, False)]
+    assert min(gains) > 5 and gains[0] == pytest.approx(gains[1], abs=1.5)
+
+
+def test_the_bound_needs_the_phase_of_a_blur_that_has_one():
+    braking = np.array([[0.0, 0.0, 0.6, 0.3, 0.1]], np.float32)
+    symmetric, free = (_gain_of_bound(braking, symmetric=choice) for choice in (True, False))
+    assert free > symmetric + 3
+
+
+def test_the_bound_leaves_what_is_sharp():
+    _, sharp = _scene(np.ones((1, 1), np.float32))
+    result = classical.local_filter_bound(sharp, sharp, symmetric=True)
+    np.testing.assert_allclose(result, sharp, atol=2e-3)
+
+
 def test_without_scikit_image_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "skimage", None)
     with pytest.raises(ModuleNotFoundError, match=r"keras_refocus\[benchmark\]"):

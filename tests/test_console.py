@@ -1,5 +1,6 @@
 """The terminal side of the commands."""
 
+import ctypes
 import logging
 import os
 import subprocess
@@ -68,3 +69,39 @@ def test_logging_shows_warnings_or_everything(capsys):
             assert capsys.readouterr().err == expected
     finally:
         logging.getLogger().handlers[:] = handlers
+
+
+def test_large_blocks_are_kept_where_the_c_library_can():
+    program = (
+        "import ctypes\n"
+        "from keras_refocus import console\n"
+        "class Use(ctypes.Structure):\n"
+        "    _fields_ = [(name, ctypes.c_size_t) for name in 'abcdefghij']\n"
+        "library = ctypes.CDLL(None)\n"
+        "library.malloc.restype = ctypes.c_void_p\n"
+        "library.malloc.argtypes = [ctypes.c_size_t]\n"
+        "library.free.argtypes = [ctypes.c_void_p]\n"
+        "library.mallinfo2.restype = Use\n"
+        "def mapped():\n"
+        "    block = library.malloc(1 << 27)\n"
+        "    count = library.mallinfo2().d\n"  # blocks that were mapped for themselves
+        "    library.free(block)\n"
+        "    return count\n"
+        "before = mapped()\n"
+        "console.keep_memory()\n"
+        "held = library.mallinfo2().a\n"
+        "after = mapped()\n"
+        "print(before > 0, after < before, library.mallinfo2().a - held >= 1 << 27)\n"
+    )
+    # Another C library, or an old one.
+    if sys.platform == "win32" or not hasattr(ctypes.CDLL(None), "mallinfo2"):
+        done = subprocess.run(
+            [sys.executable, "-c", "from keras_refocus import console; console.keep_memory()"],
+            check=False,
+        )
+        assert done.returncode == 0
+        return
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["True", "True", "True"]

@@ -1,5 +1,7 @@
 """Blind Wiener filtering: a network reads the blur out of local power spectra and inverts it."""
 
+import math
+
 import keras
 import numpy as np
 from keras import ops
@@ -9,7 +11,9 @@ from keras_refocus.networks import blocks, filter_bank
 # Power of a window's spectrum that is added before the logarithm: rounding to 8 bits leaves as
 # much, (1 / 255)^2 / 12 times the sum of the squared window.
 _FLOOR = 1e-3
-_NEIGHBOURHOODS = (3, 7)  # windows a side, half overlapping, whose spectra are averaged
+_NEIGHBOURHOODS = (3, 7)  # windows a side, half overlapping, whose power is averaged
+_CONTEXT = 16  # numbers about a window that go to the refinement
+_AGREEMENT = 3  # windows a side, side by side, whose cross spectra are averaged
 
 
 def blind_wiener_generator(
@@ -18,6 +22,7 @@ def blind_wiener_generator(
     features=16,
     width=192,
     gates=6,
+    planes=2,
     refine=True,
     refine_options=None,
     name="blind_wiener",
@@ -34,11 +39,19 @@ def blind_wiener_generator(
     2. Their power, at half the resolution in frequency, is averaged over 3 x 3 and 7 x 7 windows
        (Welch 1967); logarithms of these go through a small network that compares neighbouring
        frequencies and then sees the whole spectrum.
-    3. It gives every second window a real gain for each frequency, the transfer function of a
-       symmetric filter; windows between two take their mean. The windows are added up again.
+    3. Power does not tell the phase of the blur: whether a movement braked or sped up, and where
+       it turned. Edges do. Another small network, of pixels, draws `planes` pictures of what it
+       takes the edges to have been; their cross spectra with the picture, averaged in the same
+       way, are those of the kernel that all of the neighbourhood agrees on (Cho and Lee 2009
+       estimate it from edges that a shock filter predicts). Their coherence goes into the network
+       of 2. beside the power.
+    4. It gives every second window a gain for each frequency, the transfer function of a filter,
+       complex where there are `planes` and otherwise real, of a symmetric filter; windows between
+       two take their mean. The windows are added up again.
 
     That is the result without `refine`. With it, a `filter_bank` network gets the result beside
-    its own filters, to take of it at each pixel what it finds right.
+    its own filters, to take of it at each pixel what it finds right, and a few numbers
+    about each window to begin with.
 
     The last layer of the gains starts at zero, so an untrained network without `refine` returns
     its input.
@@ -48,6 +61,7 @@ def blind_wiener_generator(
         features: Channels for each frequency.
         width: Channels for each window.
         gates: Numbers that go from each frequency to its window and back.
+        planes: Pictures of edges whose cross spectra tell the phase; 0: none, gains are real.
         refine: Whether a filter bank corrects the result pixel by pixel.
         refine_options: Options of `filter_bank_generator`, or `None` for its defaults.
         name: Name of the model.
@@ -60,6 +74,10 @@ def blind_wiener_generator(
         ValueError: If the window is not a power of two of at least 8 or an option is not positive.
     """
     blocks.check_positive(window=window, features=features, width=width, gates=gates)
+    if isinstance(planes, bool) or not isinstance(planes, int) or planes < 0:
+        raise ValueError(
+            f"`planes` must be a number of pictures, at least 0. Received: planes={planes!r}."
+        )
     if window < 8 or window & (window - 1):
         raise ValueError(
             f"`window` must be a power of two of at least 8. Received: window={window!r}."
@@ -71,21 +89,35 @@ def blind_wiener_generator(
         )
     picture = blocks.luminance_input()
     # The transforms lose too much in 16 bits.
-    change = _estimated_change(picture, window=window, features=features, width=width, gates=gates)
+    change, describe = _estimated_change(
+        picture, window=window, features=features, width=width, gates=gates, planes=planes
+    )
     if refine:
         options = dict(refine_options or {})
-        restored = filter_bank.restore(picture, estimate=change, **options)
+        restored = filter_bank.restore(picture, estimate=change, context=describe, **options)
     else:
         restored = blocks.add_residual(picture, change)
     return keras.Model(picture, restored, name=name)
 
 
-def _estimated_change(picture, *, window, features, width, gates):
-    """What the estimated filters would change in a picture: a tensor of its shape, float32."""
+def _estimated_change(picture, *, window, features, width, gates, planes):
+    """Estimate filters and apply them.
+
+    Returns:
+        Tuple `(change, describe)`: what the filters would change in the picture, a tensor of its
+        shape, float32; and what `filter_bank.restore` takes as `context`.
+    """
     size = blocks.axis_indices(picture)
     # What is mirrored at the border has other directions: power is measured inside.
-    gain = _gain(
+    edges = _edges(picture, planes) if planes else []
+    apart = [
+        _frames(plane, size, window, step=window, inside=True)
+        for plane in (picture, *edges)
+        if edges
+    ]
+    gains, known = _gains(
         _frames(picture, size, window, inside=True),
+        apart,
         window=window,
         features=features,
         width=width,
@@ -97,41 +129,132 @@ def _estimated_change(picture, *, window, features, width, gates):
     rows, columns = ops.max(row) // 2 + 1, ops.max(column) // 2 + 1
     picture_number = ops.cumsum(ops.ones_like(row), axis=0) - 1
     corners = [
-        ops.take(
-            gain,
-            (picture_number * rows + ops.minimum((row + down) // 2, rows - 1)) * columns
-            + ops.minimum((column + across) // 2, columns - 1),
-            axis=0,
-        )
+        (picture_number * rows + ops.minimum((row + down) // 2, rows - 1)) * columns
+        + ops.minimum((column + across) // 2, columns - 1)
         for down in (0, 1)
         for across in (0, 1)
     ]
-    gain = ops.reshape(sum(corners) / 4.0, (-1, window // 2, window // 4 + 1))
+    x = _filter(_transformer(window, "all")(_merge(frames, window)), gains, corners, window)
+    x = blocks.crop_to_size(_overlap_add(ops.take(x, position, axis=0), window), size)
 
-    real, imaginary = _transform(_merge(frames, window), window, "all")
-    gain = _spread(gain, window)
-    x = _transform_back(gain * real, gain * imaginary, window)
-    return blocks.crop_to_size(_overlap_add(ops.take(x, position, axis=0), window), size)
+    def describe(cells, side):
+        summary = ops.gelu(keras.layers.Dense(_CONTEXT, name="context")(known))
+        return _interpolate(summary, cells, side / window, rows, columns)
+
+    return x, describe
 
 
-def _gain(frames, *, window, features, width, gates):
-    """Gains that a network gives every second window.
+def _interpolate(values, cells, spacing, rows, columns):
+    """Values of every second window, at the cells of a coarser grid.
+
+    Args:
+        values: Tensor `(windows, channels)`: the windows of all pictures in one row; the first of
+            a picture has its centre at its top left corner, the next are one window on.
+        cells: Tensor `(batch, height, width, channels)`, whose numbers do not matter.
+        spacing: Side of a cell in windows.
+        rows: Number of rows of windows.
+        columns: Number of columns of windows.
 
     Returns:
-        Tensor `(windows, window / 2, window / 4 + 1)`: row frequencies, column frequencies at half
-        the resolution, less one.
+        Tensor `(batch, height, width, channels)`, interpolated linearly.
+    """
+    one = ops.ones_like(cells[..., 0], dtype="int32")
+    picture, row, column = (ops.cumsum(one, axis=axis) - 1 for axis in range(3))
+    ends = []
+    for index, count in ((row, rows), (column, columns)):
+        place = (ops.cast(index, "float32") + 0.5) * spacing
+        first = ops.cast(ops.floor(place), "int32")
+        share = ops.expand_dims(place - ops.cast(first, "float32"), -1)
+        ends.append(
+            [
+                (ops.minimum(first, count - 1), 1.0 - share),
+                (ops.minimum(first + 1, count - 1), share),
+            ]
+        )
+    return sum(
+        down * across * ops.take(values, (picture * rows + top) * columns + left, axis=0)
+        for top, down in ends[0]
+        for left, across in ends[1]
+    )
+
+
+def _filter(spectrum, gains, corners, window):
+    """Multiply the spectra of windows by the mean of four gains each, and transform them back.
+
+    Args:
+        spectrum: Real and imaginary part, as `_transformer` gives them.
+        gains: Real part of the gains, and the imaginary part where there is one, each `(gains,
+            window / 2, window / 4 + 1)`.
+        corners: Four index tensors, which say whose gains a window takes.
+        window: Side of the windows.
+
+    Returns:
+        Tensor `(windows, row, column)`, under the taper once more.
+    """
+    shape = (-1, window // 2, window // 4 + 1)
+    gains = [
+        _spread(
+            ops.reshape(sum(ops.take(gain, corner, axis=0) for corner in corners) / 4.0, shape),
+            window,
+            name,
+        )
+        for gain, name in zip(gains, ("", "_turn"), strict=False)
+    ]
+    real, imaginary = spectrum
+    if len(gains) == 1:
+        (gain,) = gains
+        return _transform_back(gain * real, gain * imaginary, window)
+    gain, turn = gains
+    return _transform_back(gain * real - turn * imaginary, gain * imaginary + turn * real, window)
+
+
+def _edges(picture, count):
+    """Pictures of where a network takes the edges to have been, each of the shape of the input."""
+    scales = {"widths": (32, 48), "depths": (1, 1), "decoder_depths": (1,)}
+    side = 4  # pixels of the blocks that become channels
+    padded, size = blocks.pad_to_multiple(picture, 2 * side)
+    normalised, contrast, _ = blocks.local_contrast(ops.space_to_depth(padded, side))
+    # The logarithm is shifted to the middle of what photos have.
+    x = ops.concatenate([normalised, ops.log(contrast) + 3.0], axis=-1)
+    x = keras.layers.Conv2D(scales["widths"][0], 3, padding="same", name="edges_stem")(x)
+    x = blocks.u_shape(x, **scales, prefix="edges_")
+    x = blocks.last_convolution(x, count * side**2, kernel_size=1, residual=False, name="edges")
+    x = blocks.crop_to_size(ops.depth_to_space(x * contrast, side), size)
+    return [x[..., index : index + 1] for index in range(count)]
+
+
+def _gains(frames, apart, *, window, features, width, gates):
+    """Gains that a network gives every second window.
+
+    Args:
+        frames: Windows of the picture, as `_frames` gives them.
+        apart: Every second of these, and the same windows of each picture of edges; empty if there
+            are none.
+        window: Side of the windows.
+        features: See `blind_wiener_generator`.
+        width: See there.
+        gates: See there.
+
+    Returns:
+        Tuple of a list of tensors `(windows, window / 2, window / 4 + 1)`, row frequencies, column
+        frequencies at half the resolution: the real part less one, and with edges the imaginary
+        part; and of what the network knows of each window, `(windows, width)`.
     """
     rows, columns = window // 2, window // 4 + 1
-    power = _power(*_transform(_merge(frames, window), window, "inside"), window)
-    *_, position = _places(frames)
-    power = ops.take(ops.reshape(power, (-1, rows * columns)), position, axis=0)
-    levels = [blocks.local_mean(power, around)[:, ::2, ::2] for around in _NEIGHBOURHOODS]
-    levels = ops.log(ops.stack(levels, axis=-1) + _FLOOR)
-    levels = ops.reshape(levels, (-1, rows, columns, len(_NEIGHBOURHOODS)))
-    x = _whiten(levels, rows, columns)
+    transform, pool = _transformer(window, "inside"), _pooler(window)
+    real, imaginary = transform(_merge(frames, window))
+    power = _around(pool(ops.square(real) + ops.square(imaginary)), frames, _NEIGHBOURHOODS)
+    power = ops.stack([ops.log(level[:, ::2, ::2] + _FLOOR) for level in power], axis=-1)
+    x = _whiten(ops.reshape(power, (-1, rows, columns, len(_NEIGHBOURHOODS))), rows, columns)
 
     # The approximate GELU is in every exchange format; the exact one is not.
-    x = ops.gelu(keras.layers.Conv2D(features, 3, padding="same", name="wiener_frequencies")(x))
+    x = keras.layers.Conv2D(features, 3, padding="same", name="wiener_frequencies")(x)
+    if apart:
+        coherence = _coherence(apart, transform, pool, window)
+        x = x + keras.layers.Conv2D(
+            features, 3, padding="same", kernel_initializer="zeros", name="wiener_coherence"
+        )(coherence)
+    x = ops.gelu(x)
     for block in range(2):
         y = keras.layers.Conv2D(features, 3, padding="same", name=f"wiener_band{block}_conv1")(x)
         x = x + keras.layers.Conv2D(features, 1, name=f"wiener_band{block}_conv2")(ops.gelu(y))
@@ -140,11 +263,72 @@ def _gain(frames, *, window, features, width, gates):
     y = ops.reshape(y, (-1, rows * columns * gates))
     y = ops.gelu(keras.layers.Dense(width, name="wiener_spectrum1")(y))
     y = y + ops.gelu(keras.layers.Dense(width, name="wiener_spectrum2")(y))
+    known = y
     y = keras.layers.Dense(rows * columns * gates, name="wiener_gates")(y)
     x = ops.concatenate([x, ops.reshape(y, (-1, rows, columns, gates))], axis=-1)
     x = ops.gelu(keras.layers.Dense(features, name="wiener_gain1")(x))
-    gain = keras.layers.Dense(1, kernel_initializer="zeros", dtype="float32", name="wiener_gain2")
-    return gain(x)[..., 0]
+    gains = [
+        keras.layers.Dense(1, kernel_initializer="zeros", dtype="float32", name=name)(x)[..., 0]
+        for name in ("wiener_gain2", "wiener_turn2")[: 1 + bool(apart)]
+    ]
+    return gains, known
+
+
+def _coherence(frames, transform, pool, window):
+    """What spectra of edges and of the picture have in common, over a neighbourhood.
+
+    Args:
+        frames: Windows of the picture, and the same of each picture of edges.
+        transform: As `_transformer` returns it.
+        pool: As `_pooler` returns it.
+        window: Side of the windows.
+
+    Returns:
+        Tensor `(windows, rows, columns, 3 for each picture of edges)`: the two parts of the
+        coherence, in [-1, 1], and the logarithm of the ratio of powers.
+    """
+    planes = len(frames) - 1
+    shape = (1 + planes, -1, window // 2 + 1, window)
+    spectra = transform(ops.concatenate([_merge(one, window) for one in frames], axis=0))
+    real, imaginary = (ops.reshape(part, shape) for part in spectra)
+    own, other = np.s_[:1, ...], np.s_[1:, ...]
+    products = ops.concatenate(
+        [
+            ops.square(real) + ops.square(imaginary),
+            real[own] * real[other] + imaginary[own] * imaginary[other],
+            real[own] * imaginary[other] - imaginary[own] * real[other],
+        ],
+        axis=0,
+    )
+    count, rows, columns = 1 + 3 * planes, window // 2, window // 4 + 1
+    products = pool(ops.reshape(products, (-1, *shape[2:])))
+    products = ops.transpose(ops.reshape(products, (count, -1, rows * columns)), (1, 2, 0))
+    (products,) = _around(products, frames[0], (_AGREEMENT,))
+    products = ops.reshape(products, (-1, rows, columns, count))
+    power, edges, real, imaginary = ops.split(
+        products, np.cumsum([1, planes, planes]).tolist(), axis=-1
+    )
+    power, edges = power + _FLOOR, edges + _FLOOR
+    scale = ops.rsqrt(power * edges)
+    ratio = 0.25 * (ops.log(edges) - ops.log(power))
+    return ops.concatenate([scale * real, scale * imaginary, ratio], axis=-1)
+
+
+def _around(values, frames, neighbourhoods):
+    """Means of what windows have over the windows around.
+
+    Args:
+        values: Tensor `(windows, ...)`, of all windows in one row.
+        frames: These windows, as `_frames` gives them.
+        neighbourhoods: Sides of the neighbourhoods in windows, odd.
+
+    Returns:
+        List of tensors `(batch, rows, columns, values)`, one for each neighbourhood.
+    """
+    *_, position = _places(frames)
+    values = ops.reshape(values, (-1, math.prod(values.shape[1:])))
+    values = ops.take(values, position, axis=0)
+    return [blocks.local_mean(values, around) for around in neighbourhoods]
 
 
 def _merge(frames, window):
@@ -160,50 +344,54 @@ def _places(frames):
     return row, column, (picture * (ops.max(row) + 1) + row) * (ops.max(column) + 1) + column
 
 
-def _transform(frames, window, name):
-    """Fourier transform of windows `(windows, row, column)` under a taper.
+def _transformer(window, name):
+    """Fourier transform of windows under a taper.
 
     Returns:
-        Tuple of real and imaginary part, each `(windows, column frequency, row frequency)`.
+        Callable from windows `(windows, row, column)` to a tuple of the real and the imaginary
+        part, each `(windows, column frequency, row frequency)`.
     """
-    kept = window // 2 + 1
     _, _, along_columns, along_rows, _, _ = _fourier(window)
-    x = _linear(along_columns, f"fourier_columns_{name}")(frames)
-    x = _linear(along_rows, f"fourier_rows_{name}")(ops.transpose(x, (0, 2, 1)))
-    cosine, sine = x[:, :kept], x[:, kept:]
-    return (
-        cosine[..., :window] - sine[..., window:],
-        cosine[..., window:] + sine[..., :window],
-    )
+    columns = _linear(along_columns, f"fourier_columns_{name}")
+    rows = _linear(along_rows, f"fourier_rows_{name}")
+
+    def transform(frames):
+        x = rows(ops.transpose(columns(frames), (0, 2, 1)))
+        # Split, not sliced: the gradient of a slice is as large as what it was cut from.
+        cosine, sine = (ops.split(part, 2, axis=-1) for part in ops.split(x, 2, axis=1))
+        return cosine[0] - sine[1], cosine[1] + sine[0]
+
+    return transform
 
 
 def _transform_back(real, imaginary, window):
-    """Inverse of `_transform`, under the taper once more."""
+    """Inverse of `_transformer`, under the taper once more."""
     *_, back_rows, back_columns = _fourier(window)
     back = _linear(back_rows, "inverse_rows")
-    real, imaginary = back(real), back(imaginary)
-    x = ops.concatenate(
-        [
-            real[..., :window] - imaginary[..., window:],
-            real[..., window:] + imaginary[..., :window],
-        ],
-        axis=1,
-    )
+    real, imaginary = (ops.split(back(part), 2, axis=-1) for part in (real, imaginary))
+    x = ops.concatenate([real[0] - imaginary[1], real[1] + imaginary[0]], axis=1)
     return _linear(back_columns, "inverse_columns")(ops.transpose(x, (0, 2, 1)))
 
 
-def _power(real, imaginary, window):
-    """Power `(windows, row frequency, column frequency)` at half the resolution in frequency."""
-    pool_rows, pool_columns = _pooling(window)
-    power = _linear(pool_rows, "pool_rows")(ops.square(real) + ops.square(imaginary))
-    return _linear(pool_columns, "pool_columns")(ops.transpose(power, (0, 2, 1)))
+def _pooler(window):
+    """Halve the resolution in frequency of products of spectra.
+
+    Returns:
+        Callable from `(windows, column frequency, row frequency)` to `(windows, row frequency,
+        column frequency)`.
+    """
+    rows, columns = (
+        _linear(matrix, f"pool_{name}")
+        for matrix, name in zip(_pooling(window), ("rows", "columns"), strict=True)
+    )
+    return lambda products: columns(ops.transpose(rows(products), (0, 2, 1)))
 
 
-def _spread(gain, window):
-    """Gains for the frequencies of `_power`, for those of `_transform`, interpolated."""
+def _spread(gain, window, name=""):
+    """Gains for the frequencies of `_pooler`, for those of `_transformer`, interpolated."""
     spread_rows, spread_columns = _spreading(window)
-    gain = _linear(spread_columns, "spread_columns")(gain)
-    return _linear(spread_rows, "spread_rows")(ops.transpose(gain, (0, 2, 1)))
+    gain = _linear(spread_columns, f"spread_columns{name}")(gain)
+    return _linear(spread_rows, f"spread_rows{name}")(ops.transpose(gain, (0, 2, 1)))
 
 
 def _linear(matrix, name):
@@ -216,13 +404,14 @@ def _linear(matrix, name):
     return layer
 
 
-def _frames(picture, size, window, *, inside):
+def _frames(picture, size, window, *, step=None, inside):
     """Cut a picture into windows that overlap by half.
 
     Args:
         picture: Tensor `(batch, height, width, 1)`.
         size: As `blocks.axis_indices` gives it.
         window: Side of the windows.
+        step: Pixels from one to the next instead of half a window: a multiple of that.
         inside: Whether windows across the border are moved inside, where the picture is large
             enough; otherwise they show it mirrored.
 
@@ -235,6 +424,7 @@ def _frames(picture, size, window, *, inside):
     for axis, index in zip((1, 3), size, strict=True):
         starts = index[(slice(None, None, half),)]
         starts = ops.concatenate([np.full(1, -half, dtype="int32"), starts], axis=0)
+        starts = starts[(slice(None, None, (step or half) // half),)]
         last = ops.max(index)
         if inside:
             starts = ops.minimum(ops.maximum(starts, 0), ops.maximum(last + 1 - window, 0))
@@ -254,10 +444,11 @@ def _overlap_add(windows, window):
         Tensor `(batch, (rows - 1) * window / 2, (columns - 1) * window / 2, 1)`.
     """
     half = window // 2
-    upper, lower = windows[:, 1:, :, :half], windows[:, :-1, :, half:]
-    x = upper + lower
-    x = x[:, :, 1:, :, :half] + x[:, :, :-1, :, half:]
-    cells = ops.concatenate([x[..., row, :] for row in range(half)], axis=-1)
+    upper, lower = ops.split(windows, 2, axis=3)
+    x = upper[:, 1:] + lower[:, :-1]
+    left, right = ops.split(x, 2, axis=4)
+    x = left[:, :, 1:] + right[:, :, :-1]
+    cells = ops.concatenate(ops.unstack(x, half, axis=3), axis=-1)
     return ops.depth_to_space(cells, half)
 
 

@@ -6,10 +6,6 @@ from keras import ops
 
 from keras_refocus.networks import blocks
 
-# Variance of luminance below which a neighbourhood counts as flat: half a percent of the range,
-# about the noise of a good photo.
-_FLAT = 1e-4
-_WINDOW = 5  # stem blocks over which contrast is measured
 _WIDE_WINDOW = 5  # pixels of the coarsest scale over which the filters' answers are compared
 
 
@@ -96,6 +92,7 @@ def restore(
     picture,
     *,
     estimate=None,
+    context=None,
     widths=(48, 96, 192),
     depths=(1, 2, 4),
     decoder_depths=(1, 1),
@@ -115,6 +112,9 @@ def restore(
         estimate: What another network would change in it, of the same shape, or `None`. At first
             it is taken as it is; how much of it each pixel takes is learned, as for the filters,
             and the network sees it.
+        context: Callable that gives what another network knows of each cell of a coarse grid, a
+            tensor `(batch, height, width, features)`, from a tensor of that grid's height and width
+            and from the side of its cells in pixels; or `None`.
         widths: This and the following as in `filter_bank_generator`.
         depths: See there.
         decoder_depths: See there.
@@ -163,15 +163,12 @@ def restore(
     bank.set_weights([filters])
 
     pixels = ops.space_to_depth(padded, stem_factor) if stem_factor > 1 else padded
-    mean = blocks.local_mean(ops.mean(pixels, axis=-1, keepdims=True), _WINDOW)
-    deviations = pixels - mean
-    variance = blocks.local_mean(ops.mean(ops.square(deviations), axis=-1, keepdims=True), _WINDOW)
-    contrast = ops.sqrt(variance + _FLAT)
+    normalised, contrast, mean = blocks.local_contrast(pixels)
     squares = ops.average_pool(ops.square(changes), stem_factor, stem_factor)
     energies = blocks.local_mean(ops.sqrt(squares + 1e-6), 3)
     x = ops.concatenate(
         [
-            deviations / contrast,
+            normalised,
             # Shifted to the middle of what photos have.
             ops.log(contrast) + 3.0,
             mean - 0.5,
@@ -194,6 +191,11 @@ def restore(
     hint = wide - ops.mean(wide, axis=-1, keepdims=True)
     hint = keras.layers.Conv2D(widths[-1], 1, activation="relu", name="hint_conv1")(hint)
     hint = keras.layers.Conv2D(widths[-1], 1, name="hint_conv2")(hint)
+    if context is not None:
+        known = keras.layers.Conv2D(widths[-1], 1, kernel_initializer="zeros", name="context_hint")(
+            context(hint, stem_factor * factor)
+        )
+        hint = hint + known
     x = blocks.u_shape(x, widths=widths, depths=depths, decoder_depths=decoder_depths, hint=hint)
 
     weights = blocks.last_convolution(x, count * stem_factor**2, kernel_size=1, name="weights")
