@@ -123,12 +123,11 @@ def main(argv: Sequence[str] | None = None) -> None:
             for folder in arguments.pairs
         ]
         if arguments.photos:
+            blurs = [evaluation.blur(name) for name in arguments.blur or ["evaluation"]]
             items = evaluation.photo_items(arguments.photos)
             sets += [
-                evaluation.PictureSet(
-                    folder=arguments.photos, items=items, blur=evaluation.blur(name)
-                )
-                for name in arguments.blur or ["evaluation"]
+                evaluation.PictureSet(folder=arguments.photos, items=items, blur=blur)
+                for blur in blurs
             ]
         rows = _measure_all(sets, methods, grids, protocol, arguments)
         print(table(rows, size=arguments.size))
