@@ -112,8 +112,7 @@ def _estimated_change(picture, *, window, features, width, gates, planes):
     edges = _edges(picture, planes) if planes else []
     apart = [
         _frames(plane, size, window, step=window, inside=True)
-        for plane in (picture, *edges)
-        if edges
+        for plane in ([picture, *edges] if edges else [])
     ]
     gains, known = _gains(
         _frames(picture, size, window, inside=True),
