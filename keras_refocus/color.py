@@ -294,15 +294,21 @@ _GAMUT_STEPS = 12
 def _reduce_chroma(ops, luminance, chroma):
     """Scale chroma down until the colour lies just inside the boundary of the sRGB gamut.
 
+    The boundary is the one of `_is_in_gamut`, with its tolerance: a colour that rounding puts on
+    either side of it comes out the same.
+
     At constant luminance and hue the gamut is an interval of chroma that begins at grey, so there
     is one boundary to find, by bisection. Its lower end, which is returned, stays inside
     throughout.
     """
+    # The tolerance in linear light: the transfer curve's slope is 12.92 at black, 1.055 / 2.4 at
+    # white.
+    below, above = _GAMUT_TOLERANCE / 12.92, _GAMUT_TOLERANCE * 2.4 / 1.055
     inside, outside = ops.zeros_like(luminance), ops.ones_like(luminance)
     for _ in range(_GAMUT_STEPS):
         scale = 0.5 * (inside + outside)
         linear = _lab_to_linear(ops, luminance, chroma * scale)
-        margin = ops.min(ops.minimum(linear, 1.0 - linear), -1, keepdims=True)
+        margin = ops.min(ops.minimum(linear + below, 1.0 + above - linear), -1, keepdims=True)
         inside = ops.where(margin >= 0.0, scale, inside)
         outside = ops.where(margin >= 0.0, outside, scale)
     return chroma * inside
