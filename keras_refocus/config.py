@@ -132,6 +132,11 @@ class RestorerConfig(TrainingConfig):
     generator: str = _field("blind_wiener", "generator, a name of `networks.GENERATORS`")
 
     blur: str = _field("mixed", "blur synthesis for photos, a name of `exposure.SETTINGS`")
+    blur_options: dict = _dict_field(
+        {},
+        "what of that blur is otherwise, as JSON; fields of `exposure.ExposureSettings`: "
+        '{"noise": 0.0, "layers": [1.0]}',
+    )
     pairs_share: float = _field(
         0.15, "share of examples from real pairs when photos and pairs are both given"
     )

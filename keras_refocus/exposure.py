@@ -257,6 +257,35 @@ SETTINGS |= {
 }
 
 
+def settings(name, **changes):
+    """Settings of a name, with some of them changed.
+
+    Args:
+        name: An entry of `SETTINGS`.
+        **changes: Fields of `ExposureSettings`, such as `noise=0.0`; lists stand for tuples.
+
+    Returns:
+        `ExposureSettings`.
+
+    Raises:
+        ValueError: If the name or a field is unknown, or a value is not allowed.
+    """
+    if name not in SETTINGS:
+        raise ValueError(f"`blur` must be one of {', '.join(SETTINGS)}. Received: blur={name!r}.")
+    fields = [field.name for field in dataclasses.fields(ExposureSettings)]
+    unknown = [change for change in changes if change not in fields]
+    if unknown:
+        raise ValueError(
+            f"Blur has the settings {', '.join(fields)}. Received: {', '.join(unknown)}."
+        )
+    try:
+        return dataclasses.replace(SETTINGS[name], **changes)
+    except TypeError as error:  # a text where a number or a range belongs
+        raise ValueError(
+            f"Settings of blur must be of their defaults' kind. Received: {changes} ({error})."
+        ) from error
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Exposure:
     """One synthetic exposure.

@@ -225,13 +225,13 @@ class PhotoSource:
 
     Attributes:
         paths: Paths of the photos.
-        blur: Name of an entry of `exposure.SETTINGS`.
+        blur: Name of an entry of `exposure.SETTINGS`, or `exposure.ExposureSettings`.
         max_pixels: Photos above this size are shrunk when read: a training patch then covers more
             of the scene, and a sensor's own softness is averaged away.
     """
 
     paths: tuple
-    blur: str = "mixed"
+    blur: str | exposure.ExposureSettings = "mixed"
     max_pixels: int = 2_000_000
 
     def __len__(self):
@@ -243,7 +243,8 @@ class PhotoSource:
         rgb = _at_least(rgb, size)
         if crop == "center":
             rgb = _window(rgb, *_center(rgb.shape, size), size)
-        result = exposure.expose(rgb, exposure.SETTINGS[self.blur], rng, size=(size, size))
+        blur = exposure.SETTINGS[self.blur] if isinstance(self.blur, str) else self.blur
+        result = exposure.expose(rgb, blur, rng, size=(size, size))
         return result.blurred, result.sharp
 
 

@@ -24,6 +24,7 @@ from keras_refocus import (
     color,
     data,
     engines,
+    exposure,
     gan,
     images,
     metrics,
@@ -687,6 +688,10 @@ class RestorerJob(Job):
 def _collect(job):
     """List and check the pictures of a restorer's job."""
     config = job.config
+    # A wrong name must not show after thousands of photos have been read.
+    blur = exposure.settings(config.blur, **config.blur_options)
+    if config.pair_degradations is not None:
+        exposure.settings(config.pair_degradations)
     data_set = job.data_set()
     photos = usable_photos(job.photos) if job.photos else {}
     found = dict(photos)
@@ -715,7 +720,7 @@ def _collect(job):
         else:
             pairs, held_out_pairs = sampling.split_hold_out(pairs, seed=config.seed)
     if photo_paths:
-        training.append(sampling.PhotoSource(paths=tuple(photo_paths), blur=config.blur))
+        training.append(sampling.PhotoSource(paths=tuple(photo_paths), blur=blur))
     if pairs:
         training.append(
             sampling.PairSource(paths=tuple(pairs), degradations=config.pair_degradations)
@@ -727,7 +732,7 @@ def _collect(job):
     if held_out_pairs:
         validation.append(sampling.PairSource(paths=tuple(held_out_pairs)))
     if held_out_photos:
-        validation.append(sampling.PhotoSource(paths=tuple(held_out_photos), blur=config.blur))
+        validation.append(sampling.PhotoSource(paths=tuple(held_out_photos), blur=blur))
     return Pictures(
         sources=tuple(training),
         shares=shares,

@@ -91,7 +91,8 @@ def test_large_blocks_are_kept_where_the_c_library_can():
         "console.keep_memory()\n"
         "held = library.mallinfo2().a\n"
         "after = mapped()\n"
-        "print(before > 0, after < before, library.mallinfo2().a - held >= 1 << 27)\n"
+        # Some of the block may lie in what was free before.
+        "print(before > 0, after < before, library.mallinfo2().a - held >= 1 << 26)\n"
     )
     # Another C library, or an old one.
     if sys.platform == "win32" or not hasattr(ctypes.CDLL(None), "mallinfo2"):
@@ -101,7 +102,9 @@ def test_large_blocks_are_kept_where_the_c_library_can():
         )
         assert done.returncode == 0
         return
+    # Who runs the tests may have set the same options for every process.
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("MALLOC_")}
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment
     )
     assert done.stdout.split() == ["True", "True", "True"]

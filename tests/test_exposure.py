@@ -216,6 +216,17 @@ def test_middle_of_a_shaken_path_is_not_its_mean(kind):
     assert np.mean([abs(path.mean()) for path in paths]) > 0.25
 
 
+def test_settings_of_a_name_can_be_changed():
+    changed = exposure.settings("mixed", noise=0.0, blur_length=[2.0, 8.0])
+    assert changed == dataclasses.replace(
+        exposure.SETTINGS["mixed"], noise=0.0, blur_length=(2.0, 8.0)
+    )
+    assert exposure.settings("mixed") == exposure.SETTINGS["mixed"]
+    for changes in ({"noise": "much"}, {"blur_length": 3.0}, {"noise": -1}, {"sharpness": 2}):
+        with pytest.raises(ValueError, match="Received: .*(noise|blur_length|sharpness)"):
+            exposure.settings("mixed", **changes)
+
+
 def test_anchor_must_be_known():
     with pytest.raises(ValueError, match="anchor='start'"):
         exposure.ExposureSettings(anchor="start")

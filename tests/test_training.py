@@ -3,6 +3,7 @@ import dataclasses
 import errno
 import json
 import math
+import re
 import shutil
 
 import keras
@@ -22,7 +23,7 @@ from tiny_training import (
 )
 
 from keras_refocus import config as configs
-from keras_refocus import gan, networks, run_folder, sampling, training
+from keras_refocus import exposure, gan, networks, run_folder, sampling, training
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -203,6 +204,28 @@ def test_a_folder_with_a_run_is_refused(pairs, tmp_path):
 def test_nothing_to_resume_is_said(tmp_path):
     with pytest.raises(FileNotFoundError, match="record.json.*without --resume"):
         training.RestorerJob.from_run(tmp_path)
+
+
+def test_unknown_blur_is_said_before_pictures_are_read(pairs, tmp_path):
+    for options, message in (
+        ({"blur": "fog"}, "one of mixed.*'fog'"),
+        ({"blur_options": {"fog": 1.0}}, "settings untouched.*Received: fog"),
+        ({"blur_options": {"noise": 2.0}}, "between 0 and 1.*noise=2.0"),
+        ({"pair_degradations": "fog"}, "one of mixed.*'fog'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            training.run(job(tmp_path / "run", tmp_path / "nowhere", tiny(**options)))
+
+
+def test_blur_options_change_the_blur_of_photos(tmp_path):
+    photos = write_photos(tmp_path / "photos")
+    changed = {"blur": "clean", "blur_options": {"layers": [1.0], "noise": 0.5}}
+    record = training.RestorerJob(
+        folder=tmp_path / "run", photos=photos, config=tiny(**changed)
+    ).collect()
+    for source in (*record.sources, *record.validation):
+        assert source.blur.layers == (1.0,) and source.blur.noise == 0.5
+        assert source.blur.anchor == exposure.SETTINGS["clean"].anchor
 
 
 # A run
@@ -586,14 +609,19 @@ def test_init_from_parts(tmp_path, caplog):
     whole = networks.build("blind_wiener", refine_options=parts["bank"], **parts["wiener"])
     with caplog.at_level("INFO", "keras_refocus"):
         training._load_initial(whole, [tmp_path / "alone.keras", tmp_path / "bank.keras"], None)
-    assert "4 of" in caplog.text and "start afresh, such as estimate_" in caplog.text
+    # What tells the two of each other.
+    missing = {v.path for v in whole.trainable_variables}
+    missing -= {v.path for part in (alone, bank) for v in part.variables}
+    assert {name.split("/")[0].split("_")[0] for name in missing} == {"context", "estimate"}
+    assert f"{len(missing)} of {len(whole.trainable_variables)} trained" in caplog.text
+    assert re.search("start afresh, such as (context|estimate)", caplog.text)
     values = {variable.path: ops.convert_to_numpy(variable) for variable in whole.variables}
     for part in (alone, bank):
         for variable in part.variables:
             np.testing.assert_array_equal(values[variable.path], ops.convert_to_numpy(variable))
     # The whole is not a part of a part.
     whole.save(tmp_path / "whole.keras")
-    with pytest.raises(ValueError, match="'wiener_.* is not in there"):
+    with pytest.raises(ValueError, match="'edges_.* is not in there"):
         training._load_initial(bank, [tmp_path / "whole.keras"], None)
 
 
