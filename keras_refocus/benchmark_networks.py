@@ -43,6 +43,8 @@ PUBLISHED = {
 }
 
 
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+
 _TIMES = ("seconds", "processor_seconds")
 
 
@@ -64,18 +66,22 @@ def main(argv: Sequence[str] | None = None) -> None:
         for name in names:
             options = arguments.options.get(name, {})
             try:
-                rows.append(measure(name, options, size=arguments.size, runs=arguments.runs))
+                figures = {"runs": arguments.runs, "precision": arguments.precision}
+                rows.append(measure(name, options, size=arguments.size, **figures))
             except (OSError, TypeError, ValueError) as error:
                 parser.error(str(error))
             bar.update()
     if arguments.json:
-        report = {"machine": machine.describe(), "size": list(arguments.size), "networks": rows}
+        report = {"machine": machine.describe(), "size": list(arguments.size)}
+        report |= {"precision": arguments.precision, "networks": rows}
         print(json.dumps(report, indent=2))
     else:
-        print(table(rows, size=arguments.size))
+        print(table(rows, size=arguments.size, precision=arguments.precision))
 
 
-def measure(name: str, options: dict, *, size: tuple[int, int], runs: int) -> dict:
+def measure(
+    name: str, options: dict, *, size: tuple[int, int], runs: int, precision: str = "float32"
+) -> dict:
     """Build a generator and measure it.
 
     Args:
@@ -84,11 +90,13 @@ def measure(name: str, options: dict, *, size: tuple[int, int], runs: int) -> di
         size: Width and height in pixels of the large picture.
         runs: Number of timed runs, whose median counts; 0 leaves the time out. One run more warms
             the network up.
+        precision: Dtype policy of the layers, one of `PRECISIONS`; weights stay float32.
 
     Returns:
         The figures, ready for JSON: `name`, `parameters`, `gmacs_256`, `gmacs`, `megabytes`,
         `seconds`, `processor_seconds` (both None without runs) and `published`.
     """
+    import keras
     import numpy as np
 
     from keras_refocus import networks
@@ -96,7 +104,12 @@ def measure(name: str, options: dict, *, size: tuple[int, int], runs: int) -> di
 
     if "weights" in networks.options(name):
         options = {"weights": None} | options
-    network = networks.build(name, **options)
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(precision)
+    try:
+        network = networks.build(name, **options)
+    finally:
+        keras.config.set_dtype_policy(policy)
     width, height = size
     seconds = processor_seconds = None
     if runs:
@@ -117,12 +130,13 @@ def measure(name: str, options: dict, *, size: tuple[int, int], runs: int) -> di
     }
 
 
-def table(rows: list[dict], *, size: tuple[int, int]) -> str:
+def table(rows: list[dict], *, size: tuple[int, int], precision: str = "float32") -> str:
     """Set the figures as a Markdown table, with the machine above it.
 
     Args:
         rows: What `measure` returned.
         size: Width and height that the rows were measured at.
+        precision: Dtype policy that they were measured with.
     """
     at = f"{size[0]}x{size[1]}"
     titles = [
@@ -154,7 +168,8 @@ def table(rows: list[dict], *, size: tuple[int, int]) -> str:
     body = "\n".join("| " + " | ".join(line) + " |" for line in lines)
     sources = sorted({row["published"]["source"] for row in rows if row["published"]})
     notes = f"Papers: {'; '.join(sources)}." if sources else ""
-    return f"{machine.describe()}\n\n{body}\n\n{notes}".rstrip()
+    title = machine.describe() + ("" if precision == "float32" else f"; {precision}")
+    return f"{title}\n\n{body}\n\n{notes}".rstrip()
 
 
 def _options(text: str) -> dict:
@@ -189,6 +204,12 @@ def _parser() -> argparse.ArgumentParser:
         default={},
         metavar="JSON",
         help="options of the generators, by their names",
+    )
+    parser.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default=PRECISIONS[0],
+        help="of the calculation; weights stay float32 (default: %(default)s)",
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     return parser

@@ -93,6 +93,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if arguments.plot and arguments.plot.suffix.lower() not in _DRAWINGS:
         parser.error(f"--plot must end in {', '.join(_DRAWINGS)}. Received: {arguments.plot}")
     console.start_logging()
+    console.keep_memory()
     console.import_tensorflow()
     from keras_refocus import evaluation, tiling
 

@@ -85,6 +85,12 @@ def _add_restorer(stages):
         action="store_true",
         help="restore as `refocus restore --best` does: the mean over four flips",
     )
+    protocol.add_argument(
+        "--align",
+        action="store_true",
+        help="before comparing, bring input and result each into line with the sharp side by a "
+        "homography, as RealBlur is measured",
+    )
     outputs = restorer.add_argument_group("outputs")
     outputs.add_argument("--csv", type=pathlib.Path, metavar="FILE", help="scores of each picture")
     outputs.add_argument("--json", type=pathlib.Path, metavar="FILE", help="the report as JSON")
@@ -186,6 +192,7 @@ def _evaluate_restorer(parser, arguments):
     from keras_refocus import console
 
     console.start_logging()
+    console.keep_memory()
     console.import_tensorflow()
     from keras_refocus import evaluation, tiling
 
@@ -198,6 +205,7 @@ def _evaluate_restorer(parser, arguments):
             if arguments.overlap is None
             else arguments.overlap,
             flips=arguments.flips,
+            align=arguments.align,
         )
         sets = _sets(arguments, evaluation)
         model, file = evaluation.load_restorer(arguments.model, best=arguments.best)

@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw
 
-from keras_refocus import color, engines, exposure, flips, metrics, sampling, tiling
+from keras_refocus import alignment, color, engines, exposure, flips, metrics, sampling, tiling
 
 AVERAGED, BEST = "averaged.keras", "best.keras"
 SHARP = "none"  # The blur of a set that is handed in as it is.
@@ -429,6 +429,9 @@ class Protocol:
         overlap: Pixels that neighbouring tiles share.
         flips: Whether the model's answers to the four flips are averaged, as `RestoreOptions.best`
             does.
+        align: Whether the input and the restored picture are each brought into line with the sharp
+            one before they are compared, see `alignment`; where a side then does not reach is left
+            out.
     """
 
     crop: int | None = None
@@ -436,6 +439,7 @@ class Protocol:
     tile: int | None = None
     overlap: int = tiling.OVERLAP
     flips: bool = False
+    align: bool = False
 
     def __post_init__(self):
         if self.crop is not None and self.crop < 11 + 2 * self.border:
@@ -458,7 +462,8 @@ class Protocol:
         if self.flips:
             seen += ", the mean over four flips"
         border = f"{self.border} pixels of border left out" if self.border else "no border left out"
-        return f"{area}, restored {seen}, {border}"
+        aligned = ", aligned with the sharp side" if self.align else ""
+        return f"{area}, restored {seen}, {border}{aligned}"
 
     def cut(self, rgb, name):
         """Cut out what is restored and compared."""
@@ -579,9 +584,12 @@ def score(picture_set, model, protocol, index):
     blurred, restored, sharp = _restored_pair(picture_set, index, model, protocol)
     scores = []
     for side in (blurred, restored):
+        truths = sharp
+        if protocol.align:
+            side, truths = _aligned(side, sharp, picture_set.items[index].sharp, protocol)
         values = [
             value
-            for picture, truth in zip(side, sharp, strict=True)
+            for picture, truth in zip(side, truths, strict=True)
             for value in compare(picture, truth, protocol.border)
         ]
         scores.append(dict(zip(MEASURES, values, strict=True)))
@@ -593,6 +601,20 @@ def score(picture_set, model, protocol, index):
         before=scores[0],
         after=scores[1],
     )
+
+
+def _aligned(side, sharp, name, protocol):
+    """Luminance and RGB of a side, aligned by luminance, and what they cover of the sharp side."""
+    matrix = alignment.homography(side[0], sharp[0])
+    window = alignment.covered(sharp[0].shape[:2], matrix)
+    truths = tuple(truth[window] for truth in sharp)
+    if min(truths[0].shape[:2]) < 11 + 2 * protocol.border:
+        raise ValueError(
+            "An aligned picture must leave 11 pixels inside the border, the window of SSIM. "
+            f"Received: {name}, of which {truths[0].shape[:2]} (height, width) remain, "
+            f"border={protocol.border}. Measure it without alignment."
+        )
+    return tuple(np.clip(alignment.warp(part, matrix), 0.0, 1.0)[window] for part in side), truths
 
 
 def mean(scores, measure, *, after=True):

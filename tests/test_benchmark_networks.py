@@ -116,6 +116,38 @@ def test_command_prints_json_without_timing(capsys):
     assert row["gmacs"] == pytest.approx(summary.count_macs(network, 720, 1280) / 1e9)
 
 
+def test_precision_is_that_of_the_layers_and_of_them_alone(monkeypatch, capsys):
+    seen = []
+    monkeypatch.setattr(
+        benchmark_networks.machine,
+        "median_times",
+        lambda run, runs: seen.append(run().dtype) or (1.0, 1.0),
+    )
+    built = []
+    monkeypatch.setattr(
+        "keras_refocus.networks.build",
+        lambda *given, **options: built.append(build(*given, **options)) or built[-1],
+    )
+    arguments = [
+        "unet",
+        "--runs",
+        "1",
+        "--size",
+        "32x32",
+        "--precision",
+        "mixed_bfloat16",
+        "--options",
+        _TINY,
+    ]
+    benchmark_networks.main(arguments)
+    assert capsys.readouterr().out.splitlines()[0].endswith("; mixed_bfloat16")
+    policies = {layer.compute_dtype for layer in built[0].layers if layer.weights}
+    assert "bfloat16" in policies
+    assert {variable.dtype for variable in built[0].trainable_variables} == {"float32"}
+    assert seen == [np.float32]
+    assert keras.config.dtype_policy().name == "float32"
+
+
 def test_table_shows_what_the_papers_report():
     row = {
         "name": "nafnet", "parameters": 17_093_985, "gmacs_256": 16.0, "gmacs": 225.0,
