@@ -47,6 +47,7 @@ Training
     run_folder       files of a training run, each written whole or not at all
     replication      training on several devices or machines at once
     evaluation       figures of a restorer on pairs and photos
+    alignment        a picture moved into line with its truth before it is compared
     color_evaluation figures of a colorizer on colour photos
     perceptual_metrics  LPIPS and FID, where their weights are
     classical        unsharp mask and deconvolution, to compare with

@@ -15,7 +15,7 @@ PACKAGE = ROOT / "keras_refocus"
 
 # From the ground up. A module imports modules of lower rows only; `networks` is one module here.
 LAYERS = [
-    "classical color config console flips machine tiling upsampling",
+    "alignment classical color config console flips machine tiling upsampling",
     "color_bins exposure faces images provenance",
     "engines integrity metrics networks perceptual_metrics replication run_folder sampling "
     "serving_config",

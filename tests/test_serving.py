@@ -100,6 +100,7 @@ def test_models_root_replaces_the_common_parent(tmp_path):
     config = serving_config.read_model_config(SERVING / "models.config", models_root=tmp_path)
     assert [Path(model.base_path) for model in config.model_config_list.config] == [
         tmp_path.resolve() / "restorer",
+        tmp_path.resolve() / "restorer_gan",
         tmp_path.resolve() / "colorizer",
     ]
 
