@@ -73,7 +73,8 @@ def pod():
 
 def test_models_are_the_servables_of_the_contract():
     models = read_model_config()
-    assert [model.name for model in models] == [engines.RESTORER, engines.COLORIZER]
+    names = [engines.RESTORER, "restorer_gan", engines.COLORIZER]
+    assert [model.name for model in models] == names
     for model in models:
         assert model.base_path == f"/models/{model.name}"
         assert model.model_version_policy.latest.num_versions == 2
