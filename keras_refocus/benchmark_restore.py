@@ -36,7 +36,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         else:
             picture = _photo_like(*_size(arguments.size), np.dtype(arguments.type))
         engine = _TimedEngine(engines.LocalEngine(arguments.models, threads=arguments.threads))
-        console.keep_memory()
         console.import_tensorflow()
         restorer = pipeline.Restorer(engine)
         restorer.check_models(options)

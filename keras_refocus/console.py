@@ -46,7 +46,7 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8
 def keep_memory() -> None:
     """Let this process keep the memory that it frees, for what it asks for next.
 
-    A step of a training, or a tile of a picture, frees and asks for up to gigabytes. glibc returns
+    A step of a training, or a picture of a set, frees and asks for up to gigabytes. glibc returns
     large blocks to the system each time, which has to clear them again; on virtual machines that
     can take as long as the calculation. Call it before the threads that calculate are started.
     Other C libraries have no such options: nothing happens.

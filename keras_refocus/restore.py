@@ -258,7 +258,6 @@ def _writable_suffix(suffix: str) -> str:
 
 def _restorer(arguments: argparse.Namespace, options: pipeline.RestoreOptions):
     """Open the engine and make sure that the models it will need for certain are there."""
-    console.keep_memory()
     console.import_tensorflow()
     if arguments.server:
         address = arguments.server
