@@ -36,6 +36,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         else:
             picture = _photo_like(*_size(arguments.size), np.dtype(arguments.type))
         engine = _TimedEngine(engines.LocalEngine(arguments.models, threads=arguments.threads))
+        console.keep_memory()
         console.import_tensorflow()
         restorer = pipeline.Restorer(engine)
         restorer.check_models(options)
@@ -48,8 +49,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         return
     print(
         "machine      {machine}\n"
-        "models       {models}, {threads} threads, tile {tile}, overlap {overlap}{flips}\n"
-        "picture      {width}x{height} {type}, {megapixels:.2f} megapixels\n"
+        "models       {models}, {threads} threads{flips}\n"
+        "picture      {width}x{height} {type}, {megapixels:.2f} megapixels, tiles: {tiles} of at "
+        "most {tile_width}x{tile_height} that share {overlap}\n"
         "loading      {loading_seconds:.2f} s\n"
         "restoring    {seconds:.3f} s, median of {runs} ({fastest:.3f} to {slowest:.3f}); "
         "in the networks {network_seconds:.3f} s\n"
@@ -86,9 +88,9 @@ def measure(
         raise ValueError(f"The number of runs must be at least 1. Received: {runs=}.")
     height, width = picture.shape[:2]
     started = time.perf_counter()
-    # All tiles have one shape, so one tile warms the network up for any picture.
-    side = options.tile or max(height, width)
-    restorer.restore(picture[:side, :side], options)
+    # One tile warms the network up for any picture.
+    tiles = pipeline.choose_tiles(picture, options, restorer.engine)
+    restorer.restore(picture[: tiles.tile_height, : tiles.tile_width], options)
     loading = time.perf_counter() - started
     seconds, inside = [], []
     for _ in range(runs):
@@ -100,8 +102,10 @@ def measure(
     return {
         "machine": machine.describe(),
         "models": result.versions,
-        "tile": options.tile,
-        "overlap": options.overlap,
+        "tiles": len(tiles),
+        "tile_width": min(tiles.tile_width, width),
+        "tile_height": min(tiles.tile_height, height),
+        "overlap": tiles.overlap,
         "best": options.best,
         "width": width,
         "height": height,
@@ -181,7 +185,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--mode", choices=pipeline.MODES, default=defaults.mode)
     parser.add_argument("--best", action="store_true", help="the mean over four flips")
     parser.add_argument("--runs", type=int, default=5, help="default: %(default)s")
-    parser.add_argument("--tile", type=int, default=defaults.tile, help="default: %(default)s")
+    parser.add_argument("--tile", type=int, help="default: what suits the picture")
     parser.add_argument(
         "--overlap", type=int, help=f"default: {defaults.overlap}, at most half the tile"
     )

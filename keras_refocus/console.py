@@ -46,10 +46,11 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8
 def keep_memory() -> None:
     """Let this process keep the memory that it frees, for what it asks for next.
 
-    A step of a training, or a picture of a set, frees and asks for up to gigabytes. glibc returns
+    A step of a training, or a tile of a picture, frees and asks for up to gigabytes. glibc returns
     large blocks to the system each time, which has to clear them again; on virtual machines that
-    can take as long as the calculation. Call it before the threads that calculate are started.
-    Other C libraries have no such options: nothing happens.
+    can take as long as the calculation. Call it before the threads that calculate are started, and
+    `release_memory` where the process then waits for long. Other C libraries have no such options:
+    nothing happens.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
@@ -59,6 +60,15 @@ def keep_memory() -> None:
     mallopt(_M_TRIM_THRESHOLD, -1)
     # Blocks of one thread would not be reused by another.
     mallopt(_M_ARENA_MAX, 1)
+
+
+def release_memory() -> None:
+    """Give the system what `keep_memory` kept and nothing uses now."""
+    try:
+        trim = ctypes.CDLL(None).malloc_trim
+    except (AttributeError, OSError, TypeError):
+        return
+    trim(0)
 
 
 def start_logging(*, verbose: bool = False) -> None:

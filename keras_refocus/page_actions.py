@@ -19,7 +19,7 @@ from typing import Any
 
 import gradio as gr
 
-from keras_refocus import engines, finishing, images, pipeline
+from keras_refocus import console, engines, finishing, images, pipeline
 from keras_refocus.sessions import Picture, Session, Sessions
 
 logger = logging.getLogger(__name__)
@@ -417,6 +417,7 @@ class PageActions:
                 except Exception as error:
                     session.drop_result(picture)
                     picture.error = say(error)
+            console.release_memory()
             updates.put(None)
 
         worker = threading.Thread(target=work, daemon=True)

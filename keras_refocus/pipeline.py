@@ -19,7 +19,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from keras_refocus import color, engines, flips, images, provenance, upsampling
-from keras_refocus.tiling import TILE, Tiles, default_overlap
+from keras_refocus.tiling import OVERLAP, TILE, Tiles, default_overlap, fitting_tile
 
 Mode = Literal["restore", "restore+colorize", "colorize"]
 MODES: tuple[str, ...] = get_args(Mode)
@@ -41,6 +41,8 @@ class RestoreOptions:
         auto_detect: Whether `"restore+colorize"` leaves colour pictures uncoloured.
         blur_faces: Whether faces are made unrecognisable, for good, as the last step.
         tile: Side in pixels of the tiles the restorer sees; 0 shows it the whole picture at once.
+            `None`: what suits the picture (`tiling.fitting_tile`) for an engine that takes one tile
+            at a time, `tiling.TILE` for any other.
         overlap: Pixels that neighbouring tiles share; `None`: `tiling.default_overlap`.
         restorer: Name of the model of stage 1.
         colorizer: Name of the model of stage 2.
@@ -56,7 +58,7 @@ class RestoreOptions:
     saturation: float = 1.0
     auto_detect: bool = True
     blur_faces: bool = False
-    tile: int = TILE
+    tile: int | None = None
     overlap: int | None = None
     restorer: str = engines.RESTORER
     colorizer: str = engines.COLORIZER
@@ -74,11 +76,13 @@ class RestoreOptions:
                 f"The saturation must be 0 to 1.5. Received: saturation={self.saturation}."
             )
         if self.overlap is None:
-            object.__setattr__(self, "overlap", default_overlap(self.tile))
-        if self.tile < 0 or self.overlap < 0 or 0 < self.tile <= self.overlap:
+            overlap = OVERLAP if self.tile is None else default_overlap(self.tile)
+            object.__setattr__(self, "overlap", overlap)
+        tile = TILE if self.tile is None else self.tile
+        if tile < 0 or self.overlap < 0 or 0 < tile <= self.overlap:
             raise ValueError(
                 "The tile must be larger than the overlap, or 0 for the whole picture, and the "
-                f"overlap at least 0. Received: tile={self.tile}, overlap={self.overlap}."
+                f"overlap at least 0. Received: tile={tile}, overlap={self.overlap}."
             )
 
     def colorizes(self, *, is_grayscale: bool) -> bool:
@@ -160,6 +164,18 @@ class RestoreResult:
         if self.photo is None:
             return images.Photo(rgb=rgb)
         return dataclasses.replace(self.photo, rgb=rgb)
+
+
+def choose_tiles(source: np.ndarray, options: RestoreOptions, engine: engines.Engine) -> Tiles:
+    """Choose the tiles in which an engine gets a picture `(height, width, ...)` to restore."""
+    height, width = source.shape[:2]
+    if options.tile == 0:
+        return Tiles(height, width, (height, width), 0)
+    tile = options.tile
+    if tile is None:
+        # Who takes one at a time takes any shape.
+        tile = fitting_tile(height, width, options.overlap) if engine.batch_size == 1 else TILE
+    return Tiles(height, width, tile, options.overlap)
 
 
 class Restorer:
@@ -250,7 +266,7 @@ class Restorer:
         restores = options.strength > 0 or keep_stages
         colorizes = options.colorizes(is_grayscale=is_grayscale)
         versions = self._versions([options.restorer] * restores + [options.colorizer] * colorizes)
-        tiles = _tiles(source, options)
+        tiles = choose_tiles(source, options, self.engine)
         passes = len(flips.FLIPS) if options.best else 1
         step = _Steps(restores * passes * len(tiles) + colorizes + 1, progress, cancel)
 
@@ -433,13 +449,6 @@ def _luminance(source: np.ndarray) -> np.ndarray:
     for band in _bands(source):
         plane[band] = color.rgb_to_luminance(_as_rgb(source[band]))
     return plane
-
-
-def _tiles(source: np.ndarray, options: RestoreOptions) -> Tiles:
-    height, width = source.shape[:2]
-    if options.tile == 0:
-        return Tiles(height, width, (height, width), 0)
-    return Tiles(height, width, options.tile, options.overlap)
 
 
 def _compose(

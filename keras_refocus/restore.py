@@ -23,7 +23,7 @@ import cv2
 import numpy as np
 
 import keras_refocus
-from keras_refocus import color, console, engines, images, pipeline
+from keras_refocus import color, console, engines, images, pipeline, tiling
 
 logger = logging.getLogger(__name__)
 
@@ -258,6 +258,7 @@ def _writable_suffix(suffix: str) -> str:
 
 def _restorer(arguments: argparse.Namespace, options: pipeline.RestoreOptions):
     """Open the engine and make sure that the models it will need for certain are there."""
+    console.keep_memory()
     console.import_tensorflow()
     if arguments.server:
         address = arguments.server
@@ -529,8 +530,8 @@ def _parser() -> argparse.ArgumentParser:
         "--tile",
         type=int,
         default=defaults.tile,
-        help="side of the pieces a picture is restored in, in pixels; 0: in one piece "
-        "(default: %(default)s)",
+        help="side of the pieces a picture is restored in, in pixels; 0: in one piece (default: "
+        f"what suits the picture, up to a megapixel; {tiling.TILE} with --server)",
     )
     models.add_argument(
         "--overlap",

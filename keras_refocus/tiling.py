@@ -16,14 +16,19 @@ touches them, so what is in memory is one row of windows, however tall the pictu
 Pure numpy; the identity comes back to 1e-6.
 """
 
+import itertools
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 
-# What the client cuts unless told otherwise, in pixels; servers are warmed up for this tile.
+# What is cut for servers unless told otherwise, in pixels: they are warmed up for this tile.
 TILE = 768
 OVERLAP = 256
+
+# Area of the tiles that `fitting_tile` chooses, in pixels: as much as our networks can do at once
+# with 1.5 GiB for the whole process.
+_FITTING_AREA = 2**20
 
 # A multiple of the factor by which our networks reduce a picture inside.
 ALIGNMENT = 64
@@ -32,6 +37,30 @@ ALIGNMENT = 64
 def default_overlap(tile: int) -> int:
     """Overlap where none is asked for: `OVERLAP`, but no more than half of a small tile."""
     return min(OVERLAP, tile // 2) if tile else OVERLAP
+
+
+def fitting_tile(height: int, width: int, overlap: int = OVERLAP) -> tuple[int, int]:
+    """Choose the tile with which least of a picture is computed twice, for who takes any shape.
+
+    Args:
+        height: Rows of the picture, at least 1.
+        width: Columns of the picture, at least 1.
+        overlap: Pixels that neighbouring tiles share, at least 0.
+
+    Returns:
+        Height and width of the tile. Of it no more than 2^20 pixels lie inside the picture, unless
+        the overlap alone makes tiles larger than that. Tiles that end with the picture are computed
+        in part only (`Tiles.cut` without `fill`).
+    """
+    rows, columns = _axis_choices(height, overlap), _axis_choices(width, overlap)
+
+    def rank(choice):
+        (tall, down), (wide, across) = choice
+        area = min(tall, height) * min(wide, width)
+        return max(area, _FITTING_AREA), down * across, area
+
+    (tall, _), (wide, _) = min(itertools.product(rows, columns), key=rank)
+    return tall, wide
 
 
 class Window(NamedTuple):
@@ -161,6 +190,16 @@ class Tiles:
                 band[:, left : left + columns] += tile[:rows, :columns] * weight[..., np.newaxis]
             yield top, band[: end - top]
             carried = band[end - top :]
+
+
+def _axis_choices(length: int, overlap: int) -> list[tuple[int, int]]:
+    """Sides of tiles along one axis, each with the pixels that all of them have together."""
+    choices = []
+    while not choices or choices[-1][0] < length:
+        tile = overlap + (len(choices) + 1) * ALIGNMENT
+        *before, last = _starts(length, tile, overlap)
+        choices.append((tile, len(before) * tile + min(tile, length - last)))
+    return choices
 
 
 def _starts(length: int, tile: int, overlap: int) -> tuple[int, ...]:

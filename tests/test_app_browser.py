@@ -178,7 +178,8 @@ def restore(page):
 
 def preview(page, side):
     """Pixels of one side of the comparison."""
-    address = page.locator(f".rf-{side} img").get_attribute("src")
+    # The page may say that it is done a moment before it shows the picture.
+    address = page.locator(f".rf-{side} img[src]").get_attribute("src")
     return np.asarray(Image.open(io.BytesIO(page.request.get(address).body())).convert("RGB"))
 
 

@@ -415,14 +415,20 @@ def test_filter_bank_with_one_filter_chosen_applies_it():
     network = networks.build("filter_bank", **TINY["filter_bank"])
     weights = network.get_layer("weights")
     kernel, bias = weights.get_weights()
+    # One for each of the four pixels of a block of the stem.
+    choice = {(0, 0): 1, (0, 1): 0, (1, 0): 2, (1, 1): 1}
     chosen = np.zeros((2, 2, bias.size // 4))
-    chosen[..., 1] = 1.0  # of the four pixels of each block of the stem
+    for pixel, number in choice.items():
+        chosen[(*pixel, number)] = 1.0
     weights.set_weights([kernel, chosen.ravel()])
     picture = _picture(1, 23, 26)
-    change = ops.convert_to_numpy(network.get_layer("filters").weights[0].value)[..., 0, 1]
-    expected = picture[0, ..., 0] + cv2.filter2D(
-        picture[0, ..., 0], -1, change, borderType=cv2.BORDER_REPLICATE
-    )
+    filters = ops.convert_to_numpy(network.get_layer("filters").weights[0].value)
+    expected = picture[0, ..., 0].copy()
+    for (row, column), number in choice.items():
+        change = cv2.filter2D(
+            picture[0, ..., 0], -1, filters[..., 0, number], borderType=cv2.BORDER_REPLICATE
+        )
+        expected[row::2, column::2] += change[row::2, column::2]
     # The last row is repeated up to a multiple of the block before its border is.
     np.testing.assert_allclose(_run(network, picture)[0, ..., 0], expected, atol=1e-5)
 

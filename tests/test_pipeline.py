@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from tiny_models import write_models
 
-from keras_refocus import color, engines, images, pipeline, provenance
+from keras_refocus import color, engines, images, pipeline, provenance, tiling
 from keras_refocus.pipeline import RestoreOptions, Restorer, reblend
 
 EXAMPLES = pathlib.Path(pipeline.__file__).parent / "page" / "examples"
@@ -345,7 +345,7 @@ def test_best_sees_tiles_of_the_same_shape_four_times():
     engine, image = FakeEngine(gain=0.5), photo((40, 70, 3), np.float32)
     options = RestoreOptions(best=True, tile=32, overlap=8)
     result = Restorer(engine).restore(image, options)
-    tiles = len(pipeline._tiles(image, options))
+    tiles = len(pipeline.choose_tiles(image, options, FakeEngine()))
     assert sum(shape[0] for _, shape in engine.calls) == 4 * tiles
     assert {shape[1:] for _, shape in engine.calls} == {(32, 32, 1)}
     assert max(shape[0] for _, shape in engine.calls) <= engine.batch_size
@@ -483,8 +483,21 @@ def test_an_address_opens_a_client_and_an_engine_is_kept():
         Restorer("grpc://")
 
 
-@pytest.mark.parametrize("width", [600, 1101])
-def test_tiles_leave_no_seam_with_the_models_that_are_shipped(width, monkeypatch):
+def test_an_engine_that_takes_one_tile_at_a_time_gets_tiles_that_fit_the_picture():
+    image = photo((900, 1100, 3))
+    for batch_size, tile, expected in (
+        (1, None, (900, 1100)),
+        (2, None, (tiling.TILE, tiling.TILE)),
+        (1, 512, (512, 512)),
+        (1, 0, (900, 1100)),
+    ):
+        engine = FakeEngine(batch_size=batch_size)
+        Restorer(engine).restore(image, RestoreOptions(tile=tile))
+        assert engine.calls[0][1][1:3] == expected
+
+
+@pytest.mark.parametrize(("width", "tile"), [(1101, tiling.TILE), (2000, None)])
+def test_tiles_leave_no_seam_with_the_models_that_are_shipped(width, tile, monkeypatch):
     """Tiled and whole-picture inference agree, on a real photo, at the defaults."""
     monkeypatch.delenv(engines.MODELS_VARIABLE, raising=False)
     rgb = images.read(EXAMPLES / "coffee.jpg").rgb
@@ -492,7 +505,7 @@ def test_tiles_leave_no_seam_with_the_models_that_are_shipped(width, monkeypatch
     with Restorer() as restorer:
         tiled, whole = (
             restorer.restore(rgb, options, keep_stages=True).planes.restored
-            for options in (RestoreOptions(), RestoreOptions(tile=0))
+            for options in (RestoreOptions(tile=tile), RestoreOptions(tile=0))
         )
     away = slice(96, -96)  # The padding of a border reaches about so far into the picture.
     difference = np.abs(tiled - whole)[away, away]

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from keras_refocus.tiling import Tiles, Window, default_overlap
+from keras_refocus.tiling import TILE, Tiles, Window, default_overlap, fitting_tile
 
 
 def stitch(tiles, pieces):
@@ -146,3 +146,32 @@ def test_wrong_tiles_are_refused():
 def test_a_small_tile_has_a_smaller_overlap_unless_asked():
     found = [default_overlap(tile) for tile in (768, 512, 128, 96, 0)]
     assert found == [256, 256, 64, 48, 256]
+
+
+def computed(tiles):
+    """Pixels of the picture that all windows have together."""
+    return sum(
+        min(tiles.tile_height, tiles.height - top) * min(tiles.tile_width, tiles.width - left)
+        for top, left in tiles
+    )
+
+
+@pytest.mark.parametrize(
+    ("height", "width"),
+    [(1, 1), (300, 9000), (720, 1280), (1080, 1920), (1920, 1080), (3000, 4000), (10_000, 10_000)],
+)
+def test_a_fitting_tile_has_bounded_area_and_computes_less_twice(height, width):
+    tiles = Tiles(height, width, fitting_tile(height, width), 256)
+    assert min(tiles.tile_height, height) * min(tiles.tile_width, width) <= 2**20
+    squares = (Tiles(height, width, side, 256) for side in (512, TILE, 1024))
+    assert computed(tiles) <= min(map(computed, squares))
+
+
+def test_a_picture_of_up_to_a_megapixel_fits_into_one_tile():
+    for height, width in ((1, 2**20), (720, 1280), (1024, 1024)):
+        assert len(Tiles(height, width, fitting_tile(height, width), 256)) == 1
+    assert len(Tiles(1024, 1025, fitting_tile(1024, 1025), 256)) == 2
+
+
+def test_a_wide_overlap_makes_the_smallest_tiles_that_have_it():
+    assert fitting_tile(3000, 3000, overlap=1024) == (1088, 1088)
