@@ -756,7 +756,8 @@ def write_csv(path, results):
 def worst_sheet(picture_set, scores, model, protocol):
     """Draw the pictures with the least gain: input, restored and sharp, at 100%.
 
-    The part shown of a large picture is where the restored one is furthest from the truth.
+    The part shown of a large picture is where the restored one is furthest from the truth. Where
+    pictures are aligned before they are compared, they are shown so.
 
     Args:
         picture_set: `PictureSet`.
@@ -770,7 +771,8 @@ def worst_sheet(picture_set, scores, model, protocol):
     order = sorted(range(len(scores)), key=lambda index: (scores[index].gain(), index))
     rows = []
     for index in order[:_SHEET_ROWS]:
-        sides = [rgb for _, rgb in _restored_pair(picture_set, index, model, protocol)]
+        sides = _restored_pair(picture_set, index, model, protocol)
+        sides = _in_line(sides) if protocol.align else [rgb for _, rgb in sides]
         window = _worst_window(np.square(sides[1] - sides[2]).mean(axis=2))
         item = scores[index]
         caption = (
@@ -788,6 +790,23 @@ def worst_sheet(picture_set, scores, model, protocol):
             sheet.paste(Image.fromarray(part), (column * (_SHEET_SIDE + 8), top + 24))
         top += 24 + parts[0].shape[0]
     return sheet
+
+
+def _in_line(sides):
+    """RGB of blurred, restored and sharp side, aligned with the last, where all of them reach."""
+    *others, (truth, sharp) = sides
+    shape = truth.shape[:2]
+    matrices = [alignment.homography(luminance, truth) for luminance, _ in others]
+    reached = [alignment.covered(shape, matrix) for matrix in matrices]
+    window = []
+    for axis, length in enumerate(shape):
+        starts, stops, _ = zip(*(part[axis].indices(length) for part in reached), strict=True)
+        window.append(slice(max(starts), min(stops)))
+    pictures = [
+        np.clip(alignment.warp(rgb, matrix), 0.0, 1.0)
+        for (_, rgb), matrix in zip(others, matrices, strict=True)
+    ]
+    return [rgb[tuple(window)] for rgb in (*pictures, sharp)]
 
 
 def _worst_window(errors):

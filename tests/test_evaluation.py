@@ -1,5 +1,6 @@
 import json
 
+import cv2
 import keras
 import numpy as np
 import pytest
@@ -321,6 +322,23 @@ def test_sheet_shows_the_least_gain_first_where_it_is_worst(tmp_path):
     for row, level in enumerate((128 + 80, 128 + 40, 128)):
         corner = pixels[row * 344 + 24 + 315, [315, 328 + 315, 656 + 315]]
         np.testing.assert_allclose(corner, [[level] * 3, [level] * 3, [128] * 3], atol=1)
+
+
+def test_the_sheet_shows_pictures_as_they_were_compared(tmp_path):
+    rng = np.random.default_rng(0)
+    scene = cv2.GaussianBlur(rng.random((120, 150), np.float32), (0, 0), 3)
+    scene = np.uint8(255 * (scene - scene.min()) / np.ptp(scene))[..., np.newaxis].repeat(3, axis=2)
+    save(tmp_path / "pairs" / "sharp" / "0.png", scene[10:110, 10:130])
+    save(tmp_path / "pairs" / "blur" / "0.png", scene[12:112, 13:133])  # moved, as sharp
+    picture_set = pair_set(tmp_path / "pairs")
+    difference = {}
+    for align in (False, True):
+        protocol = evaluation.Protocol(align=align)
+        scores = [evaluation.score(picture_set, identity, protocol, 0)]
+        pixels = np.asarray(evaluation.worst_sheet(picture_set, scores, identity, protocol))
+        blurred, sharp = (pixels[30:100, left : left + 100].astype(float) for left in (4, 660))
+        difference[align] = np.abs(blurred - sharp).mean()
+    assert difference[True] < 1 < 10 < difference[False]
 
 
 # Models
