@@ -23,6 +23,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the benchmark from the command line."""
     parser = _parser()
     arguments = parser.parse_args(argv)
+    console.keep_memory(large=False)
     try:
         options = pipeline.RestoreOptions(
             mode=arguments.mode,
@@ -36,7 +37,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         else:
             picture = _photo_like(*_size(arguments.size), np.dtype(arguments.type))
         engine = _TimedEngine(engines.LocalEngine(arguments.models, threads=arguments.threads))
-        console.keep_memory()
         console.import_tensorflow()
         restorer = pipeline.Restorer(engine)
         restorer.check_models(options)

@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     os.environ["HF_HUB_OFFLINE"] = "0" if arguments.share else "1"
     try:
-        console.keep_memory()
+        console.keep_memory(large=False)
         console.import_tensorflow()
         from keras_refocus import app, page_server, pipeline
         from keras_refocus.sessions import Sessions

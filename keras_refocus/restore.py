@@ -61,6 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not 1 <= arguments.quality <= 100:
         parser.error(f"--quality must be 1 to 100. Received: {arguments.quality}")
     console.start_logging(verbose=arguments.verbose)
+    console.keep_memory(large=False)
     try:
         options = pipeline.RestoreOptions(
             mode=arguments.mode,
@@ -258,7 +259,6 @@ def _writable_suffix(suffix: str) -> str:
 
 def _restorer(arguments: argparse.Namespace, options: pipeline.RestoreOptions):
     """Open the engine and make sure that the models it will need for certain are there."""
-    console.keep_memory()
     console.import_tensorflow()
     if arguments.server:
         address = arguments.server

@@ -48,9 +48,9 @@ def fitting_tile(height: int, width: int, overlap: int = OVERLAP) -> tuple[int, 
         overlap: Pixels that neighbouring tiles share, at least 0.
 
     Returns:
-        Height and width of the tile. Of it no more than 2^20 pixels lie inside the picture, unless
-        the overlap alone makes tiles larger than that. Tiles that end with the picture are computed
-        in part only (`Tiles.cut` without `fill`).
+        Height and width of the tile. Of it no more than 2^20 pixels lie inside the picture,
+        unless the overlap alone makes tiles larger than that. Tiles that end with the picture are
+        computed in part only (`Tiles.cut` without `fill`).
     """
     rows, columns = _axis_choices(height, overlap), _axis_choices(width, overlap)
 

@@ -159,7 +159,8 @@ def restore(
         dtype="float32",
         name="filters",
     )
-    kernel = _kernel_of_blocks(bank, padded, stem_factor)
+    # The estimate comes first: otherwise the largest tensors here wait for it in memory.
+    kernel = _kernel_of_blocks(bank, padded if estimate is None else estimate, stem_factor)
     bank.set_weights([filters])
     changes = ops.conv(
         blocks.extend_edges(padded, filter_size // 2), kernel, strides=stem_factor, padding="valid"
@@ -228,7 +229,7 @@ def _kernel_of_blocks(bank, x, side):
 
     Args:
         bank: `Conv2D` of one input channel, without bias, not yet built.
-        x: Symbolic tensor whose values do not matter.
+        x: Symbolic tensor whose values do not matter, and which is there before the result.
         side: Side of the blocks in pixels.
 
     Returns:
