@@ -36,6 +36,8 @@ def _count(layer, *, channels, height=8, width=6):
         (L.Dense(5), 48 * 4 * 5),
         (L.LayerNormalization(), 0),
         (L.ReLU(), 0),
+        # 3 x 2 positions; the kernel is no layer's.
+        (lambda x: ops.conv(x, np.zeros((3, 3, 4, 5), "float32"), 2, "valid"), 6 * 5 * 36),
     ],
 )
 def test_operations_by_hand(layer, expected):

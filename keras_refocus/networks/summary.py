@@ -32,9 +32,9 @@ def count_parameters(model):
 def count_macs(model, height, width):
     """Count the multiply-accumulate operations for one picture.
 
-    Convolutions and dense layers are counted, each time they are called, and nothing else; biases,
-    activations, normalisation and sums are left out, as most papers do. One multiply-accumulate is
-    two floating-point operations.
+    Convolutions, also those by `ops.conv`, and dense layers are counted, each time they are called,
+    and nothing else; biases, activations, normalisation and sums are left out, as most papers do.
+    One multiply-accumulate is two floating-point operations.
 
     Args:
         model: Functional `keras.Model` whose input is `(batch, height, width, channels)`.
@@ -56,6 +56,9 @@ def count_macs(model, height, width):
             total += count_macs(layer, *args[0].shape[1:3])
         elif isinstance(layer, keras.Layer) and layer.weights:
             total += _layer_macs(layer, args[0].shape, outputs.shape)
+        elif type(layer).__name__ == "Conv" and not isinstance(layer, keras.Layer):
+            # `ops.conv`, whose class Keras does not export.
+            total += math.prod(outputs.shape) * math.prod(args[1].shape[:-1])
         return outputs
 
     # A copy on an input of known size: the sizes inside are worked out anew, and the model stays
