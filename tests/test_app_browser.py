@@ -241,6 +241,8 @@ def test_from_upload_to_a_download_that_leaves_nothing_behind(visit, served):
     )
     screenshot(page, "restored", full_page=True)
     address = page.locator(".rf-after img").get_attribute("src")
+    chosen = page.locator("#photos").get_by_text("holiday").first
+    chosen.wait_for()
     name, data = download(page)
     assert name == "holiday_restored.jpg"
     photo = images.read(data)
@@ -249,8 +251,9 @@ def test_from_upload_to_a_download_that_leaves_nothing_behind(visit, served):
     ready(page, "have been deleted here")
     assert not served.files
     assert page.request.get(address).status == 404
-    # The page still shows what the browser holds, and can go on.
+    # The page still shows what the browser holds, and can go on once its list is empty.
     assert page.locator(".rf-after img").is_visible()
+    chosen.wait_for(state="detached")
     upload(page, ("next.png", content(colorful(seed=1))))
     restore(page)
 
