@@ -19,7 +19,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from keras_refocus import color, engines, flips, images, provenance, upsampling
-from keras_refocus.tiling import OVERLAP, TILE, Tiles, default_overlap, fitting_tile
+from keras_refocus.tiling import TILE, Tiles, default_overlap, fitting_tile
 
 Mode = Literal["restore", "restore+colorize", "colorize"]
 MODES: tuple[str, ...] = get_args(Mode)
@@ -75,10 +75,9 @@ class RestoreOptions:
             raise ValueError(
                 f"The saturation must be 0 to 1.5. Received: saturation={self.saturation}."
             )
-        if self.overlap is None:
-            overlap = OVERLAP if self.tile is None else default_overlap(self.tile)
-            object.__setattr__(self, "overlap", overlap)
         tile = TILE if self.tile is None else self.tile
+        if self.overlap is None:
+            object.__setattr__(self, "overlap", default_overlap(tile))
         if tile < 0 or self.overlap < 0 or 0 < tile <= self.overlap:
             raise ValueError(
                 "The tile must be larger than the overlap, or 0 for the whole picture, and the "
