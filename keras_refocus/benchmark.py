@@ -2,7 +2,7 @@
 
     refocus benchmark restore --size 1280x720
 
-What is measured is a module of its own, `benchmark_<name>`, imported when it is asked for.
+What is measured is a module of its own, `benchmarks/<name>`, imported when it is asked for.
 """
 
 import difflib
@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int | None:
 
 
 def _module(subject: str) -> str:
-    return f"keras_refocus.benchmark_{subject}"
+    return f"keras_refocus.benchmarks.{subject}"
 
 
 if __name__ == "__main__":

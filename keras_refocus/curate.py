@@ -15,7 +15,8 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
-from keras_refocus import console, curation
+from keras_refocus.data import curation
+from keras_refocus.system import console
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -18,7 +18,8 @@ import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from keras_refocus import console, engines
+from keras_refocus.engines import local as engines
+from keras_refocus.system import console
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -37,8 +38,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         console.keep_memory(large=False)
         console.import_tensorflow()
-        from keras_refocus import app, page_server, pipeline
-        from keras_refocus.sessions import Sessions
+        from keras_refocus.page import layout as app
+        from keras_refocus.page import server as page_server
+        from keras_refocus.page.sessions import Sessions
+        from keras_refocus.restoration import pipeline
 
         address = arguments.server
         if address is not None and "://" not in address:

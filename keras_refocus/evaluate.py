@@ -189,12 +189,13 @@ def _evaluate_restorer(parser, arguments):
         parser.error(f"--set {arguments.set} is a set of pairs. Name its folder with --pairs.")
     if arguments.overlap is not None and arguments.tile is None:
         parser.error("--overlap is that of the tiles. Give --tile as well.")
-    from keras_refocus import console
+    from keras_refocus.system import console
 
     console.start_logging()
     console.keep_memory()
     console.import_tensorflow()
-    from keras_refocus import evaluation, tiling
+    from keras_refocus.evaluation import restorer as evaluation
+    from keras_refocus.restoration import tiling
 
     try:
         protocol = evaluation.Protocol(
@@ -226,11 +227,14 @@ def _evaluate_restorer(parser, arguments):
 
 
 def _evaluate_colorizer(parser, arguments):
-    from keras_refocus import console
+    from keras_refocus.system import console
 
     console.start_logging()
     console.import_tensorflow()
-    from keras_refocus import color_evaluation, evaluation, perceptual_metrics, upsampling
+    from keras_refocus.evaluation import colorizer as color_evaluation
+    from keras_refocus.evaluation import restorer as evaluation
+    from keras_refocus.metrics import perceptual as perceptual_metrics
+    from keras_refocus.restoration import chroma as upsampling
 
     try:
         protocol = color_evaluation.Protocol(

@@ -23,8 +23,10 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_refocus import console, engines, upsampling
-from keras_refocus.tiling import TILE
+from keras_refocus.engines import local as engines
+from keras_refocus.restoration import chroma as upsampling
+from keras_refocus.restoration.tiling import TILE
+from keras_refocus.system import console
 
 AVERAGED_FILE, BEST_FILE, RECORD_FILE = "averaged.keras", "best.keras", "record.json"
 
@@ -90,7 +92,7 @@ def _convert(source: Path, arguments: argparse.Namespace) -> tuple[Path, bool]:
     Returns:
         The file, and whether it was compared with the SavedModel.
     """
-    from keras_refocus import conversion
+    from keras_refocus.deployment import formats as conversion
 
     with tempfile.TemporaryDirectory(prefix="refocus-export-") as folder:
         version = source if source.is_dir() else _export_file(source, arguments, Path(folder))
@@ -153,7 +155,7 @@ def _network(record: Path, *, temperature: float | None) -> dict | None:
 
 def _join(models: Path, arguments: argparse.Namespace) -> Path:
     """Write the servable of the whole pipeline from the models of both stages."""
-    from keras_refocus import servable
+    from keras_refocus.deployment import whole_pipeline as servable
 
     stages = []
     for name in (arguments.restorer, arguments.colorizer):

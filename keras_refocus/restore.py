@@ -23,7 +23,10 @@ import cv2
 import numpy as np
 
 import keras_refocus
-from keras_refocus import color, console, engines, images, pipeline, tiling
+from keras_refocus.engines import local as engines
+from keras_refocus.pictures import color, images
+from keras_refocus.restoration import pipeline, tiling
+from keras_refocus.system import console
 
 logger = logging.getLogger(__name__)
 

@@ -15,7 +15,8 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from keras_refocus import console, engines
+from keras_refocus.engines import local as engines
+from keras_refocus.system import console
 
 logger = logging.getLogger(__name__)
 
@@ -107,7 +108,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     if not args.verbose:
         logging.getLogger("keras_refocus").setLevel(logging.INFO)  # which versions come and go
     console.import_tensorflow()
-    from keras_refocus import local_server, serving_config
+    from keras_refocus.local_server import configuration as serving_config
+    from keras_refocus.local_server import services as local_server
 
     try:
         if args.config:

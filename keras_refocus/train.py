@@ -9,8 +9,8 @@ import logging
 import pathlib
 import sys
 
-from keras_refocus import config as configs
-from keras_refocus import console
+from keras_refocus.system import console
+from keras_refocus.training import config as configs
 
 
 def _parser():
@@ -147,7 +147,8 @@ def main(argv=None):
     console.keep_memory()
     # Imported after parsing: `--help` and mistakes answer at once.
     console.import_keras()
-    from keras_refocus import colorizer_training, training
+    from keras_refocus.training import colorizer_job as colorizer_training
+    from keras_refocus.training import run as training
 
     kind = {"restorer": training.RestorerJob, "colorizer": colorizer_training.ColorizerJob}[
         arguments.stage

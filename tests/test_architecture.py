@@ -1,9 +1,8 @@
-"""Which module may import which, as a table of layers, and which may name a backend."""
+"""The floors of the package, read off its folders; and which modules may name a backend."""
 
 import ast
 import configparser
 import functools
-import itertools
 import pathlib
 import subprocess
 import sys
@@ -13,58 +12,43 @@ import pytest
 ROOT = pathlib.Path(__file__).parent.parent
 PACKAGE = ROOT / "keras_refocus"
 
-# From the ground up. A module imports modules of lower rows only; `networks` is one module here.
-LAYERS = [
-    "alignment classical color config console flips machine tiling upsampling",
-    "color_bins exposure faces images provenance",
-    "engines integrity metrics networks perceptual_metrics replication run_folder sampling "
-    "serving_config",
-    "batching curation data losses serving_engine tfds_batches",
-    "conversion evaluation gan model_manager pipeline servable",
-    "color_evaluation cycle_gan deblur_gan local_server sessions video",
-    "finishing page_server",
-    "page_actions",
-    "app",
-    "training",
-    "colorizer_training",
-    # Entry points: they parse and wire, and nothing imports them.
-    "__main__ benchmark benchmark_input benchmark_networks benchmark_quality benchmark_restore "
-    "benchmark_serving curate demo evaluate evaluate_grayscale export exposure_sheet face_misses "
-    "restore serve train",
+# From the ground up. A folder imports folders of lower floors only; the modules that lie in the
+# package itself are the entry points, one a verb, on the highest floor.
+FLOORS = [
+    "engines local_server pictures system",
+    "blur metrics networks restoration",
+    "cloud data deployment page video",
+    "evaluation training",
+    "benchmarks",
 ]
-LAYER_OF = {name: index for index, row in enumerate(LAYERS) for name in row.split()}
-ENTRY_POINTS = LAYERS[-1].split()
+FLOOR_OF = {name: floor for floor, row in enumerate(FLOORS, 1) for name in row.split()}
+# The only folders of one floor that meet.
+SAME_FLOOR = {("pictures", "system")}
 
 # What runs for a user must not drag in what only training needs, however indirectly.
 SERVING_HALF = (
-    "app demo engines faces finishing flips local_server model_manager page_actions page_server "
-    "pipeline provenance restore servable serve serving_engine sessions video".split()
+    "system pictures engines restoration local_server deployment page video cloud restore demo "
+    "serve".split()
 )
-TRAINING_HALF = (
-    "color_bins colorizer_training cycle_gan data deblur_gan exposure gan losses networks "
-    "replication run_folder sampling tfds_batches train training".split()
-)
+TRAINING_HALF = {"networks", "blur", "data", "training", "evaluation"}
 
 # Modules that are TensorFlow's by nature, and the one seam that knows every backend. The rest
 # speaks `keras.ops` or numpy.
 BACKEND_MODULES = (
-    "console conversion data engines evaluation export gan local_server model_manager replication "
-    "servable serving_config serving_engine tfds_batches training".split()
+    "system/console engines/ local_server/ deployment/ data/workers data/prepared training/gan "
+    "training/devices training/run evaluation/restorer export".split()
 )
 BACKENDS = {"tensorflow", "torch", "jax"}
 
 
-def sources():
-    """Every module of the package with its files."""
-    found = {}
-    for file in sorted(PACKAGE.rglob("*.py")):
-        parts = file.relative_to(PACKAGE).with_suffix("").parts
-        found.setdefault(parts[0], []).append(file)
-    del found["__init__"]
-    return found
+def room(file):
+    """The folder of a module; for an entry point the module itself."""
+    return file.relative_to(PACKAGE).with_suffix("").parts[0]
 
 
-SOURCES = sources()
+MODULES = sorted(file for file in PACKAGE.rglob("*.py") if file.parent != PACKAGE)
+ENTRY_POINTS = sorted(file for file in PACKAGE.glob("*.py") if file.stem != "__init__")
+FOLDERS = sorted({room(file) for file in MODULES})
 
 
 def imported(file):
@@ -80,19 +64,22 @@ def imported(file):
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
+def rooms_imported(file):
+    """Folders and entry points of the package that a file imports, but its own."""
+    names = [name.split(".") for name in imported(file) if name.startswith("keras_refocus.")]
+    known = {*FOLDERS, *(entry.stem for entry in ENTRY_POINTS)}
+    return {name[1] for name in names if name[1] in known} - {room(file)}
+
+
 @functools.cache
-def neighbours(module):
-    """Modules of the package that a module imports."""
-    found = set()
-    for name in itertools.chain.from_iterable(map(imported, SOURCES[module])):
-        parts = name.split(".")
-        if parts[0] == "keras_refocus" and len(parts) > 1 and parts[1] in SOURCES:
-            found.add(parts[1])
-    return found - {module}
+def neighbours(name):
+    return frozenset().union(
+        *(rooms_imported(f) for f in MODULES + ENTRY_POINTS if room(f) == name)
+    )
 
 
-def reachable(module):
-    seen, waiting = set(), [module]
+def reachable(name):
+    seen, waiting = set(), [name]
     while waiting:
         new = neighbours(waiting.pop()) - seen
         seen |= new
@@ -100,26 +87,63 @@ def reachable(module):
     return seen
 
 
+def name_of(file):
+    return file.relative_to(PACKAGE).as_posix()
+
+
 def test_the_walk_sees_imports():
     # At the top of a file, inside functions, of modules and of names in them.
-    assert {"color", "engines", "serving_engine", "tiling"} <= neighbours("pipeline")
-    assert "color" in reachable("app")
+    assert {"engines", "pictures"} <= neighbours("restoration")
+    assert {"page", "engines"} <= neighbours("demo")
+    assert "pictures" in reachable("demo")
 
 
-@pytest.mark.parametrize("module", SOURCES)
-def test_every_module_has_its_place(module):
-    assert module in LAYER_OF, f"{module} is not in the table: decide which layer it belongs to"
+def test_every_folder_has_its_floor():
+    assert set(FOLDERS) <= set(FLOOR_OF)
 
 
-@pytest.mark.parametrize("module", [name for name in SOURCES if name != "__main__"])
-def test_imports_point_down(module):
-    for neighbour in neighbours(module):
-        assert LAYER_OF[neighbour] < LAYER_OF[module], f"{module} must not import {neighbour}"
+@pytest.mark.parametrize("file", MODULES, ids=name_of)
+def test_imports_point_down(file):
+    for neighbour in rooms_imported(file):
+        lower = FLOOR_OF.get(neighbour, len(FLOORS)) < FLOOR_OF[room(file)]
+        assert lower or (room(file), neighbour) in SAME_FLOOR, f"must not import {neighbour}"
 
 
-@pytest.mark.parametrize("module", [name for name in SERVING_HALF if name in SOURCES])
-def test_the_serving_half_is_free_of_the_training_half(module):
-    assert not reachable(module) & set(TRAINING_HALF)
+@pytest.mark.parametrize("file", ENTRY_POINTS, ids=name_of)
+def test_nothing_imports_an_entry_point(file):
+    for other in MODULES + ENTRY_POINTS:
+        assert file.stem not in rooms_imported(other), f"{other} imports it"
+
+
+@pytest.mark.parametrize("name", SERVING_HALF)
+def test_the_serving_half_is_free_of_the_training_half(name):
+    assert not reachable(name) & TRAINING_HALF
+
+
+@pytest.mark.parametrize("file", sorted(PACKAGE.rglob("*/__init__.py")), ids=name_of)
+def test_folders_are_a_docstring(file):
+    """A worker process that unpickles one function must not import what lies beside it."""
+    body = ast.parse(file.read_text(encoding="utf-8")).body
+    assert ast.get_docstring(ast.Module(body, []))
+    if file.parent.name != "networks":  # it has the dictionaries of names
+        assert len(body) == 1
+
+
+@pytest.mark.parametrize("folder", [name for name in FOLDERS if name != "networks"])
+def test_docstrings_of_folders_name_their_modules(folder):
+    text = ast.get_docstring(ast.parse((PACKAGE / folder / "__init__.py").read_text("utf-8")))
+    named = {line.split()[0].rstrip("/") for line in text.splitlines() if line.startswith("    ")}
+    there = {file.stem for file in (PACKAGE / folder).glob("*.py") if file.stem != "__init__"}
+    there |= {file.parent.name for file in (PACKAGE / folder).glob("*/__init__.py")}
+    assert there <= named, f"not in the docstring: {there - named}"
+    for name in named - there:
+        assert (PACKAGE / folder / name).is_dir(), f"{name} is named and is not there"
+
+
+def test_the_docstring_of_the_package_names_every_room():
+    text = ast.get_docstring(ast.parse((PACKAGE / "__init__.py").read_text("utf-8")))
+    words = {word.rstrip("/") for word in text.split()}
+    assert {*FOLDERS, *(entry.stem for entry in ENTRY_POINTS)} - words <= {"__main__"}
 
 
 # The second half of one architecture is another.
@@ -127,7 +151,7 @@ PARTS = {"blind_wiener": {"filter_bank"}}
 
 
 def test_architectures_import_blocks_and_their_parts_and_nothing_else():
-    for file in SOURCES["networks"]:
+    for file in (PACKAGE / "networks").glob("*.py"):
         names = {name.split(".")[2] for name in imported(file) if _is_network(name)}
         if file.stem != "__init__":
             assert names <= {"blocks", "backbones"} | PARTS.get(file.stem, set()), file
@@ -137,29 +161,34 @@ def _is_network(name):
     return name.startswith("keras_refocus.networks.")
 
 
-@pytest.mark.parametrize("module", SOURCES)
-def test_backends_are_known_where_they_must_be_and_nowhere_else(module):
-    used = {
-        name.split(".")[0].removesuffix("_serving")
-        for name in itertools.chain.from_iterable(map(imported, SOURCES[module]))
-    }
-    if module not in BACKEND_MODULES:
+@pytest.mark.parametrize("file", MODULES + ENTRY_POINTS, ids=name_of)
+def test_backends_are_known_where_they_must_be_and_nowhere_else(file):
+    used = {name.split(".")[0].removesuffix("_serving") for name in imported(file)}
+    name = name_of(file).removesuffix(".py")
+    if not any(name == known or known == room(file) + "/" for known in BACKEND_MODULES):
         assert not used & BACKENDS
 
 
 def test_data_sets_share_colour_reading_and_checks_with_the_package():
     for file in (ROOT / "tfds_builders").rglob("*.py"):
-        names = {name for name in imported(file) if name.startswith("keras_refocus")}
+        names = {name for name in imported(file) if name.startswith("keras_refocus.")}
         # Pictures are read and judged by the rules of `curate`, whoever publishes them.
-        allowed = {"keras_refocus"} | {
-            f"keras_refocus.{name}" for name in ("color", "images", "integrity", "machine")
-        }
-        assert {".".join(name.split(".")[:2]) for name in names} <= allowed, file
+        for name in names - {"keras_refocus.data", "keras_refocus.data.integrity"}:
+            _, folder, *rest = name.split(".")
+            assert folder in ("pictures", "system") or rest[:1] == ["integrity"], (file, name)
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "tests").rglob("test_*.py")), ids=lambda f: f.stem)
+def test_tests_lie_where_their_modules_do(file):
+    folder = file.relative_to(ROOT / "tests").parts[0]
+    if folder in FOLDERS:
+        name = file.stem.removeprefix("test_")
+        assert (PACKAGE / folder / f"{name}.py").exists() or name == folder, file
 
 
 def test_entry_points_answer_before_tensorflow_is_there():
     """Importing an entry point, and asking it for help, needs no backend."""
-    verbs = [name for name in ENTRY_POINTS if name in SOURCES and name != "__main__"]
+    verbs = [file.stem for file in ENTRY_POINTS if file.stem != "__main__"]
     program = f"""
 import contextlib, importlib, io, sys
 for verb in {verbs!r}:

@@ -1,8 +1,6 @@
 """The package itself: what it exports, and what importing it costs."""
 
-import inspect
 import pathlib
-import re
 import subprocess
 import sys
 
@@ -29,23 +27,6 @@ def test_no_public_name_is_also_a_module():
 def test_unknown_names_are_attribute_errors():
     with pytest.raises(AttributeError, match="'restorer'"):
         _ = keras_refocus.restorer
-
-
-def test_the_docstring_maps_every_module():
-    modules = {file.stem for file in PACKAGE.glob("*.py") if not file.stem.startswith("_")}
-    modules = {name for name in modules if not name.startswith("benchmark_")} | {"networks"}
-    verbs = next(line for line in _map_lines() if line.startswith("train "))
-    named = [line.split()[0] for line in _map_lines() if line != verbs]
-    assert len(named) == len(set(named))
-    assert modules <= {*named, *verbs.split()}
-    for name in named:
-        assert (PACKAGE / f"{name}.py").exists() or (PACKAGE / name).is_dir(), name
-
-
-def _map_lines():
-    lines = inspect.cleandoc(keras_refocus.__doc__).splitlines()
-    # Deeper lines go on with the description above them.
-    return [line.strip() for line in lines if re.match(r" {4}\w", line)]
 
 
 def test_importing_is_quick_and_brings_no_backend():

@@ -21,7 +21,8 @@ import cv2
 import numpy as np
 import psutil
 
-from keras_refocus import integrity, machine
+from keras_refocus.data import integrity
+from keras_refocus.system import machine
 
 _FULL = {"coco_lab": 118_287 + 5_000, "hide": 8_422}
 _CONFIG = {"coco_lab": "256", "hide": "8bit"}

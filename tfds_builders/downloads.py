@@ -13,7 +13,8 @@ import urllib.parse
 import requests
 import tensorflow_datasets as tfds
 
-from keras_refocus import images, integrity
+from keras_refocus.data import integrity
+from keras_refocus.pictures import images
 from tfds_builders import sources
 
 NOT_DOWNLOADED = "not downloaded"

@@ -5,7 +5,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from keras_refocus import color
+from keras_refocus.pictures import color
 
 # Level 6 would save 3% of the bytes and take two to three times as long.
 _PNG_LEVEL = 4

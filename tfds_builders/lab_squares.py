@@ -9,7 +9,7 @@ import dataclasses
 import numpy as np
 from PIL import Image
 
-from keras_refocus import color, images
+from keras_refocus.pictures import color, images
 from tfds_builders import lab_feature, sources
 
 

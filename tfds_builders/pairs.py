@@ -7,7 +7,8 @@ import cv2
 import numpy as np
 import tensorflow_datasets as tfds
 
-from keras_refocus import color, images, integrity
+from keras_refocus.data import integrity
+from keras_refocus.pictures import color, images
 from tfds_builders import reports, shuffling, sources, splits
 
 # Published results depend on test sets, so nothing readable is taken out of them.

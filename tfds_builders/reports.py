@@ -5,7 +5,7 @@ import logging
 
 from etils import epath
 
-from keras_refocus import integrity
+from keras_refocus.data import integrity
 
 REPORT = "report.json"
 

@@ -21,16 +21,8 @@ from keras_refocus.networks.mobilenet_colorizer import mobilenet_v2_colorizer, t
 from keras_refocus.networks.multipatch import multipatch_generator
 from keras_refocus.networks.multiscale import multiscale_generator
 from keras_refocus.networks.nafnet import nafnet_generator
-from keras_refocus.networks.patchgan import (
-    critic,
-    double_scale_discriminator,
-    patch_discriminator,
-)
-from keras_refocus.networks.resnet import (
-    resnet_colorizer,
-    resnet_decolorizer,
-    resnet_generator,
-)
+from keras_refocus.networks.patchgan import critic, double_scale_discriminator, patch_discriminator
+from keras_refocus.networks.resnet import resnet_colorizer, resnet_decolorizer, resnet_generator
 from keras_refocus.networks.scale_recurrent import scale_recurrent_generator
 from keras_refocus.networks.unet import unet_generator
 

@@ -4,8 +4,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_refocus import color_bins
 from keras_refocus.networks import backbones, blocks
+from keras_refocus.pictures import color_bins
 
 _HEADS = ("bins", "regression")
 # What `_smoothed` puts behind the logits, as one layer.

@@ -7,7 +7,7 @@ from typing import Literal
 
 import tensorflow_datasets as tfds
 
-from keras_refocus import integrity
+from keras_refocus.data import integrity
 from tfds_builders import downloads, lab_feature, lab_squares, reports, shuffling, sources, splits
 
 _HOMEPAGE = "https://cocodataset.org"

@@ -1,0 +1,10 @@
+"""What `refocus benchmark <subject>` measures: one subject a module.
+
+Floor 5.
+
+    restore   a photo from array to array: seconds, megapixels per second, memory
+    networks  the generators: parameters, time, memory
+    quality   restorers and classical methods: dB gained, beside seconds and MB
+    input     training batches per second
+    serving   requests over gRPC: throughput and latency
+"""

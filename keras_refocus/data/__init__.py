@@ -1,0 +1,11 @@
+"""From files to training batches.
+
+Floor 3.
+
+    sampling    photos and pairs to training examples
+    workers     training examples to batches
+    prepared    examples of a data set that `tfds build` prepared, to batches
+    integrity   damaged files, broken pairs and copies
+    curation    surveys of folders, manifests, cleaned copies
+    blur_sheet  a sheet of synthetic blur to look at
+"""

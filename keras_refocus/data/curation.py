@@ -1,0 +1,571 @@
+"""Check a folder of training pictures, vouch for it with sums, and write a cleaned copy.
+
+A folder holds photos, or pairs, or both: pairs lie in two folders side by side, `blur` (or
+`blurred`, `input`) and `sharp` (or `target`, `gt`), under equal names. Folders named train,
+validation and test (or val, testing and the like) are parts that must not share pictures.
+
+The rules are those of the data set builders: see `integrity`.
+"""
+
+import collections
+import dataclasses
+import hashlib
+import logging
+import os
+import pathlib
+from collections.abc import Callable, Iterable
+from typing import Literal
+
+import numpy as np
+from PIL import Image
+
+from keras_refocus.data import integrity
+from keras_refocus.pictures import color, images
+
+logger = logging.getLogger(__name__)
+
+#: Name of the manifest in a folder, unless another is given: what `sha256sum -c` reads.
+MANIFEST = "manifest.sha256"
+#: Name of the report in a folder, unless another is given.
+REPORT = "curation.json"
+
+_BLURRED = ("blur", "blurred", "input")
+_SHARP = ("sharp", "target", "gt")
+
+# Parts of the data by the folder names that stand for them, the best guarded first.
+_PARTS = {
+    "test": ("test", "testing"),
+    "validation": ("validation", "valid", "val"),
+    "train": ("train", "training"),
+}
+_PART_OF = {name: part for part, names in _PARTS.items() for name in names}
+_WHOLE = "the folder"
+
+_BLOCK = 1 << 20
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Rules:
+    """What counts as bad beyond damage and byte-identical copies.
+
+    Attributes:
+        min_size: Least short side in pixels.
+        drop_gray: Whether pictures without colour are bad, as for training colour.
+        drop_near_duplicates: Whether near-duplicates inside one part are bad but for the first.
+            Frames of a video are near-duplicates of each other. Across parts they are always bad.
+    """
+
+    min_size: int = 1
+    drop_gray: bool = False
+    drop_near_duplicates: bool = False
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Survey:
+    """What a folder holds.
+
+    Attributes:
+        folder: The folder.
+        good: Names of the units without fault, sorted. A unit is a photo, or a pair under the name
+            of its blurred file. Names are relative, with forward slashes.
+        bad: Units with a fault, by reason.
+        noted: Units without, of which something is worth knowing.
+        files: `{unit: names of its files}` of all units that can be read.
+        sums: `{file: SHA-256}` of all files that could be opened.
+        photos: Number of photos found.
+        pairs: Number of pairs found.
+    """
+
+    folder: pathlib.Path
+    good: list[str]
+    bad: integrity.Findings
+    noted: integrity.Findings
+    files: dict[str, tuple[str, ...]]
+    sums: dict[str, str]
+    photos: int
+    pairs: int
+
+    def to_json(self) -> dict:
+        """Ready for `json.dumps`."""
+        return {
+            "folder": str(self.folder),
+            "photos": self.photos,
+            "pairs": self.pairs,
+            "good": len(self.good),
+            "bad": self.bad.to_json(),
+            "noted": self.noted.to_json(),
+        }
+
+    def kept_files(self, *, leave_out_bad: bool) -> list[str]:
+        """Files of the good units, or of all that can be read; sorted."""
+        units = self.good if leave_out_bad else self.files
+        return sorted(name for unit in units for name in self.files[unit])
+
+
+def survey(
+    folder: str | os.PathLike,
+    rules: Rules = Rules(),
+    *,
+    threads: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Survey:
+    """Read every picture of a folder through and judge it.
+
+    Args:
+        folder: Folder, searched with its sub-folders.
+        rules: What counts as bad.
+        threads: Number of threads; default: one for each core.
+        progress: Called with the number of units done and of all units.
+
+    Returns:
+        `Survey`.
+
+    Raises:
+        FileNotFoundError: If the folder does not exist or holds no picture.
+    """
+    folder = pathlib.Path(folder)
+    photos, pairs, alone = _units(folder)
+    bad, noted = integrity.Findings(), integrity.Findings()
+    for name, detail in alone:
+        bad.add(integrity.MISSING_PARTNER, name, detail)
+
+    names = [*((name,) for name in photos), *pairs]
+    judged = integrity.map_in_threads(_Inspect(folder), names, threads=threads)
+    sums, subjects, files = {}, [], {}
+    for done, (unit, (inspections, problem)) in enumerate(zip(names, judged, strict=True), 1):
+        if progress is not None:
+            progress(done, len(names))
+        sums |= {
+            name: inspection.sha256
+            for name, inspection in zip(unit, inspections, strict=True)
+            if inspection.sha256
+        }
+        fault, detail = _fault(inspections, problem, rules)
+        if fault is not None:
+            bad.add(fault, unit[0], detail)
+        if fault != integrity.UNREADABLE:
+            files[unit[0]] = unit
+        if fault is None:
+            if any(inspection.gray for inspection in inspections):
+                noted.add(integrity.GRAY, unit[0])
+            subjects.append(
+                integrity.Subject(
+                    name=unit[0],
+                    split=_part(unit[0]),
+                    content="".join(inspection.sha256 for inspection in inspections),
+                    inspection=inspections[-1],
+                )
+            )
+    gone = integrity.find_copies(subjects, left_out=bad, kept=noted, splits=(*_PARTS, _WHOLE))
+    left = {subject.name for index, subject in enumerate(subjects) if index not in gone}
+    if rules.drop_near_duplicates:
+        noted, near = noted.without(integrity.NEAR_DUPLICATE)
+        for name, detail in near:
+            bad.add(integrity.NEAR_DUPLICATE, name, detail)
+            left.discard(name)
+    return Survey(
+        folder=folder,
+        good=sorted(left),
+        bad=bad,
+        noted=noted,
+        files=files,
+        sums=sums,
+        photos=len(photos),
+        pairs=len(pairs),
+    )
+
+
+def pictures(folder: str | os.PathLike) -> list[str]:
+    """Relative names, with forward slashes, of the files that may be pictures; sorted.
+
+    Hidden files and folders do not count.
+
+    Raises:
+        FileNotFoundError: If the folder does not exist.
+    """
+    folder = pathlib.Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"A folder of pictures must exist. Received: {folder}. Check the path."
+        )
+    found = []
+    for path, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        place = pathlib.Path(path).relative_to(folder)
+        found += [
+            (place / name).as_posix()
+            for name in names
+            if pathlib.PurePath(name).suffix.lower() in images.SUFFIXES and not name.startswith(".")
+        ]
+    return sorted(found)
+
+
+def _units(folder):
+    """Photos, pairs as `(blurred, sharp)`, and files without a partner."""
+    names = pictures(folder)
+    if not names:
+        raise FileNotFoundError(
+            "The folder must hold at least one picture "
+            f"({', '.join(sorted(images.SUFFIXES))}). Received: {folder}, which holds none. Point "
+            "at the folder that has the pictures."
+        )
+    children = collections.defaultdict(set)
+    for name in names:
+        for folder_of in pathlib.PurePosixPath(name).parents[:-1]:
+            children[folder_of.parent].add(folder_of)
+    sides = {}
+    for place, inside in children.items():
+        blurred, sharp = (
+            [child for child in inside if child.name.lower() in kinds]
+            for kinds in (_BLURRED, _SHARP)
+        )
+        if blurred and sharp:
+            sides[min(blurred)] = (place, "blurred")
+            sides[min(sharp)] = (place, "sharp")
+    photos, places = [], {}
+    for name in names:
+        path = pathlib.PurePosixPath(name)
+        side = next((parent for parent in path.parents if parent in sides), None)
+        if side is None:
+            photos.append(name)
+            continue
+        place, kind = sides[side]
+        key = (place, path.relative_to(side).with_suffix(""))
+        places.setdefault(key, {}).setdefault(kind, name)
+    pairs, alone = [], []
+    for found in places.values():
+        if len(found) == 2:
+            pairs.append((found["blurred"], found["sharp"]))
+        else:
+            (kind, name), *_ = found.items()
+            alone.append((name, f"no {'sharp' if kind == 'blurred' else 'blurred'} picture"))
+    return photos, sorted(pairs), alone
+
+
+def _part(name):
+    words = (word.lower() for word in name.split("/")[:-1])
+    return next((_PART_OF[word] for word in words if word in _PART_OF), _WHOLE)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Inspect:
+    """Reads and inspects one unit."""
+
+    folder: pathlib.Path
+
+    def __call__(self, unit):
+        try:
+            contents = [(self.folder / name).read_bytes() for name in unit]
+        except OSError as error:
+            lost = integrity.Inspection(sha256="", bytes=0, problem=str(error))
+            return (lost,) * len(unit), integrity.UNREADABLE
+        if len(unit) == 1:
+            inspection = integrity.inspect(contents[0], ask_gray=True)
+            return (inspection,), integrity.UNREADABLE if inspection.problem else None
+        blurred, sharp, problem = integrity.inspect_pair(*contents)
+        return (blurred, sharp), problem
+
+
+def _fault(inspections, problem, rules):
+    """Reason and detail of what is wrong with a unit by itself, or `(None, "")`."""
+    sizes = " and ".join(f"{each.width}x{each.height}" for each in inspections)
+    if problem == integrity.UNREADABLE:
+        return problem, next(each.problem for each in inspections if each.problem)
+    if problem is not None:
+        return problem, sizes
+    if min(min(each.width, each.height) for each in inspections) < rules.min_size:
+        return integrity.SMALL, sizes
+    if rules.drop_gray and inspections[0].gray:
+        return integrity.GRAY, ""
+    return None, ""
+
+
+# Manifest
+
+
+def write_manifest(path: str | os.PathLike, sums: dict[str, str]):
+    """Write sums in the format of `sha256sum`, sorted by name.
+
+    Args:
+        path: File to write, atomically.
+        sums: `{relative name: SHA-256}`.
+    """
+    path = pathlib.Path(path)
+    lines = []
+    for name, value in sorted(sums.items()):
+        escaped = name.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
+        lines.append(f"{'' if escaped == name else chr(92)}{value}  {escaped}\n")
+    temporary = path.with_name(f".writing-{path.name}")
+    try:
+        temporary.write_text("".join(lines), encoding="utf-8", newline="\n")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_manifest(path: str | os.PathLike) -> dict[str, str]:
+    """Read a manifest.
+
+    Returns:
+        `{relative name: SHA-256}`.
+
+    Raises:
+        FileNotFoundError: If there is none.
+        ValueError: If a line is not of the format, or names a file outside the folder.
+    """
+    path = pathlib.Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"The manifest must exist. Received: {path}. Write one with `refocus curate FOLDER`."
+        )
+    sums = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
+        if not line:
+            continue
+        is_escaped = line.startswith("\\")
+        value, separator, name = line.removeprefix("\\").partition("  ")
+        if is_escaped:
+            name = _unescaped(name)
+        is_sum = len(value) == 64 and set(value) <= set("0123456789abcdef")
+        pure = pathlib.PurePosixPath(name)
+        if not is_sum or not separator or not name or pure.is_absolute() or ".." in pure.parts:
+            raise ValueError(
+                "Every line of a manifest must be a SHA-256 sum, two spaces and a relative path. "
+                f"Received: {path}, line {number}: {line[:100]!r}."
+            )
+        sums[name] = value
+    return sums
+
+
+def _unescaped(name):
+    result, rest = [], iter(name)
+    for character in rest:
+        if character == "\\":
+            following = next(rest, "")
+            character = {"n": "\n", "r": "\r"}.get(following, following)
+        result.append(character)
+    return "".join(result)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Verification:
+    """How a folder differs from its manifest.
+
+    Attributes:
+        unchanged: Number of files that are as they were.
+        changed: Files with another content.
+        missing: Files that are gone.
+        new: Pictures that the manifest does not name.
+    """
+
+    unchanged: int
+    changed: list[str]
+    missing: list[str]
+    new: list[str]
+
+    @property
+    def holds(self) -> bool:
+        """Whether everything that the manifest names is there and unchanged."""
+        return not self.changed and not self.missing
+
+
+def verify(
+    folder: str | os.PathLike,
+    sums: dict[str, str],
+    *,
+    threads: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Verification:
+    """Compare a folder with its manifest.
+
+    Args:
+        folder: The folder.
+        sums: From `read_manifest`.
+        threads: Number of threads; default: one for each core.
+        progress: Called with the number of files done and of all files.
+
+    Raises:
+        FileNotFoundError: If the folder does not exist.
+    """
+    folder = pathlib.Path(folder)
+    there = set(pictures(folder))
+    names = sorted(sums)
+    changed, missing = [], []
+    found = integrity.map_in_threads(lambda name: _sum_of(folder / name), names, threads=threads)
+    for done, (name, value) in enumerate(zip(names, found, strict=True), start=1):
+        if progress is not None:
+            progress(done, len(names))
+        if value is None:
+            missing.append(name)
+        elif value != sums[name]:
+            changed.append(name)
+    return Verification(
+        unchanged=len(names) - len(changed) - len(missing),
+        changed=changed,
+        missing=missing,
+        new=sorted(there - sums.keys()),
+    )
+
+
+def _sum_of(path):
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        return None
+
+
+# Cleaned copy
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Copying:
+    """How the cleaned copy looks.
+
+    Attributes:
+        format: Format of every file, a name of `images.FORMATS`.
+        size: Short side in pixels; `None` leaves the size. Both sides of a pair are equal in size,
+            and stay so.
+        upscale: Whether smaller pictures are enlarged to `size`.
+        bits: Bits per channel, 8 or 16.
+        quality: 1 to 100, for JPEG and WebP.
+    """
+
+    format: Literal["PNG", "JPEG", "TIFF", "WebP"] = "PNG"
+    size: int | None = None
+    upscale: bool = False
+    bits: int = 8
+    quality: int = 95
+
+    def __post_init__(self):
+        if self.bits == 16 and self.format not in ("PNG", "TIFF"):
+            raise ValueError(
+                "16 bits need PNG or TIFF. Received: bits=16, "
+                f"format={self.format!r}. Choose one of these, or 8 bits."
+            )
+        if self.size is not None and self.size < 1:
+            raise ValueError(f"`size` must be at least 1 pixel. Received: size={self.size}.")
+
+
+def targets(names: Iterable[str], copying: Copying) -> dict[str, str]:
+    """Names of the cleaned files.
+
+    Args:
+        names: Relative names of the files to copy.
+        copying: How the copy looks.
+
+    Returns:
+        `{name: name in the copy}`.
+
+    Raises:
+        ValueError: If two files would get one name.
+    """
+    suffix = images.FORMATS[copying.format]
+    result, taken = {}, {}
+    for name in names:
+        target = str(pathlib.PurePosixPath(name).with_suffix(suffix))
+        # Some file systems do not tell upper case from lower.
+        first = taken.setdefault(target.lower(), name)
+        if first != name:
+            raise ValueError(
+                "Files of a folder must differ in more than their suffix to be written in one "
+                f"format. Received: {first} and {name}, both to become {target}. Rename one."
+            )
+        result[name] = target
+    return result
+
+
+def copy_clean(
+    folder: str | os.PathLike,
+    out: str | os.PathLike,
+    names: Iterable[str],
+    copying: Copying = Copying(),
+    *,
+    threads: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, str]:
+    """Write pictures upright, in sRGB, in one format and depth, without metadata or alpha.
+
+    Args:
+        folder: Where they are.
+        out: Where the copy goes; the same sub-folders are made in it.
+        names: Relative names of the pictures.
+        copying: How the copy looks.
+        threads: Number of threads; default: one for each core.
+        progress: Called with the number of pictures done and of all pictures.
+
+    Returns:
+        `{name in the copy: SHA-256}`.
+
+    Raises:
+        FileExistsError: If a file of the copy exists.
+        ValueError: If two files would get one name, or one cannot be read.
+    """
+    folder, out = pathlib.Path(folder), pathlib.Path(out)
+    plan = targets(names, copying)
+    for place in {pathlib.PurePosixPath(target).parent for target in plan.values()}:
+        (out / place).mkdir(parents=True, exist_ok=True)
+
+    def copy(entry):
+        name, target = entry
+        photo = images.read(folder / name)
+        cleaned = images.Photo(rgb=clean(photo, copying))
+        images.write(out / target, cleaned, format=copying.format, quality=copying.quality)
+        return target, _sum_of(out / target)
+
+    sums = {}
+    copied = integrity.map_in_threads(copy, plan.items(), threads=threads)
+    for done, (target, value) in enumerate(copied, start=1):
+        sums[target] = value
+        if progress is not None:
+            progress(done, len(plan))
+    return sums
+
+
+def clean(photo: images.Photo, copying: Copying = Copying()) -> np.ndarray:
+    """Bring a photo to size and depth.
+
+    Args:
+        photo: The photo, as `images.read` gives it: upright, sRGB.
+        copying: Size and depth. Transparent pixels are laid on white.
+
+    Returns:
+        uint8 or uint16 array of shape `(height, width, 3)`.
+    """
+    rgb = photo.rgb
+    if photo.alpha is not None:
+        opacity = color.to_float(photo.alpha)[..., None]
+        flat = color.to_float(rgb) * opacity + (1.0 - opacity)
+        rgb = color.from_float(flat, rgb.dtype)
+    short = min(photo.height, photo.width)
+    size = copying.size
+    if size is not None and (short > size or (short < size and copying.upscale)):
+        rgb = resize(rgb, round(photo.height * size / short), round(photo.width * size / short))
+    dtype = f"uint{copying.bits}"
+    return rgb if rgb.dtype == dtype else color.from_float(color.to_float(rgb), dtype)
+
+
+def resize(rgb: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Resize by Lanczos, with the filter widened when shrinking so that nothing aliases.
+
+    Args:
+        rgb: uint8 or uint16 array of shape `(height, width, 3)`.
+        height: Pixels, at least 1.
+        width: Pixels, at least 1.
+
+    Returns:
+        Array of the same type and the new size.
+    """
+    size = (max(1, width), max(1, height))
+    if rgb.dtype == np.uint8:
+        return np.asarray(Image.fromarray(rgb).resize(size, Image.Resampling.LANCZOS))
+    # Pillow has no 16-bit colour, but floats of one channel.
+    channels = [
+        np.asarray(
+            Image.fromarray(color.to_float(np.ascontiguousarray(rgb[..., channel]))).resize(
+                size, Image.Resampling.LANCZOS
+            )
+        )
+        for channel in range(3)
+    ]
+    return color.from_float(np.stack(channels, axis=-1), rgb.dtype)

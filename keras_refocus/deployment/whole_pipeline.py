@@ -1,0 +1,593 @@
+"""The `refocus` servable: the whole pipeline as one TensorFlow graph, for clients in any language.
+
+Decode, both stages, the grayscale gate, colour maths and encode, in TensorFlow operations only: no
+Python and no custom operation, so TensorFlow Serving 2.19 or newer, `saved_model_cli` and REST run
+it. It does what `pipeline.Restorer` does with mode restore+colorize, auto_detect on and saturation
+1, from the same tiles and the same formulas; EXIF, ICC profiles, alpha and 16 bits are the client's
+business.
+
+Memory stays bounded for large pictures: the network sees one tile at a time, colours are computed a
+band of rows at a time, and of full-size planes only the picture, its restored luminance and the
+result are held. Pictures of one request are worked on one after the other.
+"""
+
+import contextlib
+import math
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from keras_refocus.engines import local as engines
+from keras_refocus.pictures import color
+from keras_refocus.restoration.chroma import WORKING_SIZE
+from keras_refocus.restoration.tiling import ALIGNMENT, TILE, default_overlap
+
+MAX_PIXELS = 200_000_000
+
+# TensorFlow Serving 2.19: its graph version, and the operations that came after it.
+_SERVING_GRAPH_VERSION = 2129
+_NEWER_OPERATIONS = frozenset(
+    {"DecodeJxl", "DecodeWebP", "TPUDummyInput", "XlaSparseGradientsStack"}
+)
+_PYTHON_OPERATIONS = frozenset({"EagerPyFunc", "PyFunc", "PyFuncStateless"})
+
+# As in `pipeline` and `upsampling`: pixels of a band, and the window and regularisation of the
+# guided filter.
+_BAND = 2**20
+_RADIUS = 16
+_EPSILON = 1e-3
+
+
+def export_refocus(
+    restorer_dir: str | os.PathLike,
+    colorizer_dir: str | os.PathLike,
+    out_dir: str | os.PathLike,
+    *,
+    tile: int = TILE,
+    overlap: int | None = None,
+    max_pixels: int = MAX_PIXELS,
+) -> Path:
+    """Write the `refocus` servable from the SavedModels of its two stages.
+
+    Args:
+        restorer_dir: Version folder of a restorer, such as `saved_models/restorer/1`.
+        colorizer_dir: Version folder of a colorizer.
+        out_dir: Version folder to write, such as `saved_models/refocus/1`; it must not exist.
+        tile: Side of the tiles that the restorer sees, pixels.
+        overlap: Pixels that neighbouring tiles share; `None`: `tiling.default_overlap`.
+        max_pixels: Larger pictures are refused.
+
+    Returns:
+        The folder that was written.
+
+    Raises:
+        FileExistsError: `out_dir` exists.
+        FileNotFoundError: A stage is not a SavedModel.
+        ValueError: A stage has another signature, or the graph would not run on TensorFlow Serving.
+    """
+    out = Path(out_dir)
+    if out.exists():
+        raise FileExistsError(f"A version is never replaced. Received: out_dir='{out}'.")
+    if overlap is None:
+        overlap = default_overlap(tile)
+    if not 0 <= overlap < tile:
+        raise ValueError(
+            f"The overlap must be at least 0 and smaller than the tile. Received: {overlap=}, "
+            f"{tile=}."
+        )
+    pipeline = RefocusGraph(
+        _load_stage(restorer_dir, engines.RESTORED),
+        _load_stage(colorizer_dir, engines.CHROMA),
+        tile=tile,
+        overlap=overlap,
+        max_pixels=max_pixels,
+    )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    # In the same folder, so that the last step is a rename: a server that watches it sees a whole
+    # version or none.
+    scratch = Path(tempfile.mkdtemp(prefix=".export-", dir=out.parent))
+    try:
+        draft = scratch / "new"
+        tf.saved_model.save(
+            pipeline,
+            str(draft),
+            signatures={
+                engines.DEFAULT_SIGNATURE: pipeline.restore_files,
+                engines.IMAGE_SIGNATURE: pipeline.restore_images,
+            },
+        )
+        check_portable(draft)
+        _write_warmup(draft, out.parent.name, tile)
+        draft.rename(out)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return out
+
+
+def check_portable(version: str | os.PathLike) -> None:
+    """Refuse a SavedModel that TensorFlow Serving 2.19 cannot run.
+
+    Args:
+        version: Version folder of a SavedModel.
+
+    Raises:
+        ValueError: It calls Python, has custom operations, operations newer than TensorFlow 2.19,
+            or asks for a newer consumer.
+    """
+    from tensorflow.core.protobuf import saved_model_pb2
+    from tensorflow.python.framework import op_def_registry
+
+    file = Path(version) / "saved_model.pb"
+    saved_model = saved_model_pb2.SavedModel.FromString(file.read_bytes())
+    for meta_graph in saved_model.meta_graphs:
+        graph = meta_graph.graph_def
+        functions = {function.signature.name for function in graph.library.function}
+        used = {node.op for node in graph.node}
+        used |= {node.op for function in graph.library.function for node in function.node_def}
+        used -= functions
+        custom = {name for name in used if op_def_registry.get(name) is None}
+        for wrong, what in (
+            (used & _PYTHON_OPERATIONS, "operations that call Python"),
+            (used & _NEWER_OPERATIONS, "operations that TensorFlow 2.19 does not have"),
+            (custom, "custom operations"),
+        ):
+            if wrong:
+                raise ValueError(
+                    f"A servable must have no {what}. Received: {', '.join(sorted(wrong))} in "
+                    f"'{file}'."
+                )
+        if graph.versions.min_consumer > _SERVING_GRAPH_VERSION:
+            raise ValueError(
+                f"A servable must run on graph version {_SERVING_GRAPH_VERSION} (TensorFlow 2.19). "
+                f"Received: min_consumer={graph.versions.min_consumer} in '{file}'."
+            )
+
+
+class RefocusGraph(tf.Module):
+    """The pipeline over two loaded SavedModels; its two functions become the signatures.
+
+    Args:
+        restorer: SavedModel of stage 1, from luminance to restored luminance.
+        colorizer: SavedModel of stage 2, from luminance to chroma.
+        tile: Side of the tiles, pixels.
+        overlap: Pixels that neighbouring tiles share.
+        max_pixels: Larger pictures are refused.
+    """
+
+    def __init__(self, restorer, colorizer, *, tile: int, overlap: int, max_pixels: int):
+        super().__init__()
+        # Held so that their variables are saved with this module.
+        self.restorer, self.colorizer = restorer, colorizer
+        self._tile, self._overlap, self._max_pixels = tile, overlap, max_pixels
+        self.restore_files = tf.function(
+            self._restore_files,
+            autograph=False,
+            input_signature=[tf.TensorSpec((None,), tf.string, name=engines.IMAGE_BYTES)],
+        )
+        self.restore_images = tf.function(
+            self._restore_images,
+            autograph=False,
+            input_signature=[
+                tf.TensorSpec((None, None, None, 3), tf.uint8, name=engines.IMAGE),
+                tf.TensorSpec((None,), tf.float32, name=engines.STRENGTH),
+            ],
+        )
+
+    def _restore_files(self, image_bytes):
+        def restore(contents):
+            rgb, is_grayscale = self._restore(self._decode(contents), tf.constant(1.0))
+            return tf.io.encode_png(rgb), is_grayscale
+
+        files, is_grayscale = tf.map_fn(
+            restore,
+            tf.ensure_shape(image_bytes, (None,)),
+            parallel_iterations=1,
+            fn_output_signature=(tf.TensorSpec((), tf.string), tf.TensorSpec((), tf.bool)),
+        )
+        return {engines.IMAGE_BYTES: files, engines.IS_GRAYSCALE: is_grayscale}
+
+    def _restore_images(self, image, strength):
+        image = tf.ensure_shape(image, (None, None, None, 3))
+        strength = tf.ensure_shape(strength, (None,))
+        checks = [
+            tf.debugging.assert_equal(
+                tf.shape(image)[0], tf.size(strength), message="one strength for each image"
+            ),
+            tf.debugging.assert_positive(
+                tf.shape(image)[1:], message="an image has at least one pixel"
+            ),
+            tf.debugging.assert_non_negative(strength, message="strength is 0 to 1"),
+            tf.debugging.assert_less_equal(strength, 1.0, message="strength is 0 to 1"),
+        ]
+
+        def restore_all():
+            return tf.map_fn(
+                lambda pair: self._restore(*pair),
+                (image, strength),
+                parallel_iterations=1,
+                fn_output_signature=(
+                    tf.TensorSpec((None, None, 3), tf.uint8),
+                    tf.TensorSpec((), tf.bool),
+                ),
+            )
+
+        with tf.control_dependencies(checks):
+            images, is_grayscale = tf.cond(
+                tf.size(image) > 0, restore_all, lambda: (image, tf.zeros((0,), tf.bool))
+            )
+        return {engines.IMAGE: images, engines.IS_GRAYSCALE: is_grayscale}
+
+    def _decode(self, contents):
+        """Reads a JPEG or PNG file as uint8 RGB [H,W,3], after a look at its size."""
+        is_jpeg = tf.io.is_jpeg(contents)
+        height, width = tf.cond(is_jpeg, lambda: _jpeg_size(contents), lambda: _png_size(contents))
+        pixels = tf.cast(height, tf.int64) * tf.cast(width, tf.int64)
+        check = tf.debugging.assert_less_equal(
+            pixels,
+            tf.constant(self._max_pixels, tf.int64),
+            message=f"a picture has at most {self._max_pixels} pixels",
+        )
+        with tf.control_dependencies([check]):
+            return tf.cond(
+                is_jpeg,
+                lambda: tf.io.decode_jpeg(contents, channels=3, dct_method="INTEGER_ACCURATE"),
+                lambda: tf.io.decode_png(contents, channels=3),
+            )
+
+    def _restore(self, image, strength):
+        """Both stages on one picture: uint8 RGB [H,W,3]; returns it restored, and whether grey."""
+        image = tf.ensure_shape(image, (None, None, 3))
+        is_grayscale = _is_grayscale(image)
+        source = _luminance(image)
+        restored = tf.cond(strength > 0.0, lambda: self._restore_plane(source), lambda: source)
+        lines = tf.cond(
+            is_grayscale,
+            lambda: self._colour_lines(restored),
+            lambda: tf.zeros((WORKING_SIZE, 1, 4)),
+        )
+        # A colour picture at strength 0 comes back as it is: Lab and back would round.
+        unchanged = tf.logical_and(strength <= 0.0, tf.logical_not(is_grayscale))
+        rgb = tf.cond(
+            unchanged,
+            lambda: image,
+            lambda: _compose(image, source, restored, strength, is_grayscale, lines),
+        )
+        return rgb, is_grayscale
+
+    def _restore_plane(self, luminance):
+        """Runs the restorer tile by tile over [H,W,1] and blends, as `tiling.Tiles` does."""
+        tile = self._tile
+        run = self.restorer.signatures[engines.DEFAULT_SIGNATURE]
+        height, width = tf.shape(luminance)[0], tf.shape(luminance)[1]
+        tops, row_weights = _axis(height, tile, self._overlap)
+        lefts, column_weights = _axis(width, tile, self._overlap)
+        following = tf.concat([tops[1:], [height]], 0)
+        # The last windows may reach beyond the picture; the network sees what is inside.
+        reach = lefts[-1] + tile
+
+        def restore_row(index, carried, bands):
+            top = tops[index]
+            strip = luminance[top : top + tile]
+            band = tf.pad(carried, [[0, tile - tf.shape(carried)[0]], [0, 0], [0, 0]])
+
+            def add_tile(position, band):
+                left = lefts[position]
+                cut = strip[:, left : left + tile]
+                out = run(**{engines.LUMINANCE: cut[tf.newaxis]})[engines.RESTORED][0]
+                missing = [[0, tile - tf.shape(cut)[axis]] for axis in (0, 1)]
+                out = tf.pad(out, [*missing, [0, 0]])
+                weight = row_weights[index, :, tf.newaxis] * column_weights[position]
+                out = tf.ensure_shape(out, (tile, tile, 1)) * weight[..., tf.newaxis]
+                sides = [[0, 0], [left, reach - left - tile], [0, 0]]
+                return position + 1, tf.ensure_shape(band + tf.pad(out, sides), (tile, None, 1))
+
+            _, band = tf.while_loop(
+                lambda position, band: position < tf.size(lefts),
+                add_tile,
+                (0, tf.ensure_shape(band, (tile, None, 1))),
+                shape_invariants=(tf.TensorShape(()), tf.TensorShape((tile, None, 1))),
+                parallel_iterations=1,
+            )
+            finished = following[index] - top
+            done = tf.clip_by_value(band[:finished, :width], 0.0, 1.0)
+            return index + 1, band[finished:], bands.write(index, done)
+
+        bands = tf.TensorArray(
+            tf.float32, size=tf.size(tops), element_shape=(None, None, 1), infer_shape=False
+        )
+        _, _, bands = tf.while_loop(
+            lambda index, carried, bands: index < tf.size(tops),
+            restore_row,
+            (0, tf.zeros((0, reach, 1)), bands),
+            shape_invariants=(
+                tf.TensorShape(()),
+                tf.TensorShape((None, None, 1)),
+                tf.TensorSpec(None, tf.variant),
+            ),
+            parallel_iterations=1,
+        )
+        return tf.reshape(bands.concat(), tf.shape(luminance))
+
+    def _colour_lines(self, luminance):
+        """Chroma as lines in luminance, [size, size, 4]: what `upsampling.GuidedChroma` fits."""
+        small = _shrink(luminance)[tf.newaxis]
+        run = self.colorizer.signatures[engines.DEFAULT_SIGNATURE]
+        chroma = run(**{engines.LUMINANCE: small})[engines.CHROMA]
+
+        def mean(plane):
+            # Average pooling divides by the pixels that are there, at the border too.
+            side = 2 * _RADIUS + 1
+            plane = tf.nn.avg_pool2d(plane, (side, 1), 1, "SAME")
+            return tf.nn.avg_pool2d(plane, (1, side), 1, "SAME")
+
+        mean_guide, mean_chroma = mean(small), mean(chroma)
+        variance = mean(small * small) - mean_guide * mean_guide
+        covariance = mean(small * chroma) - mean_guide * mean_chroma
+        slope = covariance / (variance + _EPSILON)
+        offset = mean_chroma - slope * mean_guide
+        flatness = 1.0 / (variance + _EPSILON)
+        lines = mean(flatness * tf.concat([slope, offset], axis=-1)) / mean(flatness)
+        return lines[0]
+
+
+def _load_stage(folder: str | os.PathLike, output: str):
+    """Loads a SavedModel and checks that it speaks the contract."""
+    folder = Path(folder)
+    if not (folder / "saved_model.pb").is_file():
+        raise FileNotFoundError(
+            "A stage must be the version folder of a SavedModel. "
+            f"Received: '{folder}', which has no saved_model.pb."
+        )
+    model = tf.saved_model.load(str(folder))
+    signature = model.signatures.get(engines.DEFAULT_SIGNATURE)
+    inputs = list(signature.structured_input_signature[1]) if signature else []
+    outputs = list(signature.structured_outputs) if signature else []
+    if inputs != [engines.LUMINANCE] or output not in outputs:
+        raise ValueError(
+            f"This stage must take '{engines.LUMINANCE}' and give '{output}'. "
+            f"Received: {inputs=}, {outputs=} in '{folder}'."
+        )
+    return model
+
+
+def _jpeg_size(contents):
+    shape = tf.io.extract_jpeg_shape(contents)
+    return shape[0], shape[1]
+
+
+def _png_size(contents):
+    """Reads height and width from the first chunk of a PNG file."""
+    # Only the verdict is compared: an assertion prints its operands, and bytes are no text.
+    is_png = tf.strings.substr(contents, 0, 8) == b"\x89PNG\r\n\x1a\n"
+    is_long_enough = tf.strings.length(contents) >= 24
+    check = tf.debugging.assert_equal(
+        is_png & is_long_enough, True, message="a picture is a JPEG or PNG file"
+    )
+    with tf.control_dependencies([check]):
+        header = tf.strings.substr(contents, 16, 8)
+        width, height = tf.unstack(tf.io.decode_raw(header, tf.int32, little_endian=False), num=2)
+    return height, width
+
+
+def _is_grayscale(image):
+    """`color.is_grayscale` on a tensor: the same numbers in TensorFlow operations."""
+    luma, chroma, shares = _gray_cells(image)
+    residual = tf.sort(_tint_residual(chroma, shares))
+    is_one_tint = _quantile(residual, color._GRAY_QUANTILE) <= color._GRAY_RESIDUAL
+    vivid = tf.reduce_sum(tf.norm(chroma, axis=-1) * luma) / tf.reduce_sum((luma + 1.0) ** 2)
+    blue, red = tf.unstack(tf.reduce_mean(chroma, axis=0), num=2)
+    limit = tf.where(
+        (blue < 0) & (red > 0),
+        tf.constant(color._VIVID_ORANGE, tf.float64),
+        tf.constant(color._VIVID, tf.float64),
+    )
+    return is_one_tint & (vivid < limit)
+
+
+def _gray_cells(rgb):
+    """Mean luma [n], chroma [n, 2] and brightness [n, knots] of cells, as `color` computes them."""
+    knots = color._TINT_KNOTS
+    shape = tf.shape(rgb)[:2]
+    side = tf.clip_by_value(tf.reduce_min(shape) // 12, 1, color._CELL)
+    side = tf.maximum(side, -(-tf.reduce_max(shape) // color._CELLS))
+    step = tf.maximum(side // 6, 1)
+    rgb, side = rgb[::step, ::step], tf.maximum(side // step, 1)
+    rows = tf.maximum(tf.shape(rgb)[0] // side, 1)
+    columns = tf.maximum(tf.shape(rgb)[1] // side, 1)
+    pixels = tf.cast(rgb[: rows * side, : columns * side], tf.float32)
+    row, column = tf.range(tf.shape(pixels)[0]) // side, tf.range(tf.shape(pixels)[1]) // side
+    cell = tf.reshape(row[:, tf.newaxis] * columns + column, (-1,))
+    cells = rows * columns
+    pixels = tf.reshape(pixels, (-1, 3))
+
+    position = tf.reduce_sum(pixels, axis=-1) * ((knots - 1) / (3 * 255))
+    knot = tf.minimum(tf.cast(position, tf.int32), knots - 2)
+    upper = tf.cast(position - tf.cast(knot, tf.float32), tf.float64)
+    index = cell * knots + knot
+    shares = tf.math.unsorted_segment_sum(1.0 - upper, index, cells * knots)
+    shares += tf.math.unsorted_segment_sum(upper, index + 1, cells * knots)
+    shares = tf.reshape(shares, (cells, knots))
+    shares /= tf.reduce_sum(shares, axis=1, keepdims=True)
+
+    sums = tf.math.unsorted_segment_sum(tf.cast(pixels, tf.float64), cell, cells)
+    means = sums / tf.cast(side**2, tf.float64)
+    luma = tf.linalg.matvec(means, tf.constant(color._LUMA, tf.float64))
+    differences = tf.constant(color._CHROMA_DIFFERENCES, tf.float64)
+    return luma, tf.matmul(means, differences, transpose_b=True), shares
+
+
+def _tint_residual(chroma, shares):
+    """Chroma that brightness does not explain, [n]: the robust fit of `color`."""
+    knots = color._TINT_KNOTS
+    bending = np.diff(np.eye(knots), 2, axis=0)
+    penalty = tf.constant(1e-4 * bending.T @ bending + 1e-7 * np.eye(knots))
+    penalty *= tf.cast(tf.shape(chroma)[0], tf.float64)
+    weights = tf.ones((tf.shape(chroma)[0], 1), tf.float64)
+    for _ in range(5):
+        weighted = shares * weights
+        tint = tf.linalg.solve(
+            tf.matmul(weighted, shares, transpose_a=True) + penalty,
+            tf.matmul(weighted, chroma, transpose_a=True),
+        )
+        residual = tf.norm(chroma - tf.matmul(shares, tint), axis=-1)
+        scale = 1.5 * tf.maximum(tf.constant(1.0, tf.float64), _quantile(tf.sort(residual), 0.5))
+        weights = 1.0 / (1.0 + (residual[:, tf.newaxis] / scale) ** 2)
+    return residual
+
+
+def _quantile(ascending, share):
+    """Quantile of sorted float64 numbers, interpolated as numpy does."""
+    last = tf.size(ascending) - 1
+    place = share * tf.cast(last, tf.float64)
+    index = tf.cast(tf.floor(place), tf.int32)
+    low, high = ascending[index], ascending[tf.minimum(index + 1, last)]
+    return low + (high - low) * (place - tf.floor(place))
+
+
+def _shrink(luminance):
+    """Resizes luminance [H,W,1] to the colorizer's square, as `upsampling.shrink` does."""
+    plane = luminance[tf.newaxis]
+    for axis in (2, 1):
+        length = tf.shape(plane)[axis]
+        size = [tf.shape(plane)[1], WORKING_SIZE] if axis == 2 else [WORKING_SIZE, WORKING_SIZE]
+        plane = tf.cond(
+            length >= WORKING_SIZE,
+            lambda plane=plane, size=size: tf.image.resize(plane, size, method="area"),
+            lambda plane=plane, size=size: tf.image.resize(plane, size, method="bilinear"),
+        )
+    return tf.ensure_shape(plane[0], (WORKING_SIZE, WORKING_SIZE, 1))
+
+
+def _axis(length, tile: int, overlap: int):
+    """First pixels of the windows along one axis and their weights [windows, tile].
+
+    The windows of `tiling.Tiles`: raised-cosine ramps across the overlaps, divided by their sum.
+    """
+    step = tile - overlap
+    alignment = min(ALIGNMENT, 2 ** (step.bit_length() - 1))
+    last = -(-tf.maximum(length - tile, 0) // alignment) * alignment
+    starts = tf.concat([tf.range(0, last, step - step % alignment), [last]], 0)
+    place = tf.range(tile)
+    ramp = tf.sin(0.5 * math.pi * (tf.cast(place, tf.float64) + 0.5) / max(overlap, 1))
+    ramp = tf.where(place < overlap, ramp**2, 1.0)
+    index = tf.range(tf.size(starts))[:, tf.newaxis]
+    rising = tf.where(index > 0, ramp, 1.0)
+    falling = tf.where(index < tf.size(starts) - 1, ramp[::-1], 1.0)
+    window = rising * falling
+    pixels = starts[:, tf.newaxis] + place
+    total = tf.math.unsorted_segment_sum(window, pixels, last + tile)
+    return starts, tf.cast(window / tf.gather(total, pixels), tf.float32)
+
+
+def _bands(height, width):
+    """First rows of bands of about a megapixel, and the rows of a band."""
+    rows = tf.maximum(_BAND // width, 1)
+    return tf.range(0, height, rows), rows
+
+
+def _by_bands(image, dtype, channels, compute):
+    """Joins `compute(band of rows, first row)` over the picture, one band at a time."""
+    height, width = tf.shape(image)[0], tf.shape(image)[1]
+    tops, rows = _bands(height, width)
+
+    def work(index, parts):
+        top = tops[index]
+        part = compute(image[top : top + rows], top)
+        return index + 1, parts.write(index, part)
+
+    parts = tf.TensorArray(
+        dtype, size=tf.size(tops), element_shape=(None, None, channels), infer_shape=False
+    )
+    _, parts = tf.while_loop(
+        lambda index, parts: index < tf.size(tops), work, (0, parts), parallel_iterations=1
+    )
+    return tf.reshape(parts.concat(), (height, width, channels))
+
+
+def _luminance(image):
+    return _by_bands(
+        image, tf.float32, 1, lambda band, top: color.rgb_to_luminance(color.to_float(band))
+    )
+
+
+def _compose(image, source, restored, strength, is_grayscale, lines):
+    """Puts luminance and chroma together, as `pipeline` does."""
+    height, width = tf.shape(image)[0], tf.shape(image)[1]
+    position, following, weight = _positions(0, width, width, tf.shape(lines)[1])
+    weight = weight[:, tf.newaxis]
+    lines = tf.gather(lines, position, axis=1) * (1 - weight) + (
+        tf.gather(lines, following, axis=1) * weight
+    )
+
+    def guided(top, luminance):
+        rows = tf.shape(luminance)[0]
+        position, following, weight = _positions(top, rows, height, WORKING_SIZE)
+        weight = weight[:, tf.newaxis, tf.newaxis]
+        band = tf.gather(lines, position) * (1 - weight) + tf.gather(lines, following) * weight
+        return tf.clip_by_value(band[..., :2] * luminance + band[..., 2:], -1.0, 1.0)
+
+    def compute(band, top):
+        end = top + tf.shape(band)[0]
+        mixed = source[top:end] + strength * (restored[top:end] - source[top:end])
+        # The pipeline gives the colorizer what stage 1 gave, but guides by the blend.
+        chroma = tf.cond(
+            is_grayscale,
+            lambda: guided(top, mixed),
+            lambda: color.rgb_to_lab(color.to_float(band))[1],
+        )
+        return color.from_float(_inside_gamut(mixed, chroma), "uint8")
+
+    return _by_bands(image, tf.uint8, 3, compute)
+
+
+def _inside_gamut(luminance, chroma):
+    """`color.recompose`, whose search for the boundary runs on the pixels that need it only."""
+    luminance = tf.clip_by_value(luminance, 0.0, 1.0)
+    rgb = color.lab_to_rgb(luminance, chroma)
+    outside = tf.where(tf.reduce_any((rgb < 0.0) | (rgb > 1.0), axis=-1))
+    reduced = color.recompose(tf.gather_nd(luminance, outside), tf.gather_nd(chroma, outside))
+    return tf.tensor_scatter_nd_update(rgb, outside, reduced)
+
+
+def _positions(start, count, length, small):
+    """Where full-size pixels lie among small ones; see `upsampling`."""
+    place = (tf.cast(tf.range(start, start + count), tf.float32) + 0.5) * (
+        tf.cast(small, tf.float32) / tf.cast(length, tf.float32)
+    ) - 0.5
+    place = tf.clip_by_value(place, 0.0, tf.cast(small - 1, tf.float32))
+    index = tf.cast(tf.floor(place), tf.int32)
+    return index, tf.minimum(index + 1, small - 1), place - tf.floor(place)
+
+
+def _write_warmup(version: Path, servable: str, side: int) -> None:
+    """Writes the requests that TensorFlow Serving runs before a version takes traffic."""
+    from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
+
+    grey = tf.fill((side, side, 3), tf.constant(128, tf.uint8))
+    file = version / engines.WARMUP_FILE
+    file.parent.mkdir(exist_ok=True)
+    with contextlib.closing(tf.io.TFRecordWriter(str(file))) as writer:
+        for signature, inputs in (
+            (
+                engines.DEFAULT_SIGNATURE,
+                {engines.IMAGE_BYTES: [tf.io.encode_png(grey).numpy()]},
+            ),
+            (
+                engines.IMAGE_SIGNATURE,
+                {engines.IMAGE: grey[tf.newaxis], engines.STRENGTH: [1.0]},
+            ),
+        ):
+            request = predict_pb2.PredictRequest()
+            request.model_spec.name = servable
+            request.model_spec.signature_name = signature
+            for name, value in inputs.items():
+                dtype = tf.float32 if name == engines.STRENGTH else None
+                request.inputs[name].CopyFrom(tf.make_tensor_proto(value, dtype=dtype))
+            log = prediction_log_pb2.PredictionLog(
+                predict_log=prediction_log_pb2.PredictLog(request=request)
+            )
+            writer.write(log.SerializeToString())

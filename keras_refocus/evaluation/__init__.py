@@ -1,0 +1,10 @@
+"""Figures of models, of the grey decision and of face blur, on pictures with a truth.
+
+Floor 4; never meets `training`.
+
+    restorer   a restorer on pairs and photos
+    colorizer  a colorizer on colour photos
+    classical  unsharp mask and deconvolution, to compare with
+    grayscale  how often grey is taken for colour, and colour for grey
+    faces      how many faces are not found, on photos of people
+"""

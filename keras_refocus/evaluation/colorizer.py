@@ -1,0 +1,352 @@
+"""Measure a colorizer: colour photos are made grey, coloured, and compared with what they were.
+
+A user hands in a file and gets one back, so the grey side is a picture of 8 bits, the colours take
+the way of `pipeline` (working size, guided enlargement, reduction to the gamut), and the result is
+rounded to 8 bits. Every number is a pure function of the model, the photos and the protocol.
+
+No measure knows what is believable: the best possible guess of a red car that was blue scores below
+a grey one. Read the figures together, and look at the sheet.
+"""
+
+import csv
+import dataclasses
+import math
+import pathlib
+
+import cv2
+import numpy as np
+from PIL import Image, ImageDraw
+
+from keras_refocus.evaluation import restorer as evaluation
+from keras_refocus.metrics import fidelity as metrics
+from keras_refocus.metrics import perceptual as perceptual_metrics
+from keras_refocus.pictures import color
+from keras_refocus.restoration import chroma as upsampling
+
+_WORST = 10
+_SHEET_SIDE = 224  # Pixels of the longer side of a picture on the sheet.
+_SHEET_COLUMNS = 2
+# A surface is plain where chroma deviates by less, in CIELAB units, over windows whose side is this
+# part of the picture's shorter one.
+_PLAIN = 3.0
+_WINDOW_PART = 8
+
+DEFINITIONS = (
+    "Photos are made grey (CIELAB L alone, 8 bits), coloured, and compared in 8 bits with what "
+    "they were. Colourfulness: Hasler and Suesstrunk 2003, RGB in 0..255. Chroma error: mean "
+    "Euclidean distance in the a*b* plane, CIELAB units. PSNR in dB over R, G and B, SSIM their "
+    "mean (Gaussian window 11x11, sigma 1.5). Unevenness, of blobs: standard deviation of the "
+    "chroma in windows of an eighth of the shorter side, CIELAB units, where the photo's own is "
+    "under 3. Means over pictures."
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Protocol:
+    """How the model sees a picture, and what becomes of its colours.
+
+    Attributes:
+        size: Side in pixels of the square that the model sees.
+        saturation: Factor on the chroma.
+    """
+
+    size: int = upsampling.WORKING_SIZE
+    saturation: float = 1.0
+
+    def __post_init__(self):
+        if self.size < 1 or self.saturation < 0:
+            raise ValueError(
+                "`size` must be at least 1 and `saturation` at least 0. "
+                f"Received: size={self.size}, saturation={self.saturation}."
+            )
+
+    @property
+    def label(self):
+        """The protocol in words."""
+        return f"seen at {self.size}x{self.size}, saturation {self.saturation:g}"
+
+
+def make_gray(rgb):
+    """Take the colours out of a picture, keeping its lightness.
+
+    Args:
+        rgb: uint8 array of shape `(height, width, 3)`.
+
+    Returns:
+        uint8 array of the same shape.
+    """
+    luminance = color.rgb_to_luminance(rgb)
+    nothing = np.zeros((*luminance.shape[:2], 2), "float32")
+    gray = color.from_float(color.lab_to_rgb(luminance, nothing), "uint8")
+    # Of a colour without chroma one channel may round up where another rounds down.
+    return np.repeat(gray[..., 1:2], 3, axis=-1)
+
+
+def colorize(model, gray, protocol):
+    """Colour a grey picture as the pipeline does.
+
+    Args:
+        model: Callable of `evaluation.load_colorizer`.
+        gray: uint8 array of shape `(height, width, 3)`.
+        protocol: `Protocol`.
+
+    Returns:
+        uint8 array of the same shape.
+    """
+    luminance = color.rgb_to_luminance(gray)
+    small = upsampling.shrink(luminance, protocol.size)
+    chroma = upsampling.GuidedChroma(small, model(small[np.newaxis])[0], luminance.shape[:2])
+    chroma = chroma.rows(0, luminance) * np.float32(protocol.saturation)
+    return color.from_float(color.recompose(luminance, chroma), "uint8")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Score:
+    """Scores of one photo.
+
+    Attributes:
+        name: Its path relative to the folder of the set.
+        values: Dict from measure to score: `colorfulness` and `true_colorfulness`; `unevenness` and
+            `true_unevenness`, NaN where a photo has no plain surface; `chroma_error`,
+            `psnr`, `ssim`, and each with `gray_` before it for the grey picture; `lpips` and
+            `gray_lpips` if its weights are there.
+        features: Dict of features for FID: `"result"`, `"true"` and `"gray"`; empty without it.
+    """
+
+    name: str
+    values: dict
+    features: dict
+
+
+def unevenness(chroma, true_chroma):
+    """How much chroma varies over surfaces that are plain in truth: what blobs are made of.
+
+    Args:
+        chroma: float array of shape `(height, width, 2)`, a* / 110 and b* / 110.
+        true_chroma: The same of the photo.
+
+    Returns:
+        Standard deviation of the chroma in square windows, in CIELAB units, mean over the places
+        where the photo's own is under 3; and the mean of the photo's own there. NaN, NaN if there
+        is no such place.
+    """
+    given, true = (_local_deviation(plane) for plane in (chroma, true_chroma))
+    plain = true < _PLAIN
+    if not plain.any():
+        return math.nan, math.nan
+    return float(given[plain].mean()), float(true[plain].mean())
+
+
+def _local_deviation(chroma):
+    chroma = np.asarray(chroma, "float64") * metrics.LAB_PER_CHROMA
+    side = max(min(chroma.shape[:2]) // _WINDOW_PART, 1)
+    mean = cv2.blur(chroma, (side, side))
+    variance = cv2.blur(chroma * chroma, (side, side)) - mean * mean
+    return np.sqrt(np.maximum(variance.sum(axis=-1), 0.0))
+
+
+def score(path, name, model, protocol, *, lpips=None, inception=None):
+    """Colour one photo and score it.
+
+    Args:
+        path: Path of the photo.
+        name: What to call it.
+        model: Callable of `evaluation.load_colorizer`.
+        protocol: `Protocol`.
+        lpips: `perceptual_metrics.LPIPS`, or `None`.
+        inception: `perceptual_metrics.InceptionFeatures`, or `None`.
+
+    Returns:
+        `Score`.
+
+    Raises:
+        ValueError: If the photo cannot be read or has a side of under 11 pixels.
+    """
+    true = evaluation.read_picture(path)
+    if min(true.shape[:2]) < 11:
+        raise ValueError(
+            "Every photo must have sides of 11 pixels or more, the window of SSIM. Received: "
+            f"{name} with {true.shape[:2]} (height, width). Remove it."
+        )
+    gray = make_gray(true)
+    result = colorize(model, gray, protocol)
+    values = {
+        "colorfulness": float(color.colorfulness(result)),
+        "true_colorfulness": float(color.colorfulness(true)),
+    }
+    _, true_chroma = color.rgb_to_lab(true)
+    for prefix, picture in (("", result), ("gray_", gray)):
+        chroma = color.rgb_to_lab(picture)[1]
+        pair = color.to_float(picture)[np.newaxis], color.to_float(true)[np.newaxis]
+        if not prefix:
+            uneven = unevenness(chroma, true_chroma)
+            values |= dict(zip(("unevenness", "true_unevenness"), uneven, strict=True))
+        values |= {
+            f"{prefix}chroma_error": float(
+                metrics.chroma_error(chroma[None], true_chroma[None])[0]
+            ),
+            f"{prefix}psnr": float(metrics.psnr(*pair)[0]),
+            f"{prefix}ssim": float(metrics.ssim(*pair)[0]),
+        }
+        if lpips is not None:
+            values[f"{prefix}lpips"] = lpips(picture, true)
+    features = {}
+    if inception is not None:
+        pictures = {"result": result, "true": true, "gray": gray}
+        features = {side: inception(picture) for side, picture in pictures.items()}
+    return Score(name=name, values=values, features=features)
+
+
+def mean(scores, measure):
+    """Mean of a measure over the pictures that have it; NaN if none has."""
+    values = [item.values[measure] for item in scores]
+    values = [value for value in values if not math.isnan(value)]
+    return float(np.mean(values)) if values else math.nan
+
+
+def summary(scores):
+    """Everything that is reported of a set, as a JSON-ready dict.
+
+    Args:
+        scores: List of `Score`.
+
+    Returns:
+        Dict with the means of all measures; the mean colourfulness as a share of the photos' and
+        their difference; the mean chroma error as a share of the grey pictures'; on how many photos
+        the colours are further from the truth than grey; and FID if there are features.
+    """
+    means = {measure: round(mean(scores, measure), 4) for measure in scores[0].values}
+    # JSON has no NaN.
+    means = {measure: None if math.isnan(value) else value for measure, value in means.items()}
+    worse = [item.values["chroma_error"] > item.values["gray_chroma_error"] for item in scores]
+    true = means["true_colorfulness"]
+    report = {
+        "pictures": len(scores),
+        "means": means,
+        "colorfulness_share": round(means["colorfulness"] / true, 4) if true else None,
+        "colorfulness_difference": round(means["colorfulness"] - true, 4),
+        "chroma_error_share": round(means["chroma_error"] / means["gray_chroma_error"], 4)
+        if means["gray_chroma_error"]
+        else None,
+        "further_than_grey": int(sum(worse)),
+    }
+    if scores[0].features and len(scores) > 1:
+        sides = {
+            side: np.stack([item.features[side] for item in scores]) for side in scores[0].features
+        }
+        for side, name in (("result", "fid"), ("gray", "gray_fid")):
+            distance = perceptual_metrics.frechet_distance(sides[side], sides["true"])
+            report[name] = round(distance, 4)
+    return report
+
+
+def table(scores):
+    """Write the scores of a set as text."""
+    values = summary(scores)
+    means = values["means"]
+
+    def row(title, measure, digits, *, true=""):
+        cells = [means[measure], means[f"gray_{measure}"]]
+        return f"  {title:<24}" + "".join(f"{cell:>9.{digits}f}" for cell in cells) + true
+
+    share, error = values["colorfulness_share"], values["chroma_error_share"]
+    lines = [
+        f"{values['pictures']} photos",
+        f"  {'':<24}{'coloured':>9}{'grey':>9}{'photo':>9}",
+        f"  {'colourfulness':<24}{means['colorfulness']:>9.2f}{0:>9.2f}"
+        f"{means['true_colorfulness']:>9.2f}",
+        row("chroma error", "chroma_error", 2),
+        row("PSNR RGB", "psnr", 2),
+        row("SSIM RGB", "ssim", 4),
+    ]
+    if means["unevenness"] is not None:
+        lines.append(
+            f"  {'unevenness, plain places':<24}{means['unevenness']:>9.2f}{0:>9.2f}"
+            f"{means['true_unevenness']:>9.2f}"
+        )
+    if "lpips" in means:
+        lines.append(row("LPIPS", "lpips", 4))
+    if "fid" in values:
+        lines.append(f"  {'FID':<24}{values['fid']:>9.2f}{values['gray_fid']:>9.2f}")
+    if share is not None and error is not None:
+        lines += [
+            f"  colourfulness {100 * share:.1f}% of the photos', difference "
+            f"{values['colorfulness_difference']:+.2f}",
+            f"  chroma error {100 * error:.1f}% of the all-grey answer's; further from the truth "
+            f"than grey on {values['further_than_grey']} of {len(scores)}",
+        ]
+    return "\n".join(lines)
+
+
+def write_csv(path, scores):
+    """Write one row for each picture."""
+    with pathlib.Path(path).open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["name", *scores[0].values])
+        for item in scores:
+            writer.writerow([item.name, *(f"{value:.4f}" for value in item.values.values())])
+
+
+def chosen_for_sheet(scores, count):
+    """Numbers of the pictures for the sheet: the worst ten, then others evenly over the list.
+
+    Worst are those whose colours are furthest from the truth, compared with grey.
+    """
+
+    def harm(index):
+        values = scores[index].values
+        return values["gray_chroma_error"] - values["chroma_error"], index
+
+    worst = sorted(range(len(scores)), key=harm)[: min(_WORST, count)]
+    others = [index for index in range(len(scores)) if index not in worst]
+    wanted = min(count - len(worst), len(others))
+    places = np.linspace(0, len(others) - 1, wanted).round().astype(int)
+    return worst, [others[place] for place in places]
+
+
+def sheet(folder, scores, model, protocol, *, count=30):
+    """Draw grey, coloured and true pictures: the worst ten, then others.
+
+    Args:
+        folder: Folder of the set.
+        scores: List of `Score`, in the order of the set.
+        model: Callable of `evaluation.load_colorizer`.
+        protocol: `Protocol`.
+        count: Number of pictures.
+
+    Returns:
+        `PIL.Image.Image`.
+    """
+    worst, others = chosen_for_sheet(scores, count)
+    rows = []
+    for index in (*worst, *others):
+        item = scores[index]
+        true = evaluation.read_picture(pathlib.Path(folder) / item.name)
+        gray = make_gray(true)
+        parts = [_thumbnail(part) for part in (gray, colorize(model, gray, protocol), true)]
+        values = item.values
+        caption = (
+            f"{'WORST ' if index in worst else ''}{item.name}   chroma error "
+            f"{values['chroma_error']:.1f} (grey {values['gray_chroma_error']:.1f}), colourfulness "
+            f"{values['colorfulness']:.0f} of {values['true_colorfulness']:.0f}"
+        )
+        rows.append((caption, parts))
+    height = 22 + _SHEET_SIDE + 8
+    width = 3 * (_SHEET_SIDE + 4) + 16
+    lines = -(-len(rows) // _SHEET_COLUMNS)
+    page = Image.new("RGB", (_SHEET_COLUMNS * width, lines * height), "white")
+    draw = ImageDraw.Draw(page)
+    for number, (caption, parts) in enumerate(rows):
+        left, top = (number % _SHEET_COLUMNS) * width, (number // _SHEET_COLUMNS) * height
+        draw.text((left + 4, top + 6), caption[:110], fill="black")
+        for column, part in enumerate(parts):
+            corner = (left + 4 + column * (_SHEET_SIDE + 4), top + 22)
+            page.paste(Image.fromarray(part), corner)
+    return page
+
+
+def _thumbnail(rgb):
+    height, width = rgb.shape[:2]
+    factor = min(1.0, _SHEET_SIDE / max(height, width))
+    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    return cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)

@@ -1,0 +1,177 @@
+"""Measure how often `color.is_grayscale` is wrong, on photos and their grey versions.
+
+    python -m keras_refocus.evaluation.grayscale PHOTOS --count 1000
+
+Each photo is judged as it is, and once more in each of these versions, every one saved as JPEG of
+a random quality from 60 to 95, with or without chroma subsampling:
+
+* `color`: as it is;
+* `object`: grey but for one coloured disc of 0.5% of the area;
+* `grey`: its luma in three equal channels;
+* `noise`: grey with independent noise in each channel, as a scan has it;
+* `sepia`: grey through the usual sepia matrix;
+* `tint`: grey from a dark tone to a light one, both of one random hue.
+
+The photo itself and the first two must be judged coloured, the others grey. Photos that are toned
+prints themselves are counted as wrong where they are judged so: the names that are printed are for
+looking at.
+
+About 0.1 seconds a photo.
+"""
+
+import argparse
+import io
+import logging
+import pathlib
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from keras_refocus.pictures import color, images
+
+COLORED = ("original", "color", "object")
+GRAY = ("grey", "noise", "sepia", "tint")
+
+_SEPIA = np.array([[0.393, 0.769, 0.189], [0.349, 0.686, 0.168], [0.272, 0.534, 0.131]])
+
+
+def versions(rgb, rng):
+    """Make the versions of a photo, before compression.
+
+    Args:
+        rgb: Array of shape `(height, width, 3)`, uint8 sRGB.
+        rng: NumPy random generator.
+
+    Returns:
+        Dict from the names of `COLORED` and `GRAY`, but `"original"`, to arrays like `rgb`.
+    """
+    luma = np.asarray(Image.fromarray(rgb).convert("L"))
+    gray = np.repeat(luma[..., np.newaxis], 3, axis=-1)
+    noise = rng.normal(0.0, rng.uniform(1.0, 6.0), gray.shape)
+    return {
+        "color": rgb,
+        "object": _with_object(gray, rng),
+        "grey": gray,
+        "noise": _to_uint8(gray + noise),
+        "sepia": _to_uint8(gray @ _SEPIA.T),
+        "tint": _tinted(gray, rng),
+    }
+
+
+def _to_uint8(values):
+    return color.from_float(values / np.float32(_MAXIMUM), "uint8")
+
+
+_MAXIMUM = np.iinfo("uint8").max
+
+
+def _with_object(gray, rng):
+    height, width = gray.shape[:2]
+    radius = np.sqrt(0.005 * height * width / np.pi)
+    row = rng.uniform(radius, max(height - radius, radius))
+    column = rng.uniform(radius, max(width - radius, radius))
+    rows, columns = np.ogrid[:height, :width]
+    disc = (rows - row) ** 2 + (columns - column) ** 2 < radius**2
+    # Middle luminance, and a* and b* of length 55: a ball, a flower, a traffic light.
+    luminance = 0.2 + 0.6 * color.rgb_to_luminance(gray[disc])
+    chroma = np.broadcast_to(0.5 * _direction(rng), (len(luminance), 2))
+    result = gray.copy()
+    result[disc] = color.from_float(color.recompose(luminance, chroma), "uint8")
+    return result
+
+
+def _tinted(gray, rng):
+    luminance = color.rgb_to_luminance(gray)
+    # Where prints are toned: in the middle tones, the lights, the darks, or all over.
+    profile = (4.0 * luminance * (1.0 - luminance), luminance, 1.0 - luminance, 1.0 + 0 * luminance)
+    chroma = rng.uniform(0.04, 0.25) * profile[rng.integers(4)] * _direction(rng)
+    return color.from_float(color.recompose(luminance, chroma), "uint8")
+
+
+def _direction(rng):
+    hue = rng.uniform(0.0, 2.0 * np.pi)
+    return np.array([np.cos(hue), np.sin(hue)], "float32")
+
+
+def _compressed(rgb, rng):
+    buffer = io.BytesIO()
+    subsampling = str(rng.choice(["4:4:4", "4:2:0"]))
+    quality = int(rng.integers(60, 96))
+    Image.fromarray(rgb).save(buffer, "JPEG", quality=quality, subsampling=subsampling)
+    return images.read(buffer.getvalue()).rgb
+
+
+def evaluate(paths, seed):
+    """Judge photos and their versions.
+
+    Args:
+        paths: Files of colour photos; those that cannot be read are skipped with a warning.
+        seed: Seed of everything random.
+
+    Returns:
+        `(wrong, count)`: a dict from the name of a version to the paths that were judged wrongly,
+        and the number of photos.
+    """
+    wrong = {name: [] for name in COLORED + GRAY}
+    count = 0
+    for index, path in enumerate(tqdm(paths, unit="photo", disable=None)):
+        try:
+            rgb = images.read(path).rgb
+        except (OSError, ValueError) as error:
+            logging.warning("Skipped: %s", error)
+            continue
+        if rgb.dtype != np.uint8:
+            rgb = color.from_float(color.to_float(rgb), "uint8")
+        count += 1
+        rng = np.random.default_rng([seed, index])
+        judged = {"original": rgb}
+        for name, version in versions(rgb, rng).items():
+            judged[name] = _compressed(version, rng)
+        for name, version in judged.items():
+            if color.is_grayscale(version) != (name in GRAY):
+                wrong[name].append(path)
+    return wrong, count
+
+
+def main(argv=None):
+    """Judge the photos of a folder and print the error rates."""
+    parser = argparse.ArgumentParser(
+        prog="python -m keras_refocus.evaluation.grayscale",
+        description="Measure how often the grayscale gate is wrong, on photos and grey versions.",
+    )
+    parser.add_argument("photos", type=pathlib.Path, help="folder of colour photos")
+    parser.add_argument("--count", type=int, default=1000, help="photos, at most (%(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the choice (%(default)s)")
+    arguments = parser.parse_args(argv)
+    if not arguments.photos.is_dir():
+        parser.error(f"`photos` must be a folder. Received: photos={str(arguments.photos)!r}.")
+    if arguments.count < 1:
+        parser.error(f"--count must be at least 1. Received: --count {arguments.count}.")
+    paths = sorted(
+        path for path in arguments.photos.rglob("*") if path.suffix.lower() in images.SUFFIXES
+    )
+    if not paths:
+        parser.error(f"The folder must hold pictures. Received: photos={str(arguments.photos)!r}.")
+    rng = np.random.default_rng(arguments.seed)
+    chosen = [paths[index] for index in rng.permutation(len(paths))[: arguments.count]]
+    wrong, count = evaluate(chosen, arguments.seed)
+    if not count:
+        parser.error("None of the pictures could be read.")
+
+    print(f"{count} photos, seed {arguments.seed}")
+    print("version   is       judged wrongly")
+    for name in COLORED + GRAY:
+        kind = "coloured" if name in COLORED else "grey"
+        print(f"{name:9} {kind:8} {len(wrong[name]):4d} of {count}: {len(wrong[name]) / count:.2%}")
+    for kind, names in (("coloured", COLORED), ("grey", GRAY)):
+        total = sum(len(wrong[name]) for name in names)
+        share = total / (count * len(names))
+        print(f"all {kind}: {total} of {count * len(names)}: {share:.2%}")
+    for name in COLORED + GRAY:
+        for path in wrong[name]:
+            print(f"wrong as {name}: {path}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,656 @@
+"""sRGB, linear light and CIELAB, and the ranges that cross a module border.
+
+This is the only module that divides by 100, 110, 255 or 65535:
+
+* RGB is float32 in [0, 1], gamma-encoded sRGB, channels last;
+* luminance is CIELAB L* / 100, in [0, 1], one channel;
+* chroma is CIELAB a*, b* / 110, in [-1, 1], two channels (sRGB stays inside +-108 / 110).
+
+Every conversion takes numpy arrays and gives numpy arrays without touching a deep learning
+backend, or takes tensors and gives tensors through `keras.ops`; the two agree to 1e-6. NumPy
+arrays are converted a block of pixels at a time, so the temporaries stay small for a picture of
+any size.
+
+White point D65, 2 degree observer, with the constants of tensorflow-io and scikit-image.
+
+Reference: IEC 61966-2-1:1999 (sRGB); CIE 15:2004 (CIELAB).
+"""
+
+import functools
+
+import numpy as np
+
+_RGB_TO_XYZ = np.array(
+    [
+        [0.412453, 0.357580, 0.180423],
+        [0.212671, 0.715160, 0.072169],
+        [0.019334, 0.119193, 0.950227],
+    ]
+)
+_WHITE = np.array([0.95047, 1.0, 1.08883])
+# Linear RGB to XYZ relative to the white point, and back, to be multiplied from the right.
+_RGB_TO_RELATIVE = np.ascontiguousarray((_RGB_TO_XYZ / _WHITE[:, None]).T)
+_RELATIVE_TO_RGB = np.linalg.inv(_RGB_TO_RELATIVE)
+_BACKWARD = _RELATIVE_TO_RGB.astype("float32")
+
+_LUMINANCE_SCALE = 100.0
+_CHROMA_SCALE = 110.0
+_INTEGER_MAXIMUM = {"uint8": 255, "uint16": 65535}
+
+# Pixels converted at once: the float32 temporaries of one block fit a core's level 2 cache.
+_BLOCK = 16384
+
+
+class _NumPyOps:
+    """The few names of `keras.ops` that the formulas need, on numpy."""
+
+    maximum = staticmethod(np.maximum)
+    minimum = staticmethod(np.minimum)
+    min = staticmethod(np.min)
+    zeros_like = staticmethod(np.zeros_like)
+    ones_like = staticmethod(np.ones_like)
+    where = staticmethod(np.where)
+    matmul = staticmethod(np.matmul)
+    cbrt = staticmethod(np.cbrt)
+    power = staticmethod(np.power)
+    concatenate = staticmethod(np.concatenate)
+
+    @staticmethod
+    def matrix(values):
+        return values
+
+
+class _KerasOps:
+    """The same names on tensors; imported when the first tensor arrives."""
+
+    def __init__(self):
+        from keras import ops
+
+        self.maximum, self.minimum = ops.maximum, ops.minimum
+        self.min = ops.min
+        self.zeros_like, self.ones_like = ops.zeros_like, ops.ones_like
+        self.clip = ops.clip
+        self.where = ops.where
+        self.matmul = ops.matmul
+        self.power = ops.power
+        self.concatenate = ops.concatenate
+
+    def cbrt(self, x):
+        return self.power(x, 1.0 / 3.0)
+
+    def matrix(self, values):
+        return values.astype("float32")
+
+
+_keras_ops = functools.cache(_KerasOps)
+
+
+def _is_array(image):
+    return isinstance(image, (np.ndarray, np.generic, list, tuple, int, float))
+
+
+def _check_channels(image, channels, name):
+    if len(image.shape) < 1 or image.shape[-1] != channels:
+        raise ValueError(
+            f"`{name}` must have {channels} channel{'s' * (channels > 1)} in its last dimension. "
+            f"Received: {name}.shape={tuple(image.shape)}."
+        )
+
+
+# Formulas, written once for both worlds. `ops` is _NumPyOps or _KerasOps.
+
+
+def _decode_srgb(ops, rgb):
+    # The maximum keeps the power away from negative numbers, whose gradient would be NaN even in
+    # the branch that `where` does not take.
+    curve = ops.power((ops.maximum(rgb, 0.04045) + 0.055) * (1.0 / 1.055), 2.4)
+    return ops.where(rgb > 0.04045, curve, rgb * (1.0 / 12.92))
+
+
+def _encode_srgb(ops, linear):
+    curve = 1.055 * ops.power(ops.maximum(linear, 0.0031308), 1.0 / 2.4) - 0.055
+    return ops.where(linear > 0.0031308, curve, linear * 12.92)
+
+
+def _lightness(ops, relative):
+    """The CIELAB f of X/Xn, Y/Yn, Z/Zn."""
+    return ops.where(
+        relative > 0.008856,
+        ops.cbrt(ops.maximum(relative, 0.008856)),
+        relative * 7.787 + 16.0 / 116.0,
+    )
+
+
+def _inverse_lightness(ops, lightness):
+    # 0.008856 ** (1 / 3), where the two branches meet.
+    return ops.where(
+        lightness > 0.2068966,
+        lightness * lightness * lightness,
+        (lightness - 16.0 / 116.0) * (1.0 / 7.787),
+    )
+
+
+def _linear_to_luminance(ops, linear):
+    lightness = _lightness(ops, ops.matmul(linear, ops.matrix(_RGB_TO_RELATIVE[:, 1:2])))
+    return lightness * (116.0 / _LUMINANCE_SCALE) - 16.0 / _LUMINANCE_SCALE
+
+
+def _linear_to_lab(ops, linear):
+    lightness = _lightness(ops, ops.matmul(linear, ops.matrix(_RGB_TO_RELATIVE)))
+    fx, fy, fz = lightness[..., 0:1], lightness[..., 1:2], lightness[..., 2:3]
+    luminance = fy * (116.0 / _LUMINANCE_SCALE) - 16.0 / _LUMINANCE_SCALE
+    chroma = ops.concatenate(
+        [(fx - fy) * (500.0 / _CHROMA_SCALE), (fy - fz) * (200.0 / _CHROMA_SCALE)], -1
+    )
+    return luminance, chroma
+
+
+def _lab_to_linear(ops, luminance, chroma):
+    fy = luminance * (_LUMINANCE_SCALE / 116.0) + 16.0 / 116.0
+    fx = fy + chroma[..., 0:1] * (_CHROMA_SCALE / 500.0)
+    fz = fy - chroma[..., 1:2] * (_CHROMA_SCALE / 200.0)
+    relative = _inverse_lightness(ops, ops.concatenate([fx, fy, fz], -1))
+    return ops.matmul(relative, _BACKWARD)
+
+
+@functools.cache
+def _linear_table(dtype):
+    """Linear light of every value of an integer type, float64."""
+    maximum = _INTEGER_MAXIMUM[dtype]
+    values = np.arange(maximum + 1, dtype="float64") / maximum
+    return _decode_srgb(_NumPyOps, values)
+
+
+def _linear_from_array(rgb):
+    """Linear light of a block of RGB, float64; integers by table.
+
+    Chroma is a small difference of large numbers, so what follows is done in float64: in float32
+    the round trip through Lab would be off by more than 1e-5. The power itself is not that
+    sensitive, and four times faster in float32.
+    """
+    if rgb.dtype.name in _INTEGER_MAXIMUM:
+        return _linear_table(rgb.dtype.name)[rgb]
+    return _decode_srgb(_NumPyOps, rgb.astype("float32", copy=False)).astype("float64")
+
+
+def _as_array(image, name):
+    image = np.asarray(image)
+    if image.dtype.kind != "f" and image.dtype.name not in _INTEGER_MAXIMUM:
+        raise TypeError(
+            f"`{name}` must be uint8, uint16 or floating point. Received: "
+            f"{name}.dtype={image.dtype}. Convert it to one of these first."
+        )
+    return image
+
+
+def _blocks(pixels):
+    return (slice(start, start + _BLOCK) for start in range(0, pixels, _BLOCK))
+
+
+def rgb_to_lab(rgb):
+    """Convert sRGB to luminance and chroma.
+
+    Args:
+        rgb: Array or tensor of shape `(..., 3)`, sRGB: float in [0, 1]; arrays may also be uint8 or
+            uint16, which is faster than converting them first.
+
+    Returns:
+        `(luminance, chroma)`, float32 of shapes `(..., 1)` in [0, 1] and `(..., 2)` in [-1, 1]:
+        CIELAB L* / 100 and a*, b* / 110. Arrays for an array, tensors for a tensor.
+
+    Raises:
+        TypeError: If an array is of another type.
+        ValueError: If the last dimension is not 3.
+    """
+    if not _is_array(rgb):
+        _check_channels(rgb, 3, "rgb")
+        ops = _keras_ops()
+        return _linear_to_lab(ops, _decode_srgb(ops, _float_tensor(rgb)))
+    rgb = _as_array(rgb, "rgb")
+    _check_channels(rgb, 3, "rgb")
+    flat = rgb.reshape(-1, 3)
+    luminance = np.empty((len(flat), 1), "float32")
+    chroma = np.empty((len(flat), 2), "float32")
+    for block in _blocks(len(flat)):
+        linear = _linear_from_array(flat[block])
+        luminance[block], chroma[block] = _linear_to_lab(_NumPyOps, linear)
+    return luminance.reshape(*rgb.shape[:-1], 1), chroma.reshape(*rgb.shape[:-1], 2)
+
+
+def rgb_to_luminance(rgb):
+    """Convert sRGB to luminance alone, at about a third of the work of `rgb_to_lab`.
+
+    Args:
+        rgb: Array or tensor of shape `(..., 3)`, as in `rgb_to_lab`.
+
+    Returns:
+        Array or tensor of shape `(..., 1)`, float32 in [0, 1], CIELAB L* / 100.
+    """
+    if not _is_array(rgb):
+        _check_channels(rgb, 3, "rgb")
+        ops = _keras_ops()
+        linear = _decode_srgb(ops, _float_tensor(rgb))
+        return _linear_to_luminance(ops, linear)
+    rgb = _as_array(rgb, "rgb")
+    _check_channels(rgb, 3, "rgb")
+    flat = rgb.reshape(-1, 3)
+    luminance = np.empty((len(flat), 1), "float32")
+    for block in _blocks(len(flat)):
+        luminance[block] = _linear_to_luminance(_NumPyOps, _linear_from_array(flat[block]))
+    return luminance.reshape(*rgb.shape[:-1], 1)
+
+
+def lab_to_rgb(luminance, chroma):
+    """Convert luminance and chroma to sRGB, without clipping.
+
+    Colours outside the sRGB gamut give values below 0 or above 1: `recompose` brings them inside
+    with hue and luminance unchanged.
+
+    Args:
+        luminance: Array or tensor of shape `(..., 1)`, float in [0, 1], CIELAB L* / 100.
+        chroma: Array or tensor of shape `(..., 2)`, float in [-1, 1], CIELAB a*, b* / 110.
+
+    Returns:
+        Array or tensor of shape `(..., 3)`, float32, sRGB; in [0, 1] inside the gamut.
+
+    Raises:
+        ValueError: If the last dimensions are not 1 and 2, or the others differ.
+    """
+    if not _is_array(luminance):
+        _check_channels(luminance, 1, "luminance")
+        _check_channels(chroma, 2, "chroma")
+        ops = _keras_ops()
+        linear = _lab_to_linear(ops, _float_tensor(luminance), _float_tensor(chroma))
+        return _encode_srgb(ops, linear)
+    luminance, chroma = _check_lab_arrays(luminance, chroma)
+    flat_luminance, flat_chroma = luminance.reshape(-1, 1), chroma.reshape(-1, 2)
+    rgb = np.empty((len(flat_luminance), 3), "float32")
+    for block in _blocks(len(rgb)):
+        linear = _lab_to_linear(_NumPyOps, flat_luminance[block], flat_chroma[block])
+        rgb[block] = _encode_srgb(_NumPyOps, linear)
+    return rgb.reshape(*luminance.shape[:-1], 3)
+
+
+def _check_lab_arrays(luminance, chroma):
+    luminance, chroma = np.asarray(luminance, "float32"), np.asarray(chroma, "float32")
+    _check_channels(luminance, 1, "luminance")
+    _check_channels(chroma, 2, "chroma")
+    if luminance.shape[:-1] != chroma.shape[:-1]:
+        raise ValueError(
+            "`luminance` and `chroma` must have the same shape but for the last dimension. "
+            f"Received: luminance.shape={luminance.shape}, chroma.shape={chroma.shape}."
+        )
+    return luminance, chroma
+
+
+# How far beyond [0, 1] an encoded value may be before its colour counts as outside the gamut: what
+# the round trip through Lab does to a colour on the boundary, with a margin. 0.005 levels of 255.
+_GAMUT_TOLERANCE = 2e-5
+
+# Halvings in the search for the gamut boundary: chroma is exact to 2 ** -12 of itself.
+_GAMUT_STEPS = 12
+
+
+def _reduce_chroma(ops, luminance, chroma):
+    """Scale chroma down until the colour lies just inside the boundary of the sRGB gamut.
+
+    The boundary is the one of `_is_in_gamut`, with its tolerance: a colour that rounding puts on
+    either side of it comes out the same.
+
+    At constant luminance and hue the gamut is an interval of chroma that begins at grey, so there
+    is one boundary to find, by bisection. Its lower end, which is returned, stays inside
+    throughout.
+    """
+    # The tolerance in linear light: the transfer curve's slope is 12.92 at black, 1.055 / 2.4 at
+    # white.
+    below, above = _GAMUT_TOLERANCE / 12.92, _GAMUT_TOLERANCE * 2.4 / 1.055
+    inside, outside = ops.zeros_like(luminance), ops.ones_like(luminance)
+    for _ in range(_GAMUT_STEPS):
+        scale = 0.5 * (inside + outside)
+        linear = _lab_to_linear(ops, luminance, chroma * scale)
+        margin = ops.min(ops.minimum(linear + below, 1.0 + above - linear), -1, keepdims=True)
+        inside = ops.where(margin >= 0.0, scale, inside)
+        outside = ops.where(margin >= 0.0, outside, scale)
+    return chroma * inside
+
+
+def recompose(luminance, chroma):
+    """Convert luminance and chroma to sRGB inside the gamut.
+
+    Where the colour leaves sRGB its chroma is reduced to the boundary of the gamut, at constant
+    luminance and hue; other colours are left alone.
+
+    Args:
+        luminance: Array or tensor of shape `(..., 1)`, float, CIELAB L* / 100; what lies outside
+            [0, 1] counts as 0 or 1.
+        chroma: Array or tensor of shape `(..., 2)`, float, CIELAB a*, b* / 110.
+
+    Returns:
+        Array or tensor of shape `(..., 3)`, float32 sRGB in [0, 1].
+
+    Raises:
+        ValueError: If the last dimensions are not 1 and 2, or the others differ.
+    """
+    if not _is_array(luminance):
+        _check_channels(luminance, 1, "luminance")
+        _check_channels(chroma, 2, "chroma")
+        ops = _keras_ops()
+        luminance = ops.clip(_float_tensor(luminance), 0.0, 1.0)
+        chroma = _float_tensor(chroma)
+        is_inside = _is_in_gamut(ops, lab_to_rgb(luminance, chroma))
+        chroma = ops.where(is_inside, chroma, _reduce_chroma(ops, luminance, chroma))
+        return ops.clip(lab_to_rgb(luminance, chroma), 0.0, 1.0)
+    luminance, chroma = _check_lab_arrays(luminance, chroma)
+    flat_luminance, flat_chroma = luminance.reshape(-1, 1), chroma.reshape(-1, 2)
+    rgb = np.empty((len(flat_luminance), 3), "float32")
+    for block in _blocks(len(rgb)):
+        block_luminance = np.clip(flat_luminance[block], 0.0, 1.0)
+        block_chroma = flat_chroma[block]
+        block_rgb = lab_to_rgb(block_luminance, block_chroma)
+        outside = np.flatnonzero(~_is_in_gamut(_NumPyOps, block_rgb)[:, 0])
+        if outside.size:
+            outside_luminance = block_luminance[outside]
+            reduced = _reduce_chroma(_NumPyOps, outside_luminance, block_chroma[outside])
+            block_rgb[outside] = lab_to_rgb(outside_luminance, reduced)
+        np.clip(block_rgb, 0.0, 1.0, out=rgb[block])
+    return rgb.reshape(*luminance.shape[:-1], 3)
+
+
+def _is_in_gamut(ops, rgb):
+    margin = ops.min(ops.minimum(rgb, 1.0 - rgb), -1, keepdims=True)
+    return margin >= -_GAMUT_TOLERANCE
+
+
+def colorfulness(rgb):
+    """Measure how colourful pictures are: 0 for grey, about 15 slightly, 45 quite, 80 very.
+
+    Reference: Hasler and Suesstrunk, Measuring colourfulness in natural images, 2003; with R, G
+    and B in 0..255 as there.
+
+    Args:
+        rgb: Array of shape `(..., height, width, 3)`, uint8, uint16, or float in [0, 1].
+
+    Returns:
+        Array of shape `(...)`, float64; a scalar for one picture.
+
+    Raises:
+        ValueError: If the shape is another.
+    """
+    rgb = _as_array(rgb, "rgb")
+    _check_channels(rgb, 3, "rgb")
+    if rgb.ndim < 3 or rgb.shape[-2] * rgb.shape[-3] == 0:
+        raise ValueError(
+            "`rgb` must be of shape (..., height, width, 3) with at least one pixel. "
+            f"Received: rgb.shape={rgb.shape}."
+        )
+    pictures = rgb.reshape(-1, rgb.shape[-3] * rgb.shape[-2], 3)
+    results = np.empty(len(pictures))
+    for index, pixels in enumerate(pictures):
+        total, squares = np.zeros(2), np.zeros(2)
+        for block in _blocks(len(pixels)):
+            red, green, blue = 255.0 * to_float(pixels[block]).astype("float64").T
+            opponents = np.stack([red - green, 0.5 * (red + green) - blue])
+            total += opponents.sum(axis=1)
+            squares += (opponents**2).sum(axis=1)
+        mean = total / len(pixels)
+        variance = np.maximum(squares / len(pixels) - mean**2, 0.0)
+        results[index] = np.sqrt(variance.sum()) + 0.3 * np.sqrt((mean**2).sum())
+    return results.reshape(rgb.shape[:-3])[()]
+
+
+# The grayscale gate works on luma and chroma as JPEG does (ITU-T T.871), in 0..255: the mean chroma
+# of a block survives compression there, where that of Lab would not.
+_LUMA = np.array([0.299, 0.587, 0.114], "float32")
+_CHROMA_DIFFERENCES = np.array(
+    [[-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]], "float32"
+)
+# Side of a cell in pixels: the block of chroma that JPEG codes as one, with 4:2:0.
+_CELL = 16
+# Cells along the longer side, at most; larger pictures have larger cells.
+_CELLS = 96
+_TINT_KNOTS = 33
+# Cells in one product of matrices: few enough that BLAS keeps to the calling thread. Waking its
+# others takes longer than the product, ten times as long where the cores are busy.
+_FIT_BLOCK = 128
+
+# Chosen on 1,000 photos and their grey, noisy, sepia and tinted versions as JPEG of quality 60 to
+# 95 (`python -m keras_refocus.evaluation.grayscale`): of the grey versions hardly one exceeds 3.5,
+# of the colour photos hardly one stays below 4.5 that is not a toned print itself.
+_GRAY_RESIDUAL = 4.1
+_GRAY_QUANTILE = 0.9975
+# Chroma relative to luma: of any hue, and of the hues of sodium lamps, whose light leaves hardly
+# any other. Sepia stays below 0.35, photos simulated under sodium light lie above 0.37.
+_VIVID = 0.75
+_VIVID_ORANGE = 0.36
+
+
+def is_grayscale(rgb):
+    """Decide whether a picture is grey, or grey in one tint, rather than coloured.
+
+    In a grey picture, and in a sepia or otherwise toned one, chroma is a function of brightness:
+    the tint. The function is fitted, robustly, to the mean chroma of cells of 16 pixels or more,
+    and what it leaves unexplained in the worst 0.25% of the cells decides; so one small coloured
+    object is enough for a colour photo, and noise or the chroma blocks of JPEG are not. The light
+    of sodium lamps is nearly one tint too, but a more vivid one than prints are toned with.
+
+    Args:
+        rgb: Array of shape `(height, width, 3)`, sRGB: uint8, uint16, or float in [0, 1].
+
+    Returns:
+        `True` for grey and toned pictures, `False` for coloured ones.
+
+    Raises:
+        TypeError: If the array is of another type.
+        ValueError: If its shape is another, or it has no pixels.
+    """
+    rgb = _as_array(rgb, "rgb")
+    if rgb.ndim != 3 or rgb.shape[2] != 3 or 0 in rgb.shape:
+        raise ValueError(
+            "`rgb` must be of shape (height, width, 3) with at least one pixel. "
+            f"Received: rgb.shape={rgb.shape}."
+        )
+    luma, chroma, shares = _gray_cells(rgb)
+    residual = _tint_residual(chroma, shares)
+    if np.quantile(residual, _GRAY_QUANTILE) > _GRAY_RESIDUAL:
+        return False
+    # Bright cells count most: the darks of a print may be toned vividly, its lights are not. One
+    # level of luma more, so that a picture that is all black is not vivid.
+    vivid = (np.hypot(*chroma.T) * luma).sum() / ((luma + 1.0) ** 2).sum()
+    blue, red = chroma.mean(axis=0)
+    is_orange = blue < 0 < red
+    return bool(vivid < (_VIVID_ORANGE if is_orange else _VIVID))
+
+
+def _gray_cells(rgb):
+    """Average a picture over square cells.
+
+    Returns:
+        Mean luma (n,) and chroma (n, 2) of the cells, in 0..255; and `shares` (n, knots), how much
+        of a cell is how bright: each pixel is shared between the two knots next to the mean of its
+        R, G and B. (In luma blue counts too little: in a sepia picture with red and green at their
+        maximum, chroma changes while luma does not.)
+    """
+    height, width = rgb.shape[:2]
+    # A picture has twelve cells a side at least, or the fit could explain anything.
+    side = int(np.clip(min(height, width) // 12, 1, _CELL))
+    side = max(side, -(-max(height, width) // _CELLS))
+    step = max(side // 6, 1)  # 36 pixels and more are enough for the mean of a cell.
+    rgb, side = rgb[::step, ::step], max(side // step, 1)
+    rows, columns = max(rgb.shape[0] // side, 1), max(rgb.shape[1] // side, 1)
+    pixels = 255.0 * to_float(rgb[: rows * side, : columns * side])
+    height, width = pixels.shape[:2]
+    row, column = np.arange(height) // side, np.arange(width) // side
+    cells = rows * columns
+
+    position = pixels.sum(axis=-1) * np.float32((_TINT_KNOTS - 1) / (3 * 255))
+    knot = np.minimum(position.astype("int32"), _TINT_KNOTS - 2)
+    upper = position - knot
+    index = ((row[:, None] * columns + column) * _TINT_KNOTS + knot).ravel()
+    shares = np.bincount(index, 1.0 - upper.ravel(), cells * _TINT_KNOTS)
+    shares += np.bincount(index + 1, upper.ravel(), cells * _TINT_KNOTS)
+    shares = shares.reshape(cells, _TINT_KNOTS)
+    shares /= shares.sum(axis=1, keepdims=True)
+
+    sums = np.add.reduceat(pixels, np.arange(0, height, side), axis=0)
+    means = np.add.reduceat(sums, np.arange(0, width, side), axis=1) / side**2
+    means = means.reshape(cells, 3)
+    return means @ _LUMA, means @ _CHROMA_DIFFERENCES.T, shares
+
+
+def _tint_residual(chroma, shares):
+    """Fit chroma as a smooth function of brightness, and give what is left of each cell.
+
+    Least squares over the knots of a piecewise linear function, reweighted so that cells of another
+    colour do not bend it (Cauchy weights).
+
+    Returns:
+        Length of the unexplained chroma of each cell, (n,), in 0..255.
+    """
+    cells = len(chroma)
+    bending = np.diff(np.eye(_TINT_KNOTS), 2, axis=0)
+    penalty = cells * (1e-4 * bending.T @ bending + 1e-7 * np.eye(_TINT_KNOTS))
+    weights = np.ones((cells, 1))
+    blocks = [slice(start, start + _FIT_BLOCK) for start in range(0, cells, _FIT_BLOCK)]
+    for _ in range(5):
+        weighted = shares * weights
+        normal = sum((weighted[block].T @ shares[block] for block in blocks), penalty)
+        tint = np.linalg.solve(normal, sum(weighted[block].T @ chroma[block] for block in blocks))
+        explained = np.concatenate([shares[block] @ tint for block in blocks])
+        residual = np.hypot(*(chroma - explained).T)
+        scale = max(1.5, 1.5 * np.median(residual))
+        weights = 1.0 / (1.0 + (residual[:, None] / scale) ** 2)
+    return residual
+
+
+# Range borders.
+
+
+def _float_tensor(tensor):
+    from keras import ops
+
+    return ops.cast(tensor, "float32")
+
+
+def _divide(image, scale, offset=0.0):
+    """`image / scale - offset` in float32, for arrays and tensors."""
+    if not _is_array(image):
+        image = _float_tensor(image)
+        return image / scale - offset if offset else image / scale
+    result = np.asarray(image).astype("float32")
+    result /= scale
+    if offset:
+        result -= offset
+    return result
+
+
+def _type_name(image):
+    if _is_array(image):
+        return np.asarray(image).dtype.name
+    from keras import backend
+
+    return backend.standardize_dtype(image.dtype)
+
+
+def _integer_maximum(image, name):
+    dtype = _type_name(image)
+    if dtype not in _INTEGER_MAXIMUM:
+        raise TypeError(f"`{name}` must be uint8 or uint16. Received: {name}.dtype={dtype}.")
+    return _INTEGER_MAXIMUM[dtype]
+
+
+def _to_integer(image, dtype, scale, offset=0.0):
+    """`round(image * scale + offset)` clipped to the range of `dtype`."""
+    if not _is_array(image):
+        from keras import ops
+
+        image = ops.round(_float_tensor(image) * scale + offset)
+        return ops.cast(ops.clip(image, 0.0, float(_INTEGER_MAXIMUM[dtype])), dtype)
+    result = np.multiply(image, np.float32(scale), dtype="float32")
+    if offset:
+        result += np.float32(offset)
+    np.rint(result, out=result)
+    np.clip(result, 0.0, _INTEGER_MAXIMUM[dtype], out=result)
+    return result.astype(dtype)
+
+
+def to_float(image):
+    """Bring a picture into [0, 1].
+
+    Args:
+        image: Array or tensor of any shape: uint8, uint16, or float already in [0, 1].
+
+    Returns:
+        The same shape, float32 in [0, 1]. A float32 array is returned as it is, not copied.
+
+    Raises:
+        TypeError: If it is of another type.
+    """
+    dtype = _type_name(image)
+    if dtype in _INTEGER_MAXIMUM:
+        return _divide(image, _INTEGER_MAXIMUM[dtype])
+    if not dtype.startswith(("float", "bfloat")):
+        raise TypeError(
+            "`image` must be uint8, uint16 or floating point in [0, 1]. "
+            f"Received: image.dtype={dtype}."
+        )
+    return np.asarray(image, "float32") if _is_array(image) else _float_tensor(image)
+
+
+def from_float(image, dtype):
+    """Take a picture in [0, 1] to a type of files: rounded to nearest, clipped to the range.
+
+    Args:
+        image: Array or tensor of any shape, float in [0, 1]; values outside are clipped.
+        dtype: `"uint8"`, `"uint16"` or `"float32"` (or the numpy types of these names).
+
+    Returns:
+        The same shape, of type `dtype`.
+
+    Raises:
+        ValueError: If `dtype` is another.
+    """
+    name = dtype if isinstance(dtype, str) else np.dtype(dtype).name
+    if name in _INTEGER_MAXIMUM:
+        return _to_integer(image, name, _INTEGER_MAXIMUM[name])
+    if name != "float32":
+        raise ValueError(
+            f"`dtype` must be 'uint8', 'uint16' or 'float32'. Received: dtype={dtype!r}."
+        )
+    if _is_array(image):
+        return np.clip(np.asarray(image, "float32"), 0.0, 1.0)
+    from keras import ops
+
+    return ops.clip(_float_tensor(image), 0.0, 1.0)
+
+
+def _bits_type(bits):
+    if bits not in (8, 16):
+        raise ValueError(f"`bits` must be 8 or 16. Received: bits={bits!r}.")
+    return f"uint{bits}"
+
+
+def encode_luminance(luminance, bits=8):
+    """Store luminance in [0, 1] as integers: `round(255 L)`, or `round(65535 L)` in 16 bits."""
+    dtype = _bits_type(bits)
+    return _to_integer(luminance, dtype, _INTEGER_MAXIMUM[dtype])
+
+
+def decode_luminance(encoded):
+    """Take integers of `encode_luminance` back to luminance; the type tells the number of bits."""
+    return _divide(encoded, _integer_maximum(encoded, "encoded"))
+
+
+def encode_chroma(chroma, bits=8):
+    """Store chroma in [-1, 1] as integers: `round(127.5 (chroma + 1))`, 32767.5 in 16 bits.
+
+    In 8 bits zero chroma lies halfway between two codes: grey comes back as 0.004 of chroma
+    (0.4 of a*, b*).
+    """
+    dtype = _bits_type(bits)
+    half = _INTEGER_MAXIMUM[dtype] / 2
+    return _to_integer(chroma, dtype, half, half)
+
+
+def decode_chroma(encoded):
+    """Take integers of `encode_chroma` back to chroma; the type tells the number of bits."""
+    return _divide(encoded, _integer_maximum(encoded, "encoded") / 2, 1.0)

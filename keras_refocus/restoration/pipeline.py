@@ -1,0 +1,498 @@
+"""A picture in, the restored picture out: both stages, the grayscale gate and the colour maths.
+
+    from keras_refocus import Restorer
+
+    result = Restorer().restore("old.jpg")
+    result.save("restored.png")
+
+The luminance plane is restored in place, a row of tiles at a time, and colours are computed a band
+of rows at a time, so beside the picture and its result one float32 plane is in memory.
+"""
+
+import dataclasses
+import os
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from keras_refocus.engines import local as engines
+from keras_refocus.pictures import color, images, provenance
+from keras_refocus.restoration import chroma as upsampling
+from keras_refocus.restoration import flips
+from keras_refocus.restoration.tiling import TILE, Tiles, default_overlap, fitting_tile
+
+Mode = Literal["restore", "restore+colorize", "colorize"]
+MODES: tuple[str, ...] = get_args(Mode)
+
+# Pixels of a band in which colours are computed at once.
+_BAND = 2**20
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RestoreOptions:
+    """What to do with a picture.
+
+    Attributes:
+        mode: `"restore"` runs stage 1 only; `"restore+colorize"` adds stage 2 when the picture is
+            grey, or always when `auto_detect` is off; `"colorize"` runs both stages whatever the
+            picture.
+        strength: How much of stage 1 to take, 0 to 1. At 0 the input luminance comes back exactly.
+        saturation: Factor on the chroma of the result, 0 to 1.5.
+        auto_detect: Whether `"restore+colorize"` leaves colour pictures uncoloured.
+        blur_faces: Whether faces are made unrecognisable, for good, as the last step.
+        tile: Side in pixels of the tiles the restorer sees; 0 shows it the whole picture at once.
+            `None`: what suits the picture (`tiling.fitting_tile`) for an engine that takes one tile
+            at a time, `tiling.TILE` for any other.
+        overlap: Pixels that neighbouring tiles share; `None`: `tiling.default_overlap`.
+        restorer: Name of the model of stage 1.
+        colorizer: Name of the model of stage 2.
+        best: Whether stage 1 is the mean over the four flips of every tile, which takes four times
+            as long; see `flips`.
+
+    Raises:
+        ValueError: An option is outside its range.
+    """
+
+    mode: Mode = "restore"
+    strength: float = 1.0
+    saturation: float = 1.0
+    auto_detect: bool = True
+    blur_faces: bool = False
+    tile: int | None = None
+    overlap: int | None = None
+    restorer: str = engines.RESTORER
+    colorizer: str = engines.COLORIZER
+    best: bool = False
+
+    def __post_init__(self):
+        if self.mode not in MODES:
+            raise ValueError(
+                f"The mode must be one of {', '.join(MODES)}. Received: mode={self.mode!r}."
+            )
+        if not 0 <= self.strength <= 1:
+            raise ValueError(f"The strength must be 0 to 1. Received: strength={self.strength}.")
+        if not 0 <= self.saturation <= 1.5:
+            raise ValueError(
+                f"The saturation must be 0 to 1.5. Received: saturation={self.saturation}."
+            )
+        tile = TILE if self.tile is None else self.tile
+        if self.overlap is None:
+            object.__setattr__(self, "overlap", default_overlap(tile))
+        if tile < 0 or self.overlap < 0 or 0 < tile <= self.overlap:
+            raise ValueError(
+                "The tile must be larger than the overlap, or 0 for the whole picture, and the "
+                f"overlap at least 0. Received: tile={tile}, overlap={self.overlap}."
+            )
+
+    def colorizes(self, *, is_grayscale: bool) -> bool:
+        """Decide whether stage 2 runs on a picture."""
+        if self.mode == "restore+colorize":
+            return is_grayscale or not self.auto_detect
+        return self.mode == "colorize"
+
+
+@dataclasses.dataclass(frozen=True)
+class Planes:
+    """What the networks gave, kept so that a result can be blended again without them.
+
+    Attributes:
+        source: The input picture.
+        restored: Luminance after stage 1 at full strength, float32 [H,W,1]; `None` if not run.
+        chroma: Chroma of stage 2; `None` if not run.
+        faces: Boxes of the faces to blur, as `faces.detect` gives them; `None` if not asked for.
+    """
+
+    source: np.ndarray
+    restored: np.ndarray | None
+    chroma: upsampling.GuidedChroma | None
+    faces: Any
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RestoreResult:
+    """A restored picture and how it came about.
+
+    Attributes:
+        image: The picture, same height, width and type as the input: [H,W,3] RGB; or [H,W] if
+            the input was [H,W], or a file of one channel, and was not coloured.
+        is_grayscale: What the gate saw in the input.
+        stages: Names of the stages that ran, in order: `"restore"`, `"colorize"`, `"blur_faces"`.
+        versions: Version of each model that ran, by name.
+        seconds: Time taken, reading the file included.
+        options: What was asked for.
+        photo: The photo that was read, with its metadata, alpha and original picture; `None` if
+            the input was an array.
+        planes: What `reblend` needs; `None` unless `keep_stages` was on.
+    """
+
+    image: np.ndarray
+    is_grayscale: bool
+    stages: tuple[str, ...]
+    versions: dict[str, str]
+    seconds: float
+    options: RestoreOptions
+    photo: images.Photo | None = None
+    planes: Planes | None = None
+
+    def save(self, path: str | os.PathLike, **options) -> tuple[str, ...]:
+        """Write the picture to a file, with the depth and alpha of the input.
+
+        A picture that was coloured says so in its metadata, even if nothing else is kept there.
+
+        Args:
+            path: File to write; its suffix chooses the format.
+            **options: As of `images.write`: format, quality, metadata, overwriting.
+
+        Returns:
+            Sentences about what the format could not hold.
+        """
+        photo = self.as_photo()
+        if "colorize" in self.stages:
+            kept = photo.metadata if options.get("keep_metadata") else b""
+            photo = dataclasses.replace(photo, metadata=provenance.tag_colourised(kept))
+            options["keep_metadata"] = True
+        return images.write(path, photo, **options)
+
+    def as_photo(self) -> images.Photo:
+        """Put the picture into the photo it came from, or into a new one."""
+        rgb = self.image
+        if rgb.ndim == 2:
+            rgb = np.repeat(rgb[..., np.newaxis], 3, axis=-1)
+        if rgb.dtype == np.float32:
+            rgb = color.from_float(rgb, np.uint16)
+        if self.photo is None:
+            return images.Photo(rgb=rgb)
+        return dataclasses.replace(self.photo, rgb=rgb)
+
+
+def choose_tiles(source: np.ndarray, options: RestoreOptions, engine: engines.Engine) -> Tiles:
+    """Choose the tiles in which an engine gets a picture `(height, width, ...)` to restore."""
+    height, width = source.shape[:2]
+    if options.tile == 0:
+        return Tiles(height, width, (height, width), 0)
+    tile = options.tile
+    if tile is None:
+        # Who takes one at a time takes any shape.
+        tile = fitting_tile(height, width, options.overlap) if engine.batch_size == 1 else TILE
+    return Tiles(height, width, tile, options.overlap)
+
+
+class Restorer:
+    """Restores pictures with one engine, which it loads when first needed and keeps.
+
+    Args:
+        engine: A folder of models, to run them in this process; `"grpc://host:8500"`, to ask a
+            server; `None` for the models that `engines.find_models` finds; or an engine.
+
+    Raises:
+        FileNotFoundError: There are no models to be found.
+        ValueError: The address of a server is not one.
+    """
+
+    def __init__(self, engine: engines.Engine | str | os.PathLike | None = None):
+        if isinstance(engine, str) and engine.startswith(("grpc://", "grpcs://")):
+            # Brings TensorFlow and gRPC.
+            from keras_refocus.engines.serving import ServingEngine
+
+            engine = ServingEngine(engine)
+        elif engine is None or isinstance(engine, str | os.PathLike):
+            engine = engines.LocalEngine(engine)
+        self.engine = engine
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the engine."""
+        self.engine.close()
+
+    def check_models(self, options: RestoreOptions) -> None:
+        """Refuse options for which a model is missing, whatever the picture.
+
+        Raises:
+            FileNotFoundError: The engine lacks a model that every picture needs.
+        """
+        self._versions(
+            [options.restorer] * (options.strength > 0)
+            + [options.colorizer] * options.colorizes(is_grayscale=False)
+        )
+
+    def restore(
+        self,
+        image: np.ndarray | images.Photo | str | os.PathLike,
+        options: RestoreOptions | None = None,
+        *,
+        progress: Callable[[int, int], None] | None = None,
+        cancel: Callable[[], bool] | None = None,
+        keep_stages: bool = False,
+    ) -> RestoreResult:
+        """Restore one picture.
+
+        Args:
+            image: RGB [H,W,3] or grey [H,W], uint8, uint16 or float32 in [0, 1]; or a photo; or
+                the path of a file.
+            options: What to do; by default stage 1 at full strength.
+            progress: Called with the number of steps done and of all steps.
+            cancel: Asked between steps; when it says yes, the work stops.
+            keep_stages: Whether the result keeps what `reblend` needs. Stage 1 then runs at
+                strength 0 too.
+
+        Returns:
+            The result; the input is left as it was.
+
+        Raises:
+            CancelledError: `cancel` said yes (of `concurrent.futures`).
+            FileNotFoundError: The file, or a model that is needed, does not exist.
+            TypeError: The array has another type.
+            ValueError: The picture cannot be read, has another shape or is out of range.
+        """
+        started = time.perf_counter()
+        options = options or RestoreOptions()
+        photo = None
+        if isinstance(image, str | os.PathLike):
+            photo = images.read(image)
+        elif isinstance(image, images.Photo):
+            photo = image
+        if photo is None:
+            source = _checked(image)
+        else:
+            source = photo.rgb[..., 0] if photo.is_gray else photo.rgb
+
+        is_grayscale = source.ndim == 2 or color.is_grayscale(source)
+        restores = options.strength > 0 or keep_stages
+        colorizes = options.colorizes(is_grayscale=is_grayscale)
+        versions = self._versions([options.restorer] * restores + [options.colorizer] * colorizes)
+        tiles = choose_tiles(source, options, self.engine)
+        passes = len(flips.FLIPS) if options.best else 1
+        step = _Steps(restores * passes * len(tiles) + colorizes + 1, progress, cancel)
+
+        restored = chroma = faces = None
+        if restores or colorizes:
+            plane = _luminance(source)
+            if restores:
+                self._restore_in_place(plane, tiles, options, step)
+                restored = plane
+            if colorizes:
+                chroma = self._colorize(plane, options.colorizer)
+                step.done()
+        composed = _compose(
+            source, restored, chroma, options.strength, options.saturation, step.check
+        )
+        if options.blur_faces:
+            faces = _face_module().detect(_as_rgb(composed))
+            composed = _blur_faces(composed, faces)
+        step.done()
+        return RestoreResult(
+            image=composed,
+            is_grayscale=is_grayscale,
+            stages=("restore",) * restores
+            + ("colorize",) * colorizes
+            + ("blur_faces",) * options.blur_faces,
+            versions=versions,
+            seconds=time.perf_counter() - started,
+            options=options,
+            photo=photo,
+            planes=Planes(source, restored, chroma, faces) if keep_stages else None,
+        )
+
+    def _versions(self, needed: list[str]) -> dict[str, str]:
+        """Versions of the models a job needs; the job is refused before any work without them."""
+        found = self.engine.versions(*needed) if needed else {}
+        for name in needed:
+            if name not in found:
+                raise FileNotFoundError(
+                    engines.missing_model(name, self.engine.versions(), where="this engine")
+                )
+        return {name: found[name] for name in needed}
+
+    def _restore_in_place(
+        self, plane: np.ndarray, tiles: Tiles, options: RestoreOptions, step: "_Steps"
+    ) -> None:
+        # A band leaves the blend after the last tile that reads any of its rows was cut, so the
+        # plane can fill with results from the top while the tiles below read the input.
+        windows = list(tiles)
+
+        def restore(cut):
+            step.check()
+            results = self.engine.restore(cut, model=options.restorer)
+            step.done(len(cut))
+            return results
+
+        def restored():
+            for start in range(0, len(windows), self.engine.batch_size):
+                batch = windows[start : start + self.engine.batch_size]
+                # Who takes one at a time takes any size, and sees nothing but the picture.
+                fill = self.engine.batch_size > 1
+                cut = np.stack([tiles.cut(plane, window, fill=fill) for window in batch])
+                yield from flips.mean_over_flips(restore, cut) if options.best else restore(cut)
+
+        for top, band in tiles.blend(restored()):
+            if not np.isfinite(band).all():
+                raise ValueError(
+                    "A restorer must give finite numbers. Received: NaN or infinity from "
+                    f"model='{options.restorer}', rows {top} to {top + band.shape[0]}. Choose "
+                    "another model."
+                )
+            plane[top : top + band.shape[0]] = np.clip(band, 0.0, 1.0)
+
+    def _colorize(self, luminance: np.ndarray, model: str) -> upsampling.GuidedChroma:
+        small = upsampling.shrink(luminance)
+        chroma = self.engine.colorize(small[np.newaxis], model=model)[0]
+        return upsampling.GuidedChroma(small, chroma, luminance.shape[:2])
+
+
+def reblend(
+    result: RestoreResult, *, strength: float | None = None, saturation: float | None = None
+) -> RestoreResult:
+    """Blend a result again with another strength or saturation, without running the networks.
+
+    Args:
+        result: A result of `Restorer.restore` with `keep_stages`.
+        strength: As in `RestoreOptions`; `None` leaves it as it was.
+        saturation: As in `RestoreOptions`; `None` leaves it as it was.
+
+    Returns:
+        The new result; `seconds` is the time this took.
+
+    Raises:
+        ValueError: The result was made without `keep_stages`, or a number is out of range.
+    """
+    started = time.perf_counter()
+    planes = result.planes
+    if planes is None:
+        raise ValueError(
+            "Only a result that kept its stages can be blended again. Received: planes=None. "
+            "Restore with keep_stages=True."
+        )
+    options = dataclasses.replace(
+        result.options,
+        strength=result.options.strength if strength is None else strength,
+        saturation=result.options.saturation if saturation is None else saturation,
+    )
+    image = _compose(
+        planes.source, planes.restored, planes.chroma, options.strength, options.saturation
+    )
+    if planes.faces is not None:
+        image = _blur_faces(image, planes.faces)
+    return dataclasses.replace(
+        result, image=image, options=options, seconds=time.perf_counter() - started
+    )
+
+
+class _Steps:
+    """Counts steps for whoever watches, and stops when they say so."""
+
+    def __init__(
+        self,
+        total: int,
+        progress: Callable[[int, int], None] | None,
+        cancel: Callable[[], bool] | None,
+    ):
+        self._total = total
+        self._count = 0
+        self._progress = progress
+        self._cancel = cancel
+
+    def check(self) -> None:
+        if self._cancel is not None and self._cancel():
+            raise CancelledError("The restoration was cancelled.")
+
+    def done(self, steps: int = 1) -> None:
+        self._count += steps
+        if self._progress is not None:
+            self._progress(self._count, self._total)
+
+
+def _checked(image: Any) -> np.ndarray:
+    """The array of a picture, or an error that says what a picture is."""
+    image = np.asarray(image)
+    if image.dtype not in (np.uint8, np.uint16, np.float32):
+        raise TypeError(
+            "A picture must be of type uint8, uint16 or float32. "
+            f"Received: dtype={image.dtype}. Convert it first."
+        )
+    if image.ndim not in (2, 3) or 0 in image.shape or (image.ndim == 3 and image.shape[2] != 3):
+        raise ValueError(
+            "A picture must be of shape (height, width, 3), RGB, or (height, width), grey. "
+            f"Received: shape={image.shape}. Take an alpha channel off first."
+        )
+    if image.dtype == np.float32:
+        low, high = float(image.min()), float(image.max())
+        if not (low >= 0 and high <= 1):
+            raise ValueError(
+                "A float32 picture must lie in [0, 1]. "
+                f"Received: values from {low} to {high}. Scale it first."
+            )
+    return image
+
+
+def _as_rgb(image: np.ndarray) -> np.ndarray:
+    """A view with three channels of a picture that may have none."""
+    if image.ndim == 2:
+        return np.broadcast_to(image[..., np.newaxis], (*image.shape, 3))
+    return image
+
+
+def _bands(source: np.ndarray) -> Iterator[slice]:
+    """Rows of a picture in pieces small enough for temporaries of every kind."""
+    height, width = source.shape[:2]
+    rows = max(_BAND // width, 1)
+    return (slice(top, min(top + rows, height)) for top in range(0, height, rows))
+
+
+def _luminance(source: np.ndarray) -> np.ndarray:
+    plane = np.empty((*source.shape[:2], 1), np.float32)
+    for band in _bands(source):
+        plane[band] = color.rgb_to_luminance(_as_rgb(source[band]))
+    return plane
+
+
+def _compose(
+    source: np.ndarray,
+    restored: np.ndarray | None,
+    chroma: upsampling.GuidedChroma | None,
+    strength: float,
+    saturation: float,
+    check: Callable[[], None] = lambda: None,
+) -> np.ndarray:
+    """Put luminance and chroma together, a band of rows at a time."""
+    strength = strength if restored is not None else 0.0
+    if strength == 0 and chroma is None and (saturation == 1 or source.ndim == 2):
+        return source.copy()
+    height, width = source.shape[:2]
+    is_gray = source.ndim == 2 and chroma is None
+    image = np.empty((height, width) if is_gray else (height, width, 3), source.dtype)
+    for band in _bands(source):
+        check()
+        luminance, own_chroma = color.rgb_to_lab(_as_rgb(source[band]))
+        if strength == 1:
+            luminance = restored[band]
+        elif strength > 0:
+            luminance += np.float32(strength) * (restored[band] - luminance)
+        band_chroma = own_chroma if chroma is None else chroma.rows(band.start, luminance)
+        if saturation != 1:
+            band_chroma *= np.float32(saturation)
+        if is_gray:
+            rgb = color.lab_to_rgb(luminance, np.zeros_like(own_chroma))[..., 0]
+        else:
+            rgb = color.recompose(luminance, band_chroma)
+        image[band] = color.from_float(rgb, source.dtype)
+    return image
+
+
+def _face_module():
+    # Its detector brings TensorFlow; nobody pays for it who does not ask for it.
+    from keras_refocus.pictures import faces
+
+    return faces
+
+
+def _blur_faces(image: np.ndarray, boxes: Any) -> np.ndarray:
+    blurred = _face_module().blur(_as_rgb(image), boxes)
+    return blurred[..., 0] if image.ndim == 2 else blurred

@@ -1,0 +1,617 @@
+"""Physics of the blur synthesis: numbers that follow from the geometry, not from the code."""
+
+import dataclasses
+import multiprocessing
+
+import cv2
+import numpy as np
+import pytest
+
+from keras_refocus.blur import exposure
+from keras_refocus.blur.exposure import SETTINGS, ExposureSettings, degrade, expose
+
+CLEAN = dataclasses.replace(SETTINGS["clean"], few_frame=0.0, layers=(1.0,))
+
+
+def to_linear(encoded):
+    """sRGB to linear light, written out here so that the tests do not lean on the tables."""
+    encoded = np.asarray(encoded, np.float64)
+    return np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
+
+
+def translation(x, y, points=65):
+    """A uniform motion by (x, y) pixels, at zero in the middle."""
+    transforms = np.repeat(np.eye(3)[None], points, axis=0)
+    time = np.linspace(-0.5, 0.5, points)
+    transforms[:, 0, 2] = x * time
+    transforms[:, 1, 2] = y * time
+    return transforms
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(7)
+
+
+def make_photo(height, width, seed=0):
+    """A picture with structure at all scales, 8 bit."""
+    rng = np.random.default_rng(seed)
+    picture = np.zeros((height, width, 3), np.float32)
+    for cells in (3, 8, 24, 80):
+        grid = rng.normal(size=(cells, cells, 3)).astype(np.float32)
+        picture += cv2.resize(grid, (width, height), interpolation=cv2.INTER_CUBIC)
+    return np.clip(128 + 40 * picture, 0, 255).astype(np.uint8)
+
+
+def make_impulse(size=65):
+    picture = np.zeros((size, size, 3), np.uint8)
+    picture[size // 2, size // 2] = 255
+    return picture
+
+
+# Integration
+
+
+def test_static_path_returns_the_picture_exactly(rng):
+    photo = make_photo(60, 50)
+    result = expose(photo, CLEAN, rng, transforms=translation(0, 0))
+    np.testing.assert_array_equal(result.blurred, result.sharp)
+    np.testing.assert_array_equal(result.sharp, photo.astype(np.float32) / np.float32(255))
+
+
+def test_horizontal_path_is_a_box_kernel(rng):
+    result = expose(make_impulse(), CLEAN, rng, transforms=translation(8, 0))
+    expected = np.zeros((65, 65))
+    expected[32, 29:36] = 1 / 8  # eight pixels long: seven whole ones and two halves
+    expected[32, [28, 36]] = 1 / 16
+    for channel in range(3):
+        np.testing.assert_allclose(to_linear(result.blurred[..., channel]), expected, atol=1e-4)
+
+
+def test_vertical_path_ramps_an_edge(rng):
+    edge = np.zeros((48, 16, 3), np.uint8)
+    edge[24:] = 255  # the border of the bright half lies at 23.5
+    result = expose(edge, CLEAN, rng, transforms=translation(0, 10))
+    column = to_linear(result.blurred[:, 8, 0])
+    ramp = np.clip((np.arange(48) - 23.5) / 10 + 0.5, 0, 1)
+    np.testing.assert_allclose(column[16:32], ramp[16:32], atol=0.015)
+
+
+def test_light_is_averaged_in_linear_light(rng):
+    edge = np.zeros((16, 65, 3), np.uint8)
+    edge[:, 32:] = 255
+    result = expose(edge, CLEAN, rng, transforms=translation(20, 0))
+    middle = 0.5 * (result.blurred[8, 31, 0] + result.blurred[8, 32, 0])
+    assert middle == pytest.approx(0.7354, abs=0.005)  # the sRGB value of half the light
+
+
+def test_encoded_average_is_of_pixel_values(rng):
+    edge = np.zeros((16, 65, 3), np.uint8)
+    edge[:, 32:] = 255
+    settings = dataclasses.replace(CLEAN, few_frame=1.0, encoded_average=1.0, frame_count=(12, 12))
+    result = expose(edge, settings, rng, transforms=translation(20, 0))
+    assert result.kind == "encoded frames"
+    middle = 0.5 * (result.blurred[8, 31, 0] + result.blurred[8, 32, 0])
+    assert middle == pytest.approx(0.5, abs=0.02)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_energy_is_conserved(seed):
+    picture = np.zeros((128, 128, 3), np.uint8)
+    picture[44:84, 44:84] = make_photo(40, 40, seed)
+    settings = dataclasses.replace(
+        CLEAN, blur_length=(4.0, 24.0), roll=0.0, zoom=1e-9, tilt=0.0, few_frame=0.5
+    )
+    settings = dataclasses.replace(settings, encoded_average=0.0)
+    result = expose(picture, settings, np.random.default_rng(seed))
+    assert np.abs(result.path).max() > 1
+    before, after = to_linear(result.sharp).sum(), to_linear(result.blurred).sum()
+    assert after == pytest.approx(before, rel=0.01)
+
+
+def test_few_frames_leave_discrete_ghosts(rng):
+    settings = dataclasses.replace(
+        CLEAN, few_frame=1.0, encoded_average=0.0, frame_count=(5, 5), frame_duty=0.0
+    )
+    result = expose(make_impulse(), settings, rng, transforms=translation(20, 0))
+    assert result.kind == "frames"
+    expected = np.zeros(65)
+    expected[[24, 28, 32, 36, 40]] = 0.2  # the middles of five slots of four pixels
+    np.testing.assert_allclose(to_linear(result.blurred[32, :, 0]), expected, atol=1e-4)
+
+
+def test_long_continuous_paths_have_no_gaps(rng):
+    result = expose(make_impulse(129), CLEAN, rng, transforms=translation(60, 0))
+    trace = to_linear(result.blurred[64, 36:93, 0])
+    assert trace.min() > 0.5 / 60 and trace.max() < 1.7 / 60
+
+
+@pytest.mark.parametrize("angle", [0.0, 20.0, 30.0, 45.0, 70.0])
+@pytest.mark.parametrize(("frequency", "tolerance"), [(0.2, 0.03), (0.34, 0.1)])
+def test_sampling_keeps_detail_across_the_motion(angle, frequency, tolerance):
+    """Stripes along the motion stay as they are: bilinear sampling alone loses 12% and 33%."""
+    across = np.deg2rad(angle + 90)
+    y, x = np.mgrid[:96, :96].astype(np.float64)
+    # `frequency` in cycles per pixel
+    wave = np.sin(2 * np.pi * frequency * (x * np.cos(across) + y * np.sin(across)))
+    linear = np.repeat((0.5 + 0.3 * wave)[..., None], 3, axis=2)
+    encoded = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+    path = 14 * np.exp(1j * np.deg2rad(angle))
+    result = expose(
+        encoded.astype(np.float32),
+        CLEAN,
+        np.random.default_rng(0),
+        transforms=translation(path.real, path.imag),
+    )
+    inner = np.s_[16:-16, 16:-16, 0]
+    kept = to_linear(result.blurred[inner]).std() / to_linear(result.sharp[inner]).std()
+    assert kept == pytest.approx(1.0, abs=tolerance)
+
+
+def test_saturated_highlights_outshine_their_streak(rng):
+    settings = dataclasses.replace(CLEAN, highlights=1.0, highlight_gain=(6.0, 6.0))
+    result = expose(make_impulse(), settings, rng, transforms=translation(10, 0))
+    streak = to_linear(result.blurred[32, 29:36, 0])
+    np.testing.assert_allclose(streak, 0.6, atol=0.01)  # six times white over ten pixels
+    assert result.sharp[32, 32].tolist() == [1, 1, 1]  # the target is clipped
+    short = expose(make_impulse(), settings, rng, transforms=translation(4, 0))
+    assert short.blurred.max() == 1  # and so is a streak above white
+
+
+def test_blur_grows_away_from_the_centre_of_a_roll(rng):
+    angle = np.deg2rad(np.linspace(-3, 3, 65))
+    transforms = np.repeat(np.eye(3)[None], 65, axis=0)
+    transforms[:, 0, 0] = transforms[:, 1, 1] = np.cos(angle)
+    transforms[:, 0, 1], transforms[:, 1, 0] = -np.sin(angle), np.sin(angle)
+    dots = np.zeros((129, 129, 3), np.uint8)
+    dots[64, [64, 84, 114]] = 255
+    light = to_linear(expose(dots, CLEAN, rng, transforms=transforms).blurred[..., 0])
+    # columns of the picture near each dot: the streak is vertical, 6 degrees times the radius long
+    for column, radius in ((64, 0), (84, 20), (114, 50)):
+        trace = light[:, column - 3 : column + 4].sum(1)
+        centre = (trace * np.arange(129)).sum() / trace.sum()
+        spread = np.sqrt((trace * (np.arange(129) - centre) ** 2).sum() / trace.sum())
+        length = np.deg2rad(6) * radius
+        # a box has a deviation of its length over sqrt(12); a pixel adds about a third
+        assert spread == pytest.approx(length / np.sqrt(12), abs=0.45)
+        assert centre == pytest.approx(64, abs=0.3)
+
+
+# The path
+
+
+@pytest.mark.parametrize("kind", range(len(exposure.PATH_KINDS)))
+def test_middle_of_the_path_is_the_photo(kind):
+    weights = tuple(float(kind == k) for k in range(4))
+    settings = dataclasses.replace(CLEAN, path_weights=weights, blur_length=(12.0, 12.0))
+    for seed in range(3):
+        result = expose(make_photo(64, 64), settings, np.random.default_rng(seed), size=(48, 48))
+        middle = len(result.path) // 2
+        np.testing.assert_allclose(result.path[middle], 0, atol=1e-9)
+        distances = np.linalg.norm(result.path[:, None] - result.path[None], axis=-1)
+        assert distances.max() == pytest.approx(12, rel=0.1)  # `blur_length` is the extent
+
+
+@pytest.mark.parametrize("kind", range(len(exposure.PATH_KINDS)))
+def test_mean_position_is_the_photo(kind):
+    weights = tuple(float(kind == k) for k in range(4))
+    settings = dataclasses.replace(
+        CLEAN, path_weights=weights, blur_length=(12.0, 12.0), anchor="mean", layers=(1,)
+    )
+    photo = np.zeros((96, 96, 3), np.uint8)
+    photo[48, 48] = 255
+    for seed in range(3):
+        result = expose(photo, settings, np.random.default_rng(seed))
+        np.testing.assert_allclose(result.path.mean(axis=0), 0, atol=1e-6)
+        # The light of a point is spread around where the sharp picture has it.
+        light = to_linear(result.blurred[..., 1])
+        rows, columns = (light.sum(axis=axis) @ np.arange(96) / light.sum() for axis in (1, 0))
+        assert (rows, columns) == (pytest.approx(48, abs=0.5), pytest.approx(48, abs=0.5))
+
+
+@pytest.mark.parametrize("kind", ["walk", "shake"])
+def test_middle_of_a_shaken_path_is_not_its_mean(kind):
+    # Why there is the other anchor: a quarter of the extent is pixels that nothing tells.
+    paths = [exposure._unit_path(kind, np.random.default_rng(seed)) for seed in range(100)]
+    assert np.mean([abs(path.mean()) for path in paths]) > 0.25
+
+
+def test_settings_of_a_name_can_be_changed():
+    changed = exposure.settings("mixed", noise=0.0, blur_length=[2.0, 8.0])
+    assert changed == dataclasses.replace(
+        exposure.SETTINGS["mixed"], noise=0.0, blur_length=(2.0, 8.0)
+    )
+    assert exposure.settings("mixed") == exposure.SETTINGS["mixed"]
+    for changes in ({"noise": "much"}, {"blur_length": 3.0}, {"noise": -1}, {"sharpness": 2}):
+        with pytest.raises(ValueError, match="Received: .*(noise|blur_length|sharpness)"):
+            exposure.settings("mixed", **changes)
+
+
+def test_anchor_must_be_known():
+    with pytest.raises(ValueError, match="anchor='start'"):
+        exposure.ExposureSettings(anchor="start")
+
+
+def test_symmetric_path_does_not_shift_the_picture(rng):
+    photo = make_photo(128, 128)
+    for path in ((9, 0), (0, 9), (6, -7)):
+        result = expose(photo, CLEAN, rng, size=(96, 96), transforms=translation(*path))
+        window = cv2.createHanningWindow((96, 96), cv2.CV_32F)
+        sharp = cv2.GaussianBlur(result.sharp[..., 1], (0, 0), 2)
+        blurred = cv2.GaussianBlur(result.blurred[..., 1], (0, 0), 2)
+        (x, y), _ = cv2.phaseCorrelate(sharp, blurred, window)
+        assert abs(x) < 0.1 and abs(y) < 0.1
+
+
+def test_transforms_carry_the_scene_to_the_sensor(rng):
+    shifted = np.repeat(np.eye(3)[None], 3, axis=0)
+    shifted[:, 0, 2] = 5  # the scene lies five pixels to the right all the time
+    settings = dataclasses.replace(CLEAN, few_frame=1.0, frame_duty=0.0, encoded_average=0.0)
+    result = expose(make_impulse(), settings, rng, transforms=shifted)
+    assert np.unravel_index(result.blurred[..., 0].argmax(), (65, 65)) == (32, 37)
+
+
+def test_window_sees_what_surrounds_it():
+    """Light from outside the window moves in: nothing is mirrored where the photo goes on."""
+    photo = np.zeros((40, 120, 3), np.uint8)
+    photo[:, ::40] = 255
+    entered = []
+    for seed in range(40):
+        result = expose(
+            photo,
+            CLEAN,
+            np.random.default_rng(seed),
+            size=(40, 20),
+            transforms=translation(16, 0),
+        )
+        if result.sharp.max() == 0:
+            entered.append(float(result.blurred.max()))
+    assert len(entered) > 5
+    assert max(entered) > 0.2 and min(entered) == 0  # near a line, and far from all
+
+
+# Objects
+
+
+def scene_with_square(background, motions):
+    picture = np.full((64, 64, 4), 0, np.float32)
+    picture[..., 3] = 1
+    picture[..., :3] = background
+    picture[20:44, 20:44, :3] = 1
+    mask = np.zeros((64, 64), np.float32)
+    mask[20:44, 20:44] = 1
+    return exposure._Scene(picture, [mask], motions, (64, 64), (0, 0))
+
+
+def integrate(scene, count=64):
+    times = (np.arange(count) + 0.5) / count
+    weights = np.full(count, 1 / count)
+    frames = scene.frames(times, weights, cv2.INTER_LINEAR)
+    return exposure._integrate(frames, times, weights, (64, 64), None)[..., 0]
+
+
+def test_moving_object_covers_and_uncovers():
+    light = integrate(scene_with_square(0.0, [translation(0, 0), translation(8, 0)]))
+    row = light[32]
+    np.testing.assert_allclose(row[25:39], 1, atol=0.01)  # always covered
+    np.testing.assert_allclose(row[:15], 0, atol=0.01)
+    np.testing.assert_allclose(row[49:], 0, atol=0.01)
+    # the left border moves from 15.5 to 23.5: covered for a share that grows by 1/8 a pixel
+    share = (np.arange(16, 24) - 15.5) / 8
+    np.testing.assert_allclose(row[16:24], share, atol=0.02)
+    np.testing.assert_allclose(row[40:48], share[::-1], atol=0.02)
+
+
+def test_background_moves_behind_a_resting_object():
+    stripes = np.zeros((64, 64, 3), np.float32)
+    stripes[:, ::8] = 1
+    light = integrate(scene_with_square(stripes, [translation(8, 0), translation(0, 0)]))
+    np.testing.assert_allclose(light[21:43, 21:43], 1, atol=1e-3)  # nothing shines through
+    assert light[4, 16:48].std() < 0.05  # stripes eight pixels apart blur to even grey
+    assert light[4, 16:48].mean() == pytest.approx(1 / 8, abs=0.02)
+    # next to the object there is background, not a smear of the object
+    assert light[32, 12:18].mean() == pytest.approx(1 / 8, abs=0.06)
+
+
+@pytest.mark.parametrize("highlights", [0.0, 1.0])
+def test_objects_leave_the_middle_of_the_exposure_unchanged(highlights):
+    photo = make_photo(96, 96)
+    photo[20:60, 30:70][make_photo(40, 40, 1) > 150] = 255
+    settings = dataclasses.replace(
+        CLEAN,
+        layers=(0, 0, 0, 1),
+        few_frame=1.0,
+        encoded_average=0.0,
+        few_frame_length=(10, 10),
+        highlights=highlights,
+        highlight_gain=(8, 8),
+    )
+    for seed in range(5):
+        result = expose(photo, settings, np.random.default_rng(seed), frames=3)
+        np.testing.assert_allclose(result.frames[1], result.sharp, atol=2e-3)
+        assert np.abs(result.frames[0] - result.sharp).mean() > 0.01
+
+
+def test_masks_of_objects_are_full_inside_and_empty_outside():
+    photo = make_photo(120, 90)
+    shares = []
+    for seed in range(30):
+        mask = exposure._object_mask(photo, np.random.default_rng(seed))
+        assert mask.shape == (120, 90) and mask.dtype == np.float32
+        assert mask.min() >= 0 and mask.max() <= 1
+        shares.append((mask == 1).mean())
+    assert 0.02 < np.mean(shares) < 0.5
+
+
+# Optics, noise, files
+
+
+def test_defocus_spreads_light_over_a_disk(rng):
+    settings = dataclasses.replace(CLEAN, still=1.0, still_defocus=1.0, defocus_radius=(3.0, 3.0))
+    result = expose(make_impulse(), settings, rng)
+    light = to_linear(result.blurred[..., 0])
+    assert light.sum() == pytest.approx(1, abs=0.01)
+    assert light[32, 32] == pytest.approx(1 / (np.pi * 9), rel=0.1)
+    assert light[32, 37] < 1e-5
+    assert result.sharp[32, 31, 0] == 0
+
+
+def noisy_patch(level, *, shot, read, correlation):
+    settings = dataclasses.replace(
+        SETTINGS["clean"],
+        noise=1.0,
+        shot_noise=(shot, shot),
+        read_noise=(read, read),
+        noise_correlation=correlation,
+    )
+    encoded = 1.055 * level ** (1 / 2.4) - 0.055
+    flat = np.full((256, 256, 3), encoded, np.float32)
+    return to_linear(degrade(flat, settings, np.random.default_rng(3)))
+
+
+@pytest.mark.parametrize("correlation", [0.0, 1.0])
+def test_noise_variance_is_poisson_plus_gaussian(correlation):
+    shot, read = 4e-4, 4e-3
+    for level in (0.1, 0.3, 0.6):
+        noisy = noisy_patch(level, shot=shot, read=read, correlation=correlation)
+        assert noisy.mean() == pytest.approx(level, abs=5e-4)
+        assert noisy.var() == pytest.approx(shot * level + read**2, rel=0.05)
+
+
+def test_correlated_noise_is_smooth_over_neighbours():
+    def neighbours(correlation):
+        noise = noisy_patch(0.3, shot=1e-4, read=5e-3, correlation=correlation)[..., 0]
+        noise = noise - noise.mean()
+        return (noise[:, 1:] * noise[:, :-1]).mean() / noise.var()
+
+    assert abs(neighbours(0.0)) < 0.02
+    assert neighbours(1.0) > 0.05
+
+
+def only(**chances):
+    return dataclasses.replace(SETTINGS["clean"], **chances)
+
+
+def test_jpeg_of_lower_quality_is_further_away(rng):
+    photo = make_photo(64, 64)
+    errors = []
+    for quality in (40, 70, 95):
+        result = degrade(photo, only(jpeg=1.0, jpeg_quality=(quality, quality)), rng)
+        errors.append(np.abs(result - photo / 255).mean())
+    assert errors[0] > errors[1] > errors[2] > 0
+
+
+def test_vignetting_only_darkens_and_scratches_only_lighten():
+    photo = make_photo(96, 96)
+    for seed in range(5):
+        dark = degrade(photo, only(vignetting=1.0), np.random.default_rng(seed))
+        assert (dark <= photo / 255 + 1e-4).all() and dark.mean() < photo.mean() / 255 - 0.005
+        light = degrade(photo, only(scratches=1.0), np.random.default_rng(seed))
+        changed = np.abs(light - photo / 255).max(2) > 1e-3
+        assert (light >= photo / 255 - 1e-6).all()
+        assert 0 < changed.mean() < 0.2
+
+
+def test_sharp_side_is_a_crop_of_the_photo_whatever_happens_to_the_other():
+    photo = make_photo(80, 90)
+    settings = dataclasses.replace(
+        SETTINGS["mixed"],
+        source_scale_probability=0.0,
+        highlights=0.0,
+        untouched=0.0,
+        defocus=1.0,
+        noise=1.0,
+        jpeg=1.0,
+        vignetting=1.0,
+        scratches=1.0,
+    )
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        result = expose(photo, settings, rng, size=(40, 48))
+        sharp = np.rint(result.sharp * 255).astype(np.uint8)
+        found = cv2.matchTemplate(photo, sharp, cv2.TM_SQDIFF)
+        _, _, (left, top), _ = cv2.minMaxLoc(found)
+        np.testing.assert_array_equal(photo[top : top + 40, left : left + 48], sharp)
+        assert np.abs(result.blurred - result.sharp).mean() > 1e-3
+
+
+def test_untouched_and_still_samples_are_what_they_say(rng):
+    photo = make_photo(64, 64)
+    result = expose(photo, dataclasses.replace(SETTINGS["mixed"], untouched=1.0), rng)
+    assert result.kind == "untouched" and not result.path.any()
+    np.testing.assert_array_equal(result.blurred, result.sharp)
+    result = expose(photo, only(still=1.0, noise=1.0), rng)
+    assert result.kind == "still" and not result.path.any()
+    assert 0 < np.abs(result.blurred - result.sharp).mean() < 0.1
+
+
+def test_shrinking_the_source_makes_the_target_sharper():
+    soft = cv2.GaussianBlur(make_photo(256, 256), (0, 0), 1.5)
+
+    def detail(scale):
+        settings = dataclasses.replace(
+            CLEAN, source_scale=(scale, scale), source_scale_probability=1.0
+        )
+        total = 0.0
+        for seed in range(4):
+            result = expose(soft, settings, np.random.default_rng(seed), size=(64, 64))
+            assert result.sharp.shape == result.blurred.shape == (64, 64, 3)
+            total += np.abs(np.diff(result.sharp, axis=1)).mean()
+        return total
+
+    assert detail(0.5) > 1.4 * detail(1.0)
+
+
+# On request
+
+
+def test_frames_average_to_the_blurred_picture(rng):
+    count = 7
+    settings = dataclasses.replace(
+        CLEAN, few_frame=1.0, encoded_average=0.0, frame_count=(count, count), frame_duty=0.0
+    )
+    # frames are returned from the first to the last moment, averaged at the middles of slots
+    photo = make_photo(64, 64) // 2 + 60  # nothing near black or white
+    result = expose(photo, settings, rng, frames=count, transforms=translation(12, 4))
+    assert result.frames.shape == (count, 64, 64, 3)
+    np.testing.assert_allclose(result.frames[count // 2], result.sharp, atol=1e-3)
+    path = translation(12 * 6 / 7, 4 * 6 / 7)
+    inside = expose(photo, settings, rng, frames=count, transforms=path)
+    mean = to_linear(inside.frames).mean(0)
+    np.testing.assert_allclose(to_linear(result.blurred), mean, atol=2e-3)
+
+
+def test_point_spread_functions_act_per_colour_and_per_part(rng):
+    delta = np.zeros((2, 5, 5, 3), np.float32)
+    delta[:, 2, 2] = 1
+    photo = make_photo(64, 64)
+    plain = expose(photo, CLEAN, np.random.default_rng(1), transforms=translation(10, 0))
+    same = expose(photo, CLEAN, np.random.default_rng(1), transforms=translation(10, 0), psfs=delta)
+    np.testing.assert_allclose(same.blurred, plain.blurred, atol=1e-4)
+    # red goes two pixels down in the second half of the exposure
+    moved = delta.copy()
+    moved[1, ..., 0] = 0
+    moved[1, 4, 2, 0] = 1
+    result = expose(make_impulse(), CLEAN, rng, transforms=translation(10, 0), psfs=moved)
+    light = to_linear(result.blurred)
+    assert light[32, :, 1].sum() == pytest.approx(1, abs=0.01)
+    assert light[32, :32, 0].sum() == pytest.approx(0.5, abs=0.06)
+    assert light[34, 33:, 0].sum() == pytest.approx(0.5, abs=0.06)
+    assert light[32, 34:, 0].sum() == pytest.approx(0, abs=1e-3)
+
+
+# Contract
+
+
+@pytest.mark.parametrize("name", sorted(SETTINGS))
+def test_every_preset_keeps_type_range_and_determinism(name):
+    photo = make_photo(100, 90)
+    state = np.random.default_rng(5)
+    first = [expose(photo, SETTINGS[name], state, size=(64, 48)) for _ in range(12)]
+    state = np.random.default_rng(5)
+    second = [expose(photo, SETTINGS[name], state, size=(64, 48)) for _ in range(12)]
+    for one, other in zip(first, second, strict=True):
+        for side in (one.blurred, one.sharp):
+            assert side.shape == (64, 48, 3) and side.dtype == np.float32
+            assert side.min() >= 0 and side.max() <= 1
+        assert one.kind == other.kind
+        assert one.blurred.tobytes() == other.blurred.tobytes()
+        assert one.sharp.tobytes() == other.sharp.tobytes()
+    assert len({sample.blurred.tobytes() for sample in first}) == 12
+
+
+def test_float_and_8_bit_photos_give_the_same(rng):
+    photo = make_photo(64, 64)
+    as_float = photo.astype(np.float32) / 255
+    kept = photo.copy()
+    one = expose(photo, SETTINGS["clean"], np.random.default_rng(2), size=(48, 48))
+    other = expose(as_float, SETTINGS["clean"], np.random.default_rng(2), size=(48, 48))
+    np.testing.assert_allclose(one.blurred, other.blurred, atol=1e-3)
+    np.testing.assert_array_equal(photo, kept)
+    one.sharp[:] = 0  # the result does not share memory with the photo
+    np.testing.assert_array_equal(photo, kept)
+
+
+def test_nothing_global_is_touched(rng):
+    threads, state = cv2.getNumThreads(), np.random.get_state()[1].tobytes()
+    expose(make_photo(64, 64), SETTINGS["mixed"], rng)
+    assert cv2.getNumThreads() == threads
+    assert np.random.get_state()[1].tobytes() == state
+
+
+def test_errors_say_what_to_do(rng):
+    photo = make_photo(32, 32)
+    with pytest.raises(ValueError, match="size=.40, 40."):
+        expose(photo, CLEAN, rng, size=(40, 40))
+    with pytest.raises(ValueError, match="height, width, 3"):
+        expose(photo[..., 0], CLEAN, rng)
+    with pytest.raises(TypeError, match="float64"):
+        expose(photo / 255, CLEAN, rng)
+    with pytest.raises(ValueError, match="transforms"):
+        expose(photo, CLEAN, rng, transforms=np.eye(3))
+    with pytest.raises(ValueError, match="odd k"):
+        expose(photo, CLEAN, rng, psfs=np.ones((2, 4, 4)))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"noise": 1.5},
+        {"jpeg": -0.1},
+        {"blur_length": (10.0, 2.0)},
+        {"shot_noise": (0.0, 1.0)},
+        {"layers": ()},
+        {"path_weights": (1.0, 1.0)},
+        {"path_weights": (0.0, 0.0, 0.0, 0.0)},
+    ],
+)
+def test_settings_are_checked(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        ExposureSettings(**wrong)
+
+
+def test_settings_survive_json():
+    settings = SETTINGS["gentle"]
+    as_json = {
+        key: list(value) if isinstance(value, tuple) else value
+        for key, value in dataclasses.asdict(settings).items()
+    }
+    assert ExposureSettings(**as_json) == settings
+
+
+# The contact sheet
+
+
+def test_sheet_shows_both_sides_of_each_sample(tmp_path, capsys):
+    from keras_refocus.data import blur_sheet as exposure_sheet
+
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for seed in range(2):
+        cv2.imwrite(str(folder / f"{seed}.png"), make_photo(80, 90, seed))
+    out = tmp_path / "sheet.png"
+    options = ["--out", str(out), "--size", "64", "--rows", "2", "--columns", "3", "--seed", "4"]
+    exposure_sheet.main([str(folder), *options])
+    first = out.read_bytes()
+    assert cv2.imread(str(out)).shape == (2 * 64, 3 * 2 * 64, 3)
+    exposure_sheet.main([str(folder), *options])
+    assert out.read_bytes() == first
+    assert str(out) in capsys.readouterr().out
+
+
+def test_sheet_refuses_an_empty_folder(tmp_path, capsys):
+    from keras_refocus.data import blur_sheet as exposure_sheet
+
+    with pytest.raises(SystemExit):
+        exposure_sheet.main([str(tmp_path), "--out", str(tmp_path / "sheet.png")])
+    assert "picture" in capsys.readouterr().err
+
+
+def test_benchmark_counts_patches(tmp_path, capsys):
+    from keras_refocus.data import blur_sheet as exposure_sheet
+
+    cv2.imwrite(str(tmp_path / "photo.png"), make_photo(80, 90))
+    options = ["--benchmark", "0.3", "--workers", "1", "--size", "64"]
+    exposure_sheet.main([str(tmp_path), *options])
+    assert "patches a second" in capsys.readouterr().out
+    assert not multiprocessing.active_children()

@@ -1,0 +1,240 @@
+import importlib.util
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import h5py
+import keras
+import numpy as np
+import pytest
+from tiny_training import DISCRIMINATOR, GENERATOR, without_tracing, write_pairs
+
+from keras_refocus import train
+from keras_refocus.training import run as training
+from keras_refocus.training import run_folder
+
+ROOT = pathlib.Path(__file__).parents[2]
+TINY = [
+    *("--generator", "unet", "--generator-options"),
+    json.dumps(GENERATOR),
+    "--discriminator-options",
+    json.dumps(DISCRIMINATOR),
+    *"--patch-size 32 --batch-size 2 --steps-per-epoch 2 --warmup-steps 1 --workers 0".split(),
+    *"--validation-count 2 --epochs 1".split(),
+]
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch):
+    monkeypatch.setattr(training, "VALIDATION_PATCH", 32)
+    monkeypatch.setattr(run_folder, "draw_curves", lambda path, rows: path.touch())
+    with without_tracing():
+        yield
+
+
+@pytest.fixture
+def pairs(tmp_path):
+    return write_pairs(tmp_path / "pairs")
+
+
+@pytest.fixture
+def no_training(monkeypatch):
+    """Jobs that would be run."""
+    jobs = []
+    monkeypatch.setattr(training, "run", lambda job, resume: jobs.append((job, resume)))
+    return jobs
+
+
+def refusal(capsys, *arguments):
+    with pytest.raises(SystemExit) as stop:
+        train.main(["restorer", *map(str, arguments)])
+    assert stop.value.code == 2
+    return capsys.readouterr().err
+
+
+def train_restorer(*arguments):
+    train.main(["restorer", *map(str, arguments)])
+
+
+def test_flags_and_preset_make_the_job(no_training, tmp_path):
+    train_restorer(
+        "--run", tmp_path / "run", "--photos", "p", "--pairs", "a", "--pairs", "b",
+        "--preset", "quick_test", "--epochs", 7, "--no-flip", "--data-license", "CC0",
+        "--validation-pairs", "v", "--workers", 3,
+    )  # fmt: skip
+    ((job, resume),) = no_training
+    assert not resume
+    assert job.pairs == (pathlib.Path("a"), pathlib.Path("b"))
+    assert (job.photos, job.validation_pairs) == (pathlib.Path("p"), pathlib.Path("v"))
+    assert (job.config.epochs, job.config.flip, job.config.patch_size) == (7, False, 64)
+    assert (job.data_license, job.workers, job.strategy) == ("CC0", 3, None)
+
+
+def test_the_command_in_the_report_makes_the_same_job(no_training, tmp_path):
+    train_restorer(
+        "--run", tmp_path / "my run", "--pairs", "a b", "--preset", "deblurgan_v2", *TINY
+    )
+    import shlex
+
+    words = shlex.split(no_training[0][0].command())
+    assert words[:2] == ["refocus", "train"]
+    train.main([*words[2:], "--workers", "0"])
+    assert no_training[1][0] == no_training[0][0]
+
+
+def test_training_resuming_and_starting_from_a_run(pairs, tmp_path, capsys):
+    run, other = tmp_path / "run", tmp_path / "other"
+    train_restorer("--run", run, "--pairs", pairs, *TINY)
+    assert len(run_folder.read_log(run / "log.csv")) == 1
+    train_restorer("--run", run, "--resume", "--workers", 0)
+    assert "holds a run" in refusal(capsys, "--run", run, "--pairs", pairs, *TINY)
+    # The generator comes from what is started from; nothing has to be repeated.
+    options = TINY[4:]
+    train_restorer(
+        "--run", other, "--pairs", pairs, *options, "--init-from", run, "--preset", "fine_tune",
+        "--learning-rate", 0, "--weight-decay", 0,
+    )  # fmt: skip
+    record = run_folder.read_record(other)
+    assert record["config"]["generator"] == "unet"
+    assert record["config"]["generator_options"] == GENERATOR
+    assert record["init_from"] == [str(run)]
+    # A resumed run still knows what it started from: the report's command needs it.
+    assert f"--init-from {run}" in training.RestorerJob.from_run(other).command()
+    first, second = (
+        keras.saving.load_model(folder / name, compile=False).get_weights()
+        for folder, name in ((run, "best.keras"), (other, "averaged.keras"))
+    )
+    for a, b in zip(first, second, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)  # The last learning rate is not quite 0.
+
+
+def test_a_resumed_run_refuses_to_change(pairs, tmp_path, capsys):
+    run = tmp_path / "run"
+    train_restorer("--run", run, "--pairs", pairs, *TINY)
+    error = refusal(capsys, "--run", run, "--resume", "--epochs", 9, "--pairs", pairs, "--seed", 1)
+    for part in ("--epochs", "--pairs", "--seed", f"--init-from {run}"):
+        assert part in error
+
+
+def test_ctrl_c_says_how_to_go_on(pairs, tmp_path, capsys, monkeypatch):
+    def interrupt(keeper, batch, logs=None):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training.RunKeeper, "on_train_batch_end", interrupt)
+    with pytest.raises(SystemExit) as stop:
+        train_restorer("--run", tmp_path / "run", "--pairs", pairs, *TINY)
+    assert stop.value.code == 130
+    assert f"--run {tmp_path / 'run'} --resume" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--run", "r"], "--photos or --pairs"),
+        (["--photos", "p"], "--run"),
+        (["--run", "r", "--photos", "nowhere"], "nowhere"),
+        (["--run", "r", "--photos", "p", "--preset", "fats"], "Did you mean 'fast'"),
+        (["--run", "r", "--photos", "p", "--preset", "fine_tune"], "--init-from"),
+        (["--run", "r", "--resume"], "record.json"),
+        (["--run", "r", "--photos", "p", "--generator", "unte"], "'unet'"),
+        (["--run", "r", "--photos", "p", "--strategy", "magic"], "invalid choice"),
+        (["--run", "r", "--photos", "p", "--patience", "0"], "patience"),
+    ],
+)
+def test_mistakes_are_answered_with_what_to_do(arguments, message, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_pairs(tmp_path / "p", 2)
+    assert message in refusal(capsys, *arguments)
+
+
+def command(*arguments):
+    return [sys.executable, "-m", "keras_refocus.train", "restorer", *map(str, arguments)]
+
+
+def environment(**changes):
+    paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
+    return os.environ | {"PYTHONPATH": paths, "TF_CPP_MIN_LOG_LEVEL": "3"} | changes
+
+
+def stored(path):
+    """Arrays of an HDF5 file by name."""
+    arrays = {}
+    with h5py.File(path) as file:
+        file.visititems(
+            lambda name, item: arrays.update({name: item[()]} if hasattr(item, "shape") else {})
+        )
+    return arrays
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no SIGKILL here")
+def test_killed_and_resumed_equals_straight_through(pairs, tmp_path):
+    """The whole way: processes, worker processes, a kill at any moment."""
+    options = [*TINY, "--epochs", 4, "--adversarial-epochs", 2, "--steps-per-epoch", 10]
+    options += ["--workers", 2, "--adversarial", "wgan_gp", "--discriminator", "critic"]
+    straight, killed = tmp_path / "straight", tmp_path / "killed"
+    subprocess.run(
+        command("--run", straight, "--pairs", pairs, *options), check=True, env=environment()
+    )
+    with subprocess.Popen(
+        command("--run", killed, "--pairs", pairs, *options), env=environment()
+    ) as training_process:
+        while not (killed / "state.weights.h5").exists():
+            assert training_process.poll() is None
+            time.sleep(0.05)
+        time.sleep(0.5)
+        training_process.send_signal(signal.SIGKILL)
+    done = len(run_folder.read_log(killed / "log.csv"))
+    assert 1 <= done < 6
+    subprocess.run(command("--run", killed, "--resume"), check=True, env=environment())
+    first, second = (stored(folder / "state.weights.h5") for folder in (straight, killed))
+    assert first.keys() == second.keys() and len(first) > 50
+    for name in first:
+        np.testing.assert_array_equal(first[name], second[name], err_msg=name)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed")
+def test_the_same_command_trains_under_torch(pairs, tmp_path):
+    """Both backends train on the same batches, and read each other's files."""
+    pytest.importorskip("tensorflow")
+    options = [*TINY, "--adversarial-epochs", 1, "--discriminator", "critic"]
+    options += ["--adversarial", "wgan_gp", "--pairs", pairs]
+    for backend, other in (("torch", "tensorflow"), ("tensorflow", "torch")):
+        run = tmp_path / backend
+        subprocess.run(
+            command("--run", run, *options), check=True, env=environment(KERAS_BACKEND=backend)
+        )
+        subprocess.run(
+            command("--run", tmp_path / f"after_{backend}", "--init-from", run, *options),
+            check=True,
+            env=environment(KERAS_BACKEND=other),
+        )
+    first, second = (
+        run_folder.read_log(tmp_path / name / "log.csv") for name in ("torch", "tensorflow")
+    )
+    # Their initial weights differ, but the output starts as the input: the first loss is the same.
+    assert first[0]["loss"] == pytest.approx(second[0]["loss"], rel=0.05)
+    luminance = np.random.default_rng(0).random((1, 20, 24, 1), np.float32)
+    np.save(tmp_path / "luminance.npy", luminance)
+    program = (
+        "import keras, numpy, sys\n"
+        "model = keras.saving.load_model(sys.argv[1], compile=False)\n"
+        "output = model(numpy.load(sys.argv[2]), training=False)\n"
+        "numpy.save(sys.argv[3], keras.ops.convert_to_numpy(output))\n"
+    )
+    outputs = []
+    for backend in ("torch", "tensorflow"):
+        target = tmp_path / f"{backend}.npy"
+        subprocess.run(
+            [sys.executable, "-c", program, tmp_path / "torch" / "averaged.keras",
+             tmp_path / "luminance.npy", target],
+            check=True,
+            env=environment(KERAS_BACKEND=backend),
+        )  # fmt: skip
+        outputs.append(np.load(target))
+    np.testing.assert_allclose(*outputs, atol=1e-5)

@@ -1,0 +1,147 @@
+"""From a folder of colour photos to an old picture in colour, by the commands alone."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+import stand_in_models
+from PIL import Image
+from tiny_training import defocus, save, texture
+
+from keras_refocus import evaluate, export, networks, restore, train
+from keras_refocus.engines import local as engines
+from keras_refocus.pictures import color
+from keras_refocus.training import colorizer_job as colorizer_training
+from keras_refocus.training import run_folder
+
+pytestmark = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="SavedModels are written by TensorFlow"
+)
+
+GENERATOR = {"weights": None, "alpha": 0.35, "widths": [4] * 5, "depths": [0] * 5}
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """A colorizer that has taken two steps from photos, in the folder `run`."""
+    import tensorflow as tf
+
+    monkeypatch.setattr(colorizer_training, "VALIDATION_SIZE", 32)
+    monkeypatch.setattr(run_folder, "draw_curves", lambda path, rows: path.touch())
+    for index in range(3):
+        save(tmp_path / "photos" / f"{index}.png", texture(index, 40))
+    # Two steps are done before TensorFlow would have traced one.
+    tf.config.run_functions_eagerly(True)
+    try:
+        train.main(
+            [
+                *("colorizer", "--run", str(tmp_path / "run")),
+                *("--photos", str(tmp_path / "photos"), "--generator-options"),
+                *(json.dumps(GENERATOR), "--learning-rate", "1e-2"),
+                *"--patch-size 32 --batch-size 2 --epochs 1 --steps-per-epoch 2".split(),
+                *"--final-epochs 0 --adversarial-epochs 0 --warmup-steps 0 --workers 0".split(),
+            ]
+        )
+    finally:
+        tf.config.run_functions_eagerly(False)
+    return tmp_path / "run"
+
+
+def test_photos_to_an_old_picture_in_colour(run, tmp_path, capsys):
+    models = tmp_path / "models"
+    tuning = "--temperature 0.2 --gain 0.9".split()
+    export.main([str(run), "--out", str(models), *tuning])
+    version = models / "colorizer" / "1"
+    assert json.loads((version / engines.NETWORK_FILE).read_text()) == {
+        "generator": "mobilenet_v2_colorizer",
+        "generator_options": GENERATOR | {"temperature": 0.2},
+    }
+
+    # The run at that temperature and the SavedModel are one.
+    capsys.readouterr()
+    photos = ["--photos", str(tmp_path / "photos")]
+    evaluate.main(["colorizer", str(run), *photos, *tuning])
+    evaluate.main(["colorizer", str(models / "colorizer"), *photos])
+    first, second = (
+        text[text.index("3 photos") :] for text in capsys.readouterr().out.split("model: ")[1:]
+    )
+    assert first == second
+    with pytest.raises(SystemExit):
+        evaluate.main(["colorizer", str(models / "colorizer"), *photos, *tuning])
+    assert "as they were exported" in capsys.readouterr().err
+
+    # Blurred and grey goes in; another luminance and colour come out.
+    stand_in_models.export_restorer(models / "restorer" / "1", gain=0.5)
+    gray = np.repeat(defocus(texture(7, 72))[..., :1], 3, axis=-1)
+    save(tmp_path / "old.png", gray)
+    restore.main(
+        [
+            *(str(tmp_path / "old.png"), "--mode", "restore+colorize"),
+            *("--models", str(models), "--out", str(tmp_path / "out")),
+        ]
+    )
+    result = np.asarray(Image.open(tmp_path / "out" / "old.png"))
+    assert np.ptp(result.astype(int), axis=-1).mean() > 5.0
+    luminance, expected = color.rgb_to_luminance(result), 0.5 * color.rgb_to_luminance(gray)
+    np.testing.assert_allclose(luminance, expected, atol=0.02)
+
+
+def test_colours_of_trained_networks_can_be_tuned():
+    network = networks.build("mobilenet_v2_colorizer", **GENERATOR, temperature=0.5)
+    luminance = np.random.default_rng(0).random((1, 32, 32, 1), "float32")
+    other = networks.build("mobilenet_v2_colorizer", **GENERATOR, temperature=0.1)
+    other.set_weights(network.get_weights())
+    expected = np.asarray(other(luminance))
+    assert not np.allclose(network(luminance), expected)
+    networks.tune_colors(network, temperature=0.1)
+    np.testing.assert_array_equal(network(luminance), expected)
+    for _ in range(2):  # A gain replaces the one before.
+        networks.tune_colors(network, gain=0.5)
+        np.testing.assert_allclose(network(luminance), 0.5 * expected, atol=1e-6)
+    for options in ({"temperature": 1.5}, {"gain": 0.0}, {"smoothing": -1}):
+        with pytest.raises(ValueError, match=f"{next(iter(options))}="):
+            networks.tune_colors(network, **options)
+    plain = networks.build("resnet_colorizer", filters=2, residual_blocks=1)
+    networks.tune_colors(plain)
+    with pytest.raises(ValueError, match="head 'bins'.*resnet_colorizer"):
+        networks.tune_colors(plain, gain=0.5)
+
+
+@pytest.mark.parametrize("chroma_scale", [2, 4])
+def test_evened_out_shares_keep_the_weights_and_the_tuning(chroma_scale, tmp_path):
+    options = GENERATOR | {"chroma_scale": chroma_scale, "temperature": 0.5}
+    network = networks.build("mobilenet_v2_colorizer", **options)
+    luminance = np.random.default_rng(0).random((2, 37, 50, 1), "float32")
+    plain = np.asarray(network(luminance))
+    network.save(tmp_path / "network.keras")
+    keras.backend.clear_session()  # as in another process
+    network = keras.saving.load_model(tmp_path / "network.keras", compile=False)
+    even = networks.tune_colors(network, gain=0.5, smoothing=3)
+    assert even is not network
+    assert np.asarray(even(luminance)).shape == plain.shape
+    # The same weights in the same order, so that a training can begin with what was exported.
+    again = networks.build("mobilenet_v2_colorizer", **options)
+    again.set_weights(even.get_weights())
+    np.testing.assert_allclose(again(luminance), 0.5 * plain, atol=1e-6)
+    assert networks.tune_colors(even, gain=1.0) is even
+
+
+def test_evened_out_shares_follow_the_edges_of_luminance():
+    """Left and right have a luminance and a class of their own, and a spot of the other class."""
+    from keras_refocus.networks import mobilenet_colorizer
+
+    guide = np.full((1, 24, 24, 1), 0.2, "float32")
+    guide[:, :, 12:] = 0.8
+    shares = np.zeros((1, 24, 24, 2), "float32")
+    shares[:, :, :12, 0] = shares[:, :, 12:, 1] = 1.0
+    shares[:, 10:12, 3:5] = (0.0, 1.0)
+    shares[:, 10:12, 19:21] = (1.0, 0.0)
+    even = np.asarray(mobilenet_colorizer._even_out(shares, guide, 3))
+    np.testing.assert_allclose(even.sum(axis=-1), 1.0, atol=1e-4)
+    assert (even[:, :, :12].argmax(axis=-1) == 0).all()
+    assert (even[:, :, 12:].argmax(axis=-1) == 1).all()
+    # Far from the spots: the edge is as steep as it was, up to the filter's epsilon
+    # (variance 0.09 against 0.001).
+    assert even[0, 20, 11, 0] > 0.95
+    assert even[0, 20, 12, 1] > 0.95

@@ -1,0 +1,100 @@
+"""From a folder of pictures to a restored photo, by the commands alone, with every generator."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+from tiny_networks import TINY_GENERATORS, each
+from tiny_training import defocus, texture, write_pairs
+
+from keras_refocus import evaluate, export, networks, restore, train
+from keras_refocus.training import run as training
+from keras_refocus.training import run_folder
+
+pytestmark = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="SavedModels are written by TensorFlow"
+)
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch):
+    """Small validation patches, no curves: they take longer than the training."""
+    monkeypatch.setattr(training, "VALIDATION_PATCH", 32)
+    monkeypatch.setattr(run_folder, "draw_curves", lambda path, rows: path.touch())
+
+
+@pytest.fixture
+def pairs(tmp_path):
+    return write_pairs(tmp_path / "pairs", 4)
+
+
+def train_restorer(run, pairs, *arguments):
+    """`refocus train restorer`; its few steps are done before TensorFlow would have traced one."""
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    try:
+        train.main(
+            [
+                *("restorer", "--run", str(run), "--pairs", str(pairs), *arguments),
+                *"--steps-per-epoch 2 --batch-size 2 --patch-size 32 --warmup-steps 1".split(),
+                *"--validation-count 2 --workers 0".split(),
+            ]
+        )
+    finally:
+        tf.config.run_functions_eagerly(False)
+    return run_folder.read_log(run / "log.csv")
+
+
+def train_two_epochs(run, pairs, name):
+    options = json.dumps(TINY_GENERATORS[name])
+    return train_restorer(
+        *(run, pairs, "--generator", name, "--generator-options", options),
+        *"--epochs 2 --learning-rate 1e-2".split(),
+    )
+
+
+# The three backbones of the feature pyramid go the same way; the largest one takes a minute.
+WAYS = [name for name in networks.GENERATORS if name != "fpn_inception_resnet_v2"]
+
+
+@pytest.mark.parametrize("name", each(WAYS, slow={"fpn_mobilenet_v2", "nafnet"}))
+def test_pictures_to_restored_photo(name, pairs, tmp_path):
+    run, models = tmp_path / "run", tmp_path / "models"
+    first, second = train_two_epochs(run, pairs, name)
+    assert np.isfinite([first["loss"], second["loss"], second["val_psnr"]]).all()
+    assert ("coarse_loss" in first) == (name in {"multiscale", "scale_recurrent"})
+    assert "Epoch 2 of 2." in (run / "report.md").read_text()
+
+    export.main([str(run), "--out", str(models), "--tile", "64"])
+    network = json.loads((models / "restorer" / "1" / "assets.extra" / "network.json").read_text())
+    assert network["generator"] == name
+
+    photo = tmp_path / "photo.png"
+    Image.fromarray(defocus(texture(7, 72))).save(photo)
+    restore.main(
+        [str(photo), "--out", str(tmp_path / "out"), "--models", str(models), "--mode", "restore"]
+    )
+    restored = np.asarray(Image.open(tmp_path / "out" / "photo.png"))
+    assert restored.shape == (72, 72, 3)
+    assert (restored != np.asarray(Image.open(photo))).any()
+
+
+def test_an_export_scores_like_its_run_and_can_be_trained_further(pairs, tmp_path, capsys):
+    run, models = tmp_path / "run", tmp_path / "models"
+    *_, last = train_two_epochs(run, pairs, "unet")
+    export.main([str(run), "--out", str(models), "--tile", "64"])
+    capsys.readouterr()
+    for model in (run, models / "restorer"):
+        evaluate.main(["restorer", str(model), "--pairs", str(pairs)])
+    first, second = capsys.readouterr().out.split("model: ")[1:]
+    assert first.splitlines()[1:] == second.splitlines()[1:]
+
+    # The SavedModel says which network it is; with no learning rate it stays what it was.
+    (row,) = train_restorer(
+        *(tmp_path / "tuned", pairs, "--preset", "fine_tune", "--init-from"),
+        *f"{models / 'restorer'} --epochs 1 --learning-rate 0 --weight-decay 0".split(),
+    )
+    assert row["val_psnr"] == pytest.approx(last["val_psnr"], abs=1e-2)

@@ -1,0 +1,160 @@
+"""Engines: which models are found, which version runs, and what is said when something is off."""
+
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import stand_in_models
+from tiny_models import write_models
+
+from keras_refocus.engines import local as engines
+from keras_refocus.engines.local import LocalEngine
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    return write_models(tmp_path_factory.mktemp("models"))
+
+
+def fake_version(folder):
+    folder.mkdir(parents=True)
+    (folder / "saved_model.pb").write_bytes(b"not a model")
+
+
+def test_newest_version_counts_as_numbers_and_skips_the_rest(tmp_path):
+    for name in ("2", "10", "9", ".export-x", "latest"):
+        fake_version(tmp_path / "restorer" / name)
+    (tmp_path / "restorer" / "11").mkdir()  # a copy that never finished
+    (tmp_path / "restorer" / "README.md").write_text("card")
+    assert engines.newest_version(tmp_path / "restorer").name == "10"
+    (tmp_path / "empty").mkdir()
+    assert engines.servables(tmp_path) == ["restorer"]
+    assert engines.servables(tmp_path / "nowhere") == []
+
+
+def test_find_models_prefers_the_option_then_the_variable(tmp_path, monkeypatch):
+    for name in ("option", "variable"):
+        fake_version(tmp_path / name / "restorer" / "1")
+    monkeypatch.setenv(engines.MODELS_VARIABLE, str(tmp_path / "variable"))
+    assert engines.find_models(tmp_path / "option") == tmp_path / "option"
+    assert engines.find_models() == tmp_path / "variable"
+
+
+def test_find_models_in_an_installation_and_in_a_checkout(tmp_path, monkeypatch):
+    monkeypatch.delenv(engines.MODELS_VARIABLE, raising=False)
+    monkeypatch.setattr(
+        engines, "__file__", str(tmp_path / "keras_refocus" / "engines" / "local.py")
+    )
+    with pytest.raises(FileNotFoundError, match="REFOCUS_MODELS"):
+        engines.find_models()
+    fake_version(tmp_path / "saved_models" / "restorer" / "1")
+    assert engines.find_models() == tmp_path / "saved_models"
+    fake_version(tmp_path / "keras_refocus" / "saved_models" / "restorer" / "1")
+    assert engines.find_models() == tmp_path / "keras_refocus" / "saved_models"
+
+
+def test_find_models_names_a_wrong_folder_and_where_it_came_from(tmp_path, monkeypatch):
+    with pytest.raises(FileNotFoundError, match="must exist.*the models option"):
+        engines.find_models(tmp_path / "missing")
+    monkeypatch.setenv(engines.MODELS_VARIABLE, str(tmp_path))
+    with pytest.raises(FileNotFoundError, match="saved_model.pb.*REFOCUS_MODELS"):
+        engines.find_models()
+
+
+def test_results_are_those_of_the_models(models):
+    engine = LocalEngine(models)
+    tiles = np.random.default_rng(0).random((2, 3, 5, 1), np.float32)
+    np.testing.assert_allclose(engine.restore(tiles), tiles / 2, atol=1e-6)
+    np.testing.assert_allclose(engine.restore(tiles, model="restorer_gan"), tiles, atol=1e-6)
+    chroma = engine.colorize(tiles)
+    assert chroma.shape == (2, 3, 5, 2)
+    np.testing.assert_allclose(chroma, tiles * [0.25, -0.125], atol=1e-6)
+    assert engine.versions() == {"colorizer": "2", "restorer": "1", "restorer_gan": "3"}
+
+
+def test_a_loaded_version_stays_until_the_engine_is_closed(models, tmp_path):
+    shutil.copytree(models / "restorer", tmp_path / "restorer")
+    engine = LocalEngine(tmp_path)
+    tile = np.ones((1, 1, 1, 1), np.float32)
+    engine.restore(tile)
+    stand_in_models.export_restorer(tmp_path / "restorer" / "2", gain=0.75)
+    assert engine.versions() == {"restorer": "1"}
+    assert engine.restore(tile).item() == pytest.approx(0.5)
+    engine.close()
+    assert engine.versions() == {"restorer": "2"}
+    assert engine.restore(tile).item() == pytest.approx(0.75)
+
+
+def test_only_what_is_needed_is_loaded(models, monkeypatch):
+    loaded = []
+    load = engines._load_saved_model
+    monkeypatch.setattr(
+        engines, "_load_saved_model", lambda folder: loaded.append(folder.parts[-2]) or load(folder)
+    )
+    engine = LocalEngine(models)
+    assert loaded == []
+    engine.restore(np.zeros((1, 2, 2, 1), np.float32))
+    engine.restore(np.zeros((1, 3, 2, 1), np.float32))
+    assert loaded == ["restorer"]
+
+
+def test_a_missing_model_is_named_with_the_nearest(models):
+    with pytest.raises(FileNotFoundError, match="Did you mean 'restorer_gan'"):
+        LocalEngine(models).restore(np.zeros((1, 2, 2, 1), np.float32), model="restorer_gam")
+
+
+def test_a_missing_colorizer_says_what_still_works(models, tmp_path):
+    shutil.copytree(models / "restorer", tmp_path / "restorer")
+    with pytest.raises(FileNotFoundError, match="mode 'restore' works"):
+        LocalEngine(tmp_path).colorize(np.zeros((1, 2, 2, 1), np.float32))
+
+
+def test_a_damaged_model_is_named(tmp_path):
+    fake_version(tmp_path / "restorer" / "1")
+    with pytest.raises(OSError, match="damaged or incomplete"):
+        LocalEngine(tmp_path).restore(np.zeros((1, 2, 2, 1), np.float32))
+
+
+def test_a_model_that_speaks_another_contract_is_refused(models, tmp_path):
+    shutil.copytree(models / "colorizer", tmp_path / "restorer")
+    with pytest.raises(ValueError, match="give 'restored'.*outputs=\\['chroma'\\]"):
+        LocalEngine(tmp_path).restore(np.zeros((1, 2, 2, 1), np.float32))
+
+
+@pytest.mark.parametrize("shape", [(2, 2, 1), (1, 2, 2, 3), (0, 2, 2, 1)])
+def test_wrong_shapes_are_refused(models, shape):
+    with pytest.raises(ValueError, match="images, height, width, 1"):
+        LocalEngine(models).restore(np.zeros(shape, np.float32))
+
+
+def test_settings_out_of_range_are_refused(models):
+    with pytest.raises(ValueError, match="threads=0"):
+        LocalEngine(models, threads=0)
+    with pytest.raises(ValueError, match="batch_size=0"):
+        LocalEngine(models, batch_size=0)
+
+
+def test_threads_must_be_chosen_before_tensorflow_computes(models):
+    LocalEngine(models).restore(np.zeros((1, 2, 2, 1), np.float32))
+    with pytest.raises(RuntimeError, match="threads=63"):
+        LocalEngine(models, threads=63).restore(np.zeros((1, 2, 2, 1), np.float32))
+
+
+def test_tensorflow_is_imported_with_the_first_model_and_threads_are_set(models):
+    program = f"""
+import sys
+import numpy as np
+from keras_refocus.engines import LocalEngine
+engine = LocalEngine({str(models)!r}, threads=1)
+engine.versions()
+assert "tensorflow" not in sys.modules
+engine.restore(np.zeros((1, 2, 2, 1), np.float32))
+import tensorflow as tf
+print(tf.config.threading.get_intra_op_parallelism_threads())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert done.stdout.strip() == "1", done.stderr

@@ -1,0 +1,373 @@
+import io
+import pathlib
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_refocus.pictures import color
+
+GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "tfa_tfio.npz"
+
+
+@pytest.fixture(scope="module")
+def colors():
+    """200,000 colours: the corners and edges of the cube, a grid, and random ones, (n, 3)."""
+    steps = np.linspace(0.0, 1.0, 41, dtype="float32")
+    grid = np.stack(np.meshgrid(steps, steps, steps), -1).reshape(-1, 3)
+    random = np.random.default_rng(0).random((130_000, 3), dtype="float32")
+    return np.concatenate([grid, random])
+
+
+def test_golden_values_of_tensorflow_io():
+    golden = np.load(GOLDEN)
+    luminance, chroma = color.rgb_to_lab(golden["rgb"])
+    np.testing.assert_allclose(luminance * 100, golden["lab"][..., :1], atol=1e-3)
+    np.testing.assert_allclose(chroma * 110, golden["lab"][..., 1:], atol=1e-3)
+    np.testing.assert_allclose(color.lab_to_rgb(luminance, chroma), golden["rgb"], atol=1e-5)
+
+
+def test_red_by_hand():
+    # X/Xn = 0.412453 / 0.95047 = 0.433946, cube root 0.757086; Y = 0.212671, cube root 0.596902;
+    # Z/Zn = 0.019334 / 1.08883 = 0.0177567, cube root 0.260888.
+    luminance, chroma = color.rgb_to_lab(np.array([1.0, 0.0, 0.0], "float32"))
+    np.testing.assert_allclose(luminance, [1.16 * 0.596902 - 0.16], atol=1e-5)
+    np.testing.assert_allclose(
+        chroma,
+        [500 / 110 * (0.757086 - 0.596902), 200 / 110 * (0.596902 - 0.260888)],
+        atol=1e-5,
+    )
+
+
+def test_grey_by_hand():
+    # 0.5 -> ((0.5 + 0.055) / 1.055) ** 2.4 = 0.214041 -> 116 * 0.598181 - 16 = 53.3890.
+    luminance, chroma = color.rgb_to_lab(np.full((2, 2, 3), 0.5, "float32"))
+    np.testing.assert_allclose(luminance, 0.533890, atol=2e-6)
+    np.testing.assert_allclose(chroma, 0.0, atol=1e-4)
+    # The dark branch: 0.04 / 12.92 = 0.00309598, L = 903.292 * 0.00309598 = 2.79657.
+    dark = color.rgb_to_luminance(np.full((1, 3), 0.04, "float32"))
+    np.testing.assert_allclose(dark, 0.0279657, atol=1e-6)
+
+
+def test_round_trip(colors):
+    luminance, chroma = color.rgb_to_lab(colors)
+    assert luminance.dtype == chroma.dtype == np.float32
+    assert np.abs(color.lab_to_rgb(luminance, chroma) - colors).max() < 1e-5
+    np.testing.assert_array_equal(color.rgb_to_luminance(colors), luminance)
+    assert np.abs(chroma).max() <= 108 / 110
+
+
+def test_tensors_agree_with_arrays(colors):
+    ops = pytest.importorskip("keras").ops
+    luminance, chroma = color.rgb_to_lab(colors)
+    tensor_luminance, tensor_chroma = color.rgb_to_lab(ops.convert_to_tensor(colors))
+    assert not isinstance(tensor_chroma, np.ndarray)
+    np.testing.assert_allclose(ops.convert_to_numpy(tensor_luminance), luminance, atol=1e-6)
+    np.testing.assert_allclose(ops.convert_to_numpy(tensor_chroma), chroma, atol=1e-6)
+    only = color.rgb_to_luminance(ops.convert_to_tensor(colors))
+    np.testing.assert_allclose(ops.convert_to_numpy(only), luminance, atol=1e-6)
+    back = color.lab_to_rgb(ops.convert_to_tensor(luminance), ops.convert_to_tensor(chroma))
+    expected = color.lab_to_rgb(luminance, chroma)
+    np.testing.assert_allclose(ops.convert_to_numpy(back), expected, atol=1e-6)
+
+
+def test_leading_dimensions_and_block_borders():
+    rng = np.random.default_rng(1)
+    rgb = rng.random((2, 3, 5, 7, 3), dtype="float32")
+    luminance, chroma = color.rgb_to_lab(rgb)
+    assert luminance.shape == (2, 3, 5, 7, 1) and chroma.shape == (2, 3, 5, 7, 2)
+    # More pixels than one block, and not a multiple of it.
+    many = rng.random((color._BLOCK + 17, 3), dtype="float32")
+    luminance, chroma = color.rgb_to_lab(many)
+    last_luminance, last_chroma = color.rgb_to_lab(many[-3:])
+    np.testing.assert_allclose(luminance[-3:], last_luminance, atol=1e-7)
+    np.testing.assert_allclose(chroma[-3:], last_chroma, atol=1e-7)
+    assert color.rgb_to_luminance(np.zeros((0, 4, 3), "float32")).shape == (0, 4, 1)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_integers_are_converted_by_their_depth(dtype):
+    maximum = np.iinfo(dtype).max
+    rgb = np.random.default_rng(2).integers(0, maximum + 1, (40, 40, 3)).astype(dtype)
+    luminance, chroma = color.rgb_to_lab(rgb)
+    expected_luminance, expected_chroma = color.rgb_to_lab(rgb.astype("float32") / maximum)
+    np.testing.assert_allclose(luminance, expected_luminance, atol=1e-6)
+    np.testing.assert_allclose(chroma, expected_chroma, atol=1e-6)
+    restored = color.from_float(color.lab_to_rgb(luminance, chroma), dtype)
+    np.testing.assert_array_equal(restored, rgb)
+
+
+def test_ranges_by_hand():
+    np.testing.assert_array_equal(
+        color.to_float(np.array([0, 51, 255], "uint8")), np.array([0.0, 0.2, 1.0], "float32")
+    )
+    np.testing.assert_array_equal(
+        color.to_float(np.array([0, 13107, 65535], "uint16")), np.array([0.0, 0.2, 1.0], "float32")
+    )
+    values = np.array([-0.1, 0.0, 0.499 / 255, 0.501 / 255, 1.0, 1.2])
+    np.testing.assert_array_equal(color.from_float(values, np.uint8), [0, 0, 0, 1, 255, 255])
+    assert color.from_float(values, "uint16").tolist() == [0, 0, 128, 129, 65535, 65535]
+    np.testing.assert_array_equal(color.from_float([-1.0, 0.5, 2.0], "float32"), [0.0, 0.5, 1.0])
+
+
+def test_dataset_features_by_hand():
+    luminance = np.array([[0.0], [0.5], [1.0]], "float32")
+    # 127.5 is rounded to the even neighbour.
+    assert color.encode_luminance(luminance).ravel().tolist() == [0, 128, 255]
+    assert color.encode_luminance(luminance, bits=16).ravel().tolist() == [0, 32768, 65535]
+    chroma = np.array([-1.0, 0.0, 0.25, 1.0], "float32")
+    assert color.encode_chroma(chroma).tolist() == [0, 128, 159, 255]  # 127.5 * 1.25 = 159.375
+    np.testing.assert_allclose(
+        color.decode_chroma(np.array([0, 128, 255], "uint8")), [-1.0, 0.5 / 127.5, 1.0], atol=1e-7
+    )
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_dataset_features_round_trip(bits):
+    codes = np.arange(2**bits).astype(f"uint{bits}")
+    assert (color.encode_luminance(color.decode_luminance(codes), bits) == codes).all()
+    assert (color.encode_chroma(color.decode_chroma(codes), bits) == codes).all()
+
+
+def test_range_borders_on_tensors():
+    ops = pytest.importorskip("keras").ops
+    codes = np.arange(256, dtype="uint8")
+    tensor = ops.convert_to_tensor(codes)
+    for function in (color.to_float, color.decode_luminance, color.decode_chroma):
+        np.testing.assert_allclose(
+            ops.convert_to_numpy(function(tensor)), function(codes), atol=1e-7
+        )
+    for function in (color.encode_luminance, color.encode_chroma):
+        values = np.linspace(-1.2, 1.2, 997, dtype="float32")
+        result = ops.convert_to_numpy(function(ops.convert_to_tensor(values)))
+        assert result.dtype == np.uint8
+        np.testing.assert_array_equal(result, function(values))
+
+
+def test_wrong_inputs_are_named():
+    with pytest.raises(ValueError, match=r"rgb.*3 channels.*\(4, 4, 1\)"):
+        color.rgb_to_lab(np.zeros((4, 4, 1), "float32"))
+    with pytest.raises(TypeError, match="int64"):
+        color.rgb_to_lab(np.zeros((4, 4, 3), "int64"))
+    with pytest.raises(ValueError, match="same shape"):
+        color.lab_to_rgb(np.zeros((4, 4, 1)), np.zeros((4, 5, 2)))
+    with pytest.raises(TypeError, match="bool"):
+        color.to_float(np.zeros(3, bool))
+    with pytest.raises(ValueError, match="int32"):
+        color.from_float(np.zeros(3), "int32")
+    with pytest.raises(ValueError, match="bits=12"):
+        color.encode_luminance(np.zeros(3), bits=12)
+    with pytest.raises(TypeError, match="float32"):
+        color.decode_chroma(np.zeros(3, "float32"))
+
+
+@pytest.fixture(scope="module")
+def lab_colors():
+    """Luminance, hue in radians and chroma of 30,000 colours, two thirds of them outside sRGB."""
+    rng = np.random.default_rng(3)
+    luminance = rng.random((30_000, 1), dtype="float32")
+    hue = rng.uniform(-np.pi, np.pi, (30_000, 1))
+    radius = rng.uniform(0.0, 1.2, (30_000, 1))
+    chroma = (radius * np.concatenate([np.cos(hue), np.sin(hue)], -1)).astype("float32")
+    return luminance, chroma
+
+
+def test_recompose_keeps_luminance_and_hue_and_reduces_chroma(lab_colors):
+    luminance, chroma = lab_colors
+    rgb = color.recompose(luminance, chroma)
+    assert rgb.dtype == np.float32 and rgb.min() >= 0.0 and rgb.max() <= 1.0
+    found_luminance, found_chroma = color.rgb_to_lab(rgb)
+    np.testing.assert_allclose(found_luminance, luminance, atol=1e-4)
+    # What is across the wanted hue; and what is along it, never more than was asked for.
+    radius = np.linalg.norm(chroma, axis=-1)
+    across = found_chroma[:, 0] * chroma[:, 1] - found_chroma[:, 1] * chroma[:, 0]
+    along = (found_chroma * chroma).sum(-1) / np.maximum(radius, 1e-6)
+    assert np.abs(across / np.maximum(radius, 1e-6)).max() < 2e-4
+    assert (along <= radius + 1e-4).all() and (along >= -1e-4).all()
+    # Reduced no more than needed: a little more chroma would be outside.
+    reduced = along < radius - 1e-3
+    assert 0.5 < reduced.mean() < 0.8
+    more = color.lab_to_rgb(luminance, found_chroma + chroma * 1e-3)
+    assert (((more < 0) | (more > 1)).any(-1))[reduced].mean() > 0.99
+
+
+def test_recompose_leaves_the_gamut_alone(colors):
+    luminance, chroma = color.rgb_to_lab(colors)
+    np.testing.assert_allclose(color.recompose(luminance, chroma), colors, atol=3e-5)
+
+
+def test_recompose_at_the_ends_of_luminance():
+    luminance = np.array([[0.0], [1.0], [-0.2], [1.3]], "float32")
+    chroma = np.full((4, 2), 0.5, "float32")
+    np.testing.assert_allclose(
+        color.recompose(luminance, chroma),
+        [[0.0] * 3, [1.0] * 3, [0.0] * 3, [1.0] * 3],
+        atol=1e-4,
+    )
+
+
+def test_recompose_on_tensors(lab_colors):
+    ops = pytest.importorskip("keras").ops
+    luminance, chroma = lab_colors
+    result = color.recompose(ops.convert_to_tensor(luminance), ops.convert_to_tensor(chroma))
+    expected = color.recompose(luminance, chroma)
+    np.testing.assert_allclose(ops.convert_to_numpy(result), expected, atol=1e-6)
+
+
+def test_colorfulness_by_hand():
+    # Half red (255, 0, 0), half blue (0, 0, 255): rg is 255 and 0, yb is 127.5 and -255, so the
+    # deviations are 127.5 and 191.25, the means 127.5 and -63.75.
+    picture = np.zeros((2, 4, 3), "uint8")
+    picture[:, :2, 0] = 255
+    picture[:, 2:, 2] = 255
+    expected = np.hypot(127.5, 191.25) + 0.3 * np.hypot(127.5, 63.75)
+    assert color.colorfulness(picture) == pytest.approx(expected, abs=1e-4)
+    assert color.colorfulness(np.full((5, 5, 3), 77, "uint8")) == 0.0
+    both = np.stack([picture, np.full_like(picture, 9)])
+    np.testing.assert_allclose(color.colorfulness(both), [expected, 0.0], atol=1e-4)
+    with pytest.raises(ValueError, match=r"\(4, 3\)"):
+        color.colorfulness(np.zeros((4, 3), "uint8"))
+
+
+# Grey or coloured. The pictures are made here: a scene of soft shapes in many tones.
+
+
+def soft_noise(rng, height, width):
+    """Shapes of all sizes, (height, width), in [0, 1]."""
+    field = np.zeros((height, width))
+    for cells in (3, 6, 12, 24, 48):
+        coarse = Image.fromarray(rng.random((cells, cells)).astype("float32"))
+        field += np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC)) / cells**0.7
+    field -= field.min()
+    return field / field.max()
+
+
+@pytest.fixture(scope="module")
+def scene():
+    """Luminance (192, 256, 1) and chroma (192, 256, 2) of a picture with several hues."""
+    rng = np.random.default_rng(4)
+    luminance = 0.05 + 0.9 * soft_noise(rng, 192, 256)
+    chroma = np.stack([soft_noise(rng, 192, 256), soft_noise(rng, 192, 256)], -1) - 0.5
+    return luminance[..., None].astype("float32"), (0.8 * chroma).astype("float32")
+
+
+def as_gray(scene):
+    luminance, chroma = scene
+    return color.from_float(color.recompose(luminance, np.zeros_like(chroma)), "uint8")
+
+
+def as_jpeg(rgb, quality):
+    buffer = io.BytesIO()
+    Image.fromarray(rgb).save(buffer, "JPEG", quality=quality, subsampling="4:2:0")
+    return np.asarray(Image.open(buffer))
+
+
+QUALITIES = pytest.mark.parametrize("quality", [60, 75, 95])
+
+
+@QUALITIES
+def test_grey_is_grey(scene, quality):
+    gray = as_gray(scene)
+    assert color.is_grayscale(gray)
+    assert color.is_grayscale(color.to_float(gray))
+    assert color.is_grayscale(gray.astype("uint16") * 257)
+    assert color.is_grayscale(as_jpeg(gray, quality))
+    noise = np.random.default_rng(7).normal(0.0, 5.0, gray.shape)
+    noisy = np.clip(gray + noise, 0, 255).astype("uint8")
+    assert color.is_grayscale(as_jpeg(noisy, quality))
+
+
+@QUALITIES
+def test_sepia_is_grey(scene, quality):
+    matrix = np.array([[0.393, 0.769, 0.189], [0.349, 0.686, 0.168], [0.272, 0.534, 0.131]])
+    sepia = np.clip(as_gray(scene) @ matrix.T, 0, 255).astype("uint8")
+    assert np.ptp(sepia[100, 100].astype(int)) > 20
+    assert color.is_grayscale(as_jpeg(sepia, quality))
+
+
+@QUALITIES
+@pytest.mark.parametrize("degrees", [30, 120, 210, 260, 330])
+def test_any_single_tint_is_grey(scene, quality, degrees):
+    luminance, _ = scene
+    hue = np.radians(degrees)
+    chroma = 0.2 * 4 * luminance * (1 - luminance) * [np.cos(hue), np.sin(hue)]
+    tinted = color.from_float(color.recompose(luminance, chroma), "uint8")
+    assert color.is_grayscale(as_jpeg(tinted, quality))
+
+
+@QUALITIES
+@pytest.mark.parametrize("saturation", [0.25, 0.5, 1.0])
+def test_color_is_color(scene, quality, saturation):
+    luminance, chroma = scene
+    rgb = color.from_float(color.recompose(luminance, saturation * chroma), "uint8")
+    assert not color.is_grayscale(rgb)
+    assert not color.is_grayscale(as_jpeg(rgb, quality))
+
+
+@QUALITIES
+@pytest.mark.parametrize("object_color", [(200, 40, 40), (40, 90, 200), (230, 200, 40)])
+def test_one_small_colored_object_is_color(scene, quality, object_color):
+    rgb = as_gray(scene)
+    rows, columns = np.ogrid[:192, :256]
+    disc = (rows - 70) ** 2 + (columns - 181) ** 2 < 9**2
+    assert disc.mean() < 0.006
+    rgb[disc] = object_color
+    assert not color.is_grayscale(as_jpeg(rgb, quality))
+
+
+@QUALITIES
+@pytest.mark.parametrize("exposure", [0.1, 0.6])
+def test_a_night_under_sodium_lamps_is_color(scene, quality, exposure):
+    luminance, chroma = scene
+    linear = color.recompose(luminance, 0.5 * chroma).astype("float64") ** 2.2
+    gray = linear @ [0.2126, 0.7152, 0.0722]
+    # A fifth of the colours is left, in orange light; highlights clip.
+    lit = (0.8 * gray[..., None] + 0.2 * linear) * [1.6, 0.75, 0.15] * exposure
+    night = color.from_float(np.clip(lit, 0.0, 1.0) ** (1 / 2.2), "uint8")
+    assert not color.is_grayscale(as_jpeg(night, quality))
+    # Even where no other colour is left at all.
+    lit = gray[..., None] * np.array([1.6, 0.75, 0.15]) * exposure
+    night = color.from_float(np.clip(lit, 0.0, 1.0) ** (1 / 2.2), "uint8")
+    assert not color.is_grayscale(as_jpeg(night, quality))
+
+
+def test_gray_or_color_of_tiny_and_flat_pictures():
+    for size in ((1, 1), (1, 40), (8, 8), (33, 17)):
+        assert color.is_grayscale(np.full((*size, 3), 90, "uint8"))
+        assert color.is_grayscale(np.zeros((*size, 3), "uint8"))
+        assert not color.is_grayscale(np.full((*size, 3), (200, 30, 30), "uint8"))
+    noise = np.random.default_rng(8).integers(0, 256, (32, 32, 3)).astype("uint8")
+    assert not color.is_grayscale(noise)
+    assert color.is_grayscale(np.repeat(noise[..., :1], 3, -1))
+
+
+def test_large_pictures_are_judged_like_small_ones(scene):
+    luminance, chroma = scene
+    gray = as_gray(scene)
+    rgb = color.from_float(color.recompose(luminance, chroma), "uint8")
+    # 3 and 20 times the size, so that cells grow beyond 16 pixels and are sampled.
+    for factor in (3, 20):
+        assert color.is_grayscale(np.kron(gray, np.ones((factor, factor, 1), "uint8")))
+        assert not color.is_grayscale(np.kron(rgb, np.ones((factor, factor, 1), "uint8")))
+
+
+def test_gray_or_color_needs_a_picture():
+    with pytest.raises(ValueError, match=r"\(0, 4, 3\)"):
+        color.is_grayscale(np.zeros((0, 4, 3), "uint8"))
+    with pytest.raises(ValueError, match=r"\(4, 4\)"):
+        color.is_grayscale(np.zeros((4, 4), "uint8"))
+
+
+def test_the_gray_gate_works_in_the_calling_thread():
+    """Threads of the linear algebra cost more than they do here, most of all on a busy machine."""
+    rgb = np.random.default_rng(3).integers(0, 256, (480, 640, 3), "uint8")
+    elsewhere = []
+    for _ in range(5):
+        start = time.process_time() - time.thread_time()
+        own = time.thread_time()
+        for _ in range(5):
+            color.is_grayscale(rgb)
+        own = time.thread_time() - own
+        elsewhere.append((time.process_time() - time.thread_time() - start) / own)
+    assert min(elsewhere) < 0.05

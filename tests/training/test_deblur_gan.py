@@ -1,0 +1,182 @@
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_refocus import networks
+from keras_refocus.networks import blocks
+from keras_refocus.training.deblur_gan import DeblurGAN
+
+
+def tiny_generator(seed=0):
+    keras.utils.set_random_seed(seed)
+    return networks.build("unet", widths=(8, 8), depths=(1, 1), decoder_depths=(1,))
+
+
+def make(adversarial=None, **options):
+    generator = tiny_generator()
+    discriminator = networks.build("patchgan", filters=8, layers=2) if adversarial else None
+    model = DeblurGAN(
+        generator,
+        discriminator,
+        content={"charbonnier": 1.0, "frequency": 0.1},
+        adversarial=adversarial or "ralsgan",
+        **options,
+    )
+    model.compile(
+        generator_optimizer=keras.optimizers.Adam(1e-3),
+        discriminator_optimizer=keras.optimizers.Adam(1e-3) if adversarial else None,
+    )
+    return model
+
+
+@pytest.fixture
+def pairs():
+    sharp = np.random.default_rng(0).random((4, 32, 32, 1)).astype("float32")
+    blurred = (sharp + np.roll(sharp, 1, axis=2)) / 2
+    return blurred, sharp
+
+
+def weights(network):
+    return [value.copy() for value in network.get_weights()]
+
+
+def changed(before, network):
+    return any((a != b).any() for a, b in zip(before, network.get_weights(), strict=True))
+
+
+def test_content_training_lowers_the_loss_of_one_batch(pairs):
+    model = make()
+    history = model.fit(*pairs, batch_size=4, epochs=30, verbose=0, shuffle=False).history
+    assert history["loss"][-1] < 0.9 * history["loss"][0]
+    assert set(history) == {"loss", "charbonnier_loss", "frequency_loss"}
+
+
+def test_total_is_the_weighted_sum_of_the_terms(pairs):
+    history = make().fit(*pairs, batch_size=4, epochs=1, verbose=0).history
+    expected = history["charbonnier_loss"][0] + 0.1 * history["frequency_loss"][0]
+    assert history["loss"][0] == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["wgan_gp", "lsgan", "ragan", "ralsgan"])
+def test_each_player_moves_only_in_its_own_turn(kind, pairs):
+    model = make(kind)
+    blurred, sharp = (ops.convert_to_tensor(side) for side in pairs)
+    before = weights(model.generator)
+    critic = weights(model.discriminator)
+    model._update_discriminator(blurred, sharp)
+    assert not changed(before, model.generator)
+    assert changed(critic, model.discriminator)
+    critic = weights(model.discriminator)
+    model._update_generator(blurred, sharp)
+    assert not changed(critic, model.discriminator)
+    assert changed(before, model.generator)
+
+
+@pytest.mark.parametrize("kind", ["wgan_gp", "ralsgan"])
+def test_adversarial_logs_name_what_was_computed(kind, pairs):
+    logs = make(kind, critic_steps=2).fit(*pairs, batch_size=4, verbose=0).history
+    assert ("gradient_penalty" in logs) == (kind == "wgan_gp")
+    assert {"adversarial_loss", "discriminator_loss"} <= set(logs)
+    assert np.isfinite(list(logs.values())).all()
+
+
+def test_content_phase_leaves_the_discriminator_alone(pairs):
+    model = make("ralsgan")
+    model.adversarial_phase = False
+    before = weights(model.discriminator)
+    logs = model.fit(*pairs, batch_size=4, verbose=0).history
+    assert not changed(before, model.discriminator)
+    assert "adversarial_loss" not in logs
+    model.adversarial_phase = True
+    model.fit(*pairs, batch_size=4, verbose=0)
+    assert changed(before, model.discriminator)
+
+
+def test_validation_measures_the_averaged_generator(pairs):
+    model = make()
+    # An untrained generator is the identity, so the score is that of the blurred input.
+    logs = model.evaluate(*pairs, verbose=0, return_dict=True)
+    error = np.mean((pairs[0] - pairs[1]) ** 2, axis=(1, 2, 3))
+    assert logs["psnr"] == pytest.approx(np.mean(-10 * np.log10(error)), abs=1e-3)
+    assert set(logs) == {"psnr", "ssim"}
+
+
+def test_shell_round_trip_goes_on_as_if_it_had_never_stopped(pairs, tmp_path):
+    straight = make("wgan_gp")
+    straight.fit(*pairs, batch_size=2, epochs=2, verbose=0, shuffle=False)
+
+    first = make("wgan_gp")
+    first.fit(*pairs, batch_size=2, epochs=1, verbose=0, shuffle=False)
+    first.save(tmp_path / "shell.keras")
+    resumed = keras.saving.load_model(tmp_path / "shell.keras")
+    resumed.fit(*pairs, batch_size=2, epochs=1, verbose=0, shuffle=False)
+
+    for network in ("generator", "averaged_generator", "discriminator"):
+        for a, b in zip(
+            getattr(straight, network).get_weights(),
+            getattr(resumed, network).get_weights(),
+            strict=True,
+        ):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_discriminator_and_its_optimizer_come_together():
+    model = DeblurGAN(tiny_generator(), content={"l1": 1.0})
+    with pytest.raises(ValueError, match="come together"):
+        model.compile(
+            generator_optimizer=keras.optimizers.Adam(),
+            discriminator_optimizer=keras.optimizers.Adam(),
+        )
+
+
+def test_adversarial_phase_needs_a_discriminator():
+    with pytest.raises(ValueError, match="needs a discriminator"):
+        make().adversarial_phase = True
+
+
+def test_unknown_losses_are_refused_at_construction():
+    with pytest.raises(ValueError, match="charbonnier"):
+        DeblurGAN(tiny_generator(), content={"charbonier": 1.0})
+    with pytest.raises(ValueError, match="lsgan"):
+        make("lsgann")
+
+
+def multiscale_gan(**options):
+    generator = networks.build("multiscale", width=4, residual_blocks=1, kernel_size=3, scales=3)
+    model = DeblurGAN(generator, content={"l1": 2.0}, **options)
+    model.compile(generator_optimizer=keras.optimizers.Adam(1e-3))
+    return model
+
+
+@pytest.mark.parametrize("name", ["multiscale", "scale_recurrent"])
+def test_coarser_scales_of_an_untrained_generator_are_the_shrunk_picture(name, pairs):
+    sizes = {"scale_recurrent": {"widths": (4, 4)}, "multiscale": {"width": 4}}[name]
+    generator = networks.build(name, **sizes, kernel_size=3)
+    scales = blocks.restore_at_scales(generator)(ops.convert_to_tensor(pairs[0][:, :30]))
+    assert scales.keys() == {1, 2, 4}
+    for factor, restored in scales.items():
+        side = 32 // factor
+        expected = pairs[0][:, :28].reshape(4, 28 // factor, factor, side, factor, 1).mean((2, 4))
+        found = ops.convert_to_numpy(restored)
+        assert found.shape == (4, -(-30 // factor) if factor == 1 else side, side, 1)
+        np.testing.assert_allclose(found[:, : 28 // factor], expected, atol=1e-6)
+
+
+def test_every_scale_is_compared_with_the_shrunk_sharp_picture(pairs):
+    blurred, sharp = (side[:, :30] for side in pairs)
+    logs = multiscale_gan(scale_weight=0.5).fit(blurred, sharp, batch_size=4, verbose=0).history
+    fine = 2.0 * np.abs(blurred - sharp).mean()
+    # Two rows do not fill a block of four, and are left out at a quarter of the size.
+    means = [
+        (blurred - sharp)[:, :rows].reshape(4, rows // n, n, 32 // n, n, 1).mean((2, 4))
+        for n, rows in ((2, 30), (4, 28))
+    ]
+    coarse = 2.0 * sum(np.abs(mean).mean() for mean in means)
+    assert logs["coarse_loss"][0] == pytest.approx(coarse, rel=1e-4)
+    assert logs["loss"][0] == pytest.approx(fine + 0.5 * coarse, rel=1e-4)
+
+
+def test_the_finest_scale_alone(pairs):
+    logs = multiscale_gan(scale_weight=0.0).fit(*pairs, batch_size=4, verbose=0).history
+    assert set(logs) == {"loss", "l1_loss"}
