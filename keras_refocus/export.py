@@ -12,30 +12,19 @@ The third writes one file for people without TensorFlow, ONNX or LiteRT, from a 
 """
 
 import argparse
-import contextlib
 import json
-import os
-import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-
+from keras_refocus.deployment import saved_model
 from keras_refocus.engines import local as engines
-from keras_refocus.restoration import chroma as upsampling
 from keras_refocus.restoration.tiling import TILE
 from keras_refocus.system import console
 
 AVERAGED_FILE, BEST_FILE, RECORD_FILE = "averaged.keras", "best.keras", "record.json"
 
 _SAVED_MODEL = "savedmodel"
-
-# Sizes that any padding, stride or pooling inside a network must survive.
-_CHECKED_SHAPES = ((1, 1, 1), (1, 1, 40), (2, 33, 17), (1, 64, 50))
-_TOLERANCE = 1e-5
-_HALF_TOLERANCE = 1e-3
 
 
 def main(argv=None) -> None:
@@ -126,9 +115,9 @@ def _export_file(file: Path, arguments: argparse.Namespace, out: Path) -> Path:
         gain=arguments.gain,
         smoothing=arguments.smoothing,
     )
-    return export_model(
+    return saved_model.export_model(
         model,
-        out / (arguments.name or _kind(model)),
+        out / (arguments.name or saved_model.kind_of(model)),
         version=arguments.number,
         overwrite=arguments.overwrite,
         half=arguments.half,
@@ -165,289 +154,10 @@ def _join(models: Path, arguments: argparse.Namespace) -> Path:
             raise FileNotFoundError(engines.missing_model(name, available, where=str(models)))
         stages.append(version)
     folder = arguments.out / (arguments.name or engines.REFOCUS)
-    with _new_version(folder, arguments.number, overwrite=arguments.overwrite) as (draft, target):
+    overwrite = arguments.overwrite
+    with saved_model.new_version(folder, arguments.number, overwrite=overwrite) as (draft, target):
         servable.export_refocus(*stages, draft, tile=arguments.tile)
     return target
-
-
-def export_restorer(model, folder: str | os.PathLike, **options) -> Path:
-    """Export a generator of restored luminance; see `export_model`."""
-    return _export(model, Path(folder), engines.RESTORED, **options)
-
-
-def export_colorizer(model, folder: str | os.PathLike, **options) -> Path:
-    """Export a generator of chroma; see `export_model`."""
-    return _export(model, Path(folder), engines.CHROMA, **options)
-
-
-def export_model(model, folder: str | os.PathLike, **options) -> Path:
-    """Export a generator as `<folder>/<version>/`.
-
-    Args:
-        model: Keras model from luminance of shape (batch, height, width, 1), float32 in [0, 1], to
-            restored luminance of the same shape (a restorer) or to chroma of shape (batch, height,
-            width, 2) (a colorizer). Trained under mixed precision it is exported in float32.
-        folder: The servable; the last part of its path is its name on TensorFlow Serving.
-        version: Number of the version; by default one more than the highest there.
-        overwrite: Whether an existing version may be replaced.
-        half: Whether weights are stored as float16, which halves the size on disk. Computation
-            stays in float32.
-        tile: Side of the tiles in the warm-up requests of a restorer, in pixels.
-        network: What the network is, as a JSON-ready dict: the fields `generator` and
-            `generator_options` of its training. Kept beside the warm-up requests, so that a
-            training can start from the SavedModel.
-
-    Returns:
-        The folder of the version.
-
-    Raises:
-        FileExistsError: The version exists and `overwrite` is off.
-        ValueError: The model has another number of channels, weights that are not finite, or gives
-            other results as a SavedModel.
-    """
-    export = export_restorer if _kind(model) == engines.RESTORER else export_colorizer
-    return export(model, folder, **options)
-
-
-def _export(
-    model,
-    folder: Path,
-    output: str,
-    *,
-    version: int | None = None,
-    overwrite: bool = False,
-    half: bool = False,
-    tile: int = TILE,
-    network: dict | None = None,
-) -> Path:
-    model = _in_float32(model)
-    if not all(np.isfinite(weight).all() for weight in model.get_weights()):
-        raise ValueError(
-            f"The weights must be finite. Received: NaN or infinity in model='{model.name}'. "
-            "Export an earlier checkpoint."
-        )
-    side = tile if output == engines.RESTORED else upsampling.WORKING_SIZE
-    with _new_version(folder, version, overwrite=overwrite) as (draft, target):
-        _write(model, draft, output, half=half)
-        _compare(model, draft, output, tolerance=_HALF_TOLERANCE if half else _TOLERANCE)
-        write_warmup(draft, folder.name, (1, side, side, 1))
-        if network is not None:
-            text = json.dumps(network, indent=2) + "\n"
-            (draft / engines.NETWORK_FILE).write_text(text, encoding="utf-8")
-    card = folder / "README.md"
-    if not card.exists():
-        card.write_text(_card(folder.name, output, model, target.name), encoding="utf-8")
-    return target
-
-
-@contextlib.contextmanager
-def _new_version(
-    folder: Path, number: int | None, *, overwrite: bool
-) -> Iterator[tuple[Path, Path]]:
-    """Give a place to write a version to, and put it in the version's place when it is complete.
-
-    Yields:
-        `(draft, target)`: folder to write, `<somewhere>/<servable>/<version>` and not there yet,
-        and where it will be afterwards. An error leaves everything as it was.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    if number is None:
-        taken = [int(entry.name) for entry in folder.iterdir() if entry.name.isdecimal()]
-        number = max(taken, default=0) + 1
-    if number < 1:
-        raise ValueError(f"The number of a version must be at least 1. Received: version={number}.")
-    target = folder / str(number)
-    if target.exists() and not overwrite:
-        raise FileExistsError(
-            f"A version is never replaced unasked. Received: version={number}, which exists in "
-            f"'{folder}'. Choose another number, or ask for overwriting."
-        )
-    # In the same folder, so that the last step is a rename; the name is no number, so that
-    # TensorFlow Serving passes it by meanwhile.
-    scratch = Path(tempfile.mkdtemp(prefix=".export-", dir=folder))
-    try:
-        draft = scratch / folder.name / target.name
-        draft.parent.mkdir()
-        yield draft, target
-        old = scratch / "old"
-        if target.exists():
-            target.rename(old)
-        try:
-            draft.rename(target)
-        except OSError:
-            if old.exists():
-                old.rename(target)
-            raise
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-
-
-def write_warmup(version: Path, servable: str, shape: tuple[int, int, int, int]) -> None:
-    """Write the request that TensorFlow Serving runs before a version takes traffic.
-
-    The first request of a new shape is slow; this one is made at load time instead. Its luminance
-    is a constant, which a tensor message stores as one number.
-
-    Args:
-        version: Folder of a SavedModel.
-        servable: Name of the model on the server.
-        shape: Shape of the luminance (images, height, width, 1).
-    """
-    import tensorflow as tf
-    from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
-
-    request = predict_pb2.PredictRequest()
-    request.model_spec.name = servable
-    request.model_spec.signature_name = engines.DEFAULT_SIGNATURE
-    request.inputs[engines.LUMINANCE].CopyFrom(
-        tf.make_tensor_proto(0.5, dtype=tf.float32, shape=shape)
-    )
-    log = prediction_log_pb2.PredictionLog(
-        predict_log=prediction_log_pb2.PredictLog(request=request)
-    )
-    file = version / engines.WARMUP_FILE
-    file.parent.mkdir(exist_ok=True)
-    with tf.io.TFRecordWriter(str(file)) as writer:
-        writer.write(log.SerializeToString())
-
-
-def _kind(model) -> str:
-    channels = model.output_shape[-1] if isinstance(model.output_shape, tuple) else None
-    if model.input_shape[-1] != 1 or channels not in (1, 2):
-        raise ValueError(
-            "A generator must take one channel (luminance) and give one (restored luminance) or "
-            f"two (chroma). Received: input_shape={model.input_shape}, "
-            f"output_shape={model.output_shape}."
-        )
-    return engines.RESTORER if channels == 1 else engines.COLORIZER
-
-
-def _limits(output: str) -> tuple[float, float]:
-    return (0.0, 1.0) if output == engines.RESTORED else (-1.0, 1.0)
-
-
-def _in_float32(model):
-    """Return the model, or a copy in float32 of one that was built under mixed precision."""
-    import keras
-
-    if all(layer.compute_dtype == "float32" for layer in model.layers):
-        return model
-
-    def change(config):
-        if isinstance(config, dict):
-            if config.get("class_name") == "DTypePolicy":
-                return {**config, "config": {"name": "float32"}}
-            return {key: change(value) for key, value in config.items()}
-        if isinstance(config, list | tuple):
-            return type(config)(change(value) for value in config)
-        return config
-
-    copy = keras.saving.deserialize_keras_object(change(keras.saving.serialize_keras_object(model)))
-    copy.set_weights(model.get_weights())
-    return copy
-
-
-def _write(model, folder: Path, output: str, *, half: bool) -> None:
-    import keras
-    import tensorflow as tf
-    from keras import ops
-
-    # Nothing is tracked by hand: the archive finds the variables that the endpoint uses, and would
-    # store tracked ones a second time.
-    archive = keras.export.ExportArchive()
-    low, high = _limits(output)
-    if half:
-        # The archive holds float16 copies; the graph widens them before each use.
-        stored = [
-            # Named as in the network: `train --init-from` finds each weight by its name.
-            tf.Variable(tf.cast(variable.value, tf.float16), trainable=False, name=variable.path)
-            for variable in model.variables
-        ]
-        trainable = {id(variable) for variable in model.trainable_variables}
-
-        def run(luminance):
-            wide = [tf.cast(weight, tf.float32) for weight in stored]
-            pairs = list(zip(model.variables, wide, strict=True))
-            outputs, _ = model.stateless_call(
-                [value for variable, value in pairs if id(variable) in trainable],
-                [value for variable, value in pairs if id(variable) not in trainable],
-                luminance,
-                training=False,
-            )
-            return outputs
-    else:
-
-        def run(luminance):
-            return model(luminance, training=False)
-
-    def serve(luminance):
-        # A server process must survive a request of the wrong rank: oneDNN's convolutions end the
-        # process at one, this answers INVALID_ARGUMENT.
-        luminance = tf.ensure_shape(luminance, (None, None, None, 1))
-        return {output: ops.clip(run(luminance), low, high)}
-
-    archive.add_endpoint(
-        "serve",
-        serve,
-        input_signature=[
-            keras.InputSpec(shape=(None, None, None, 1), dtype="float32", name=engines.LUMINANCE)
-        ],
-    )
-    archive.write_out(str(folder), verbose=False)
-
-
-def _compare(model, folder: Path, output: str, *, tolerance: float) -> None:
-    """Refuse a SavedModel that does not give what the Keras model gives."""
-    import tensorflow as tf
-
-    signature = tf.saved_model.load(str(folder)).signatures[engines.DEFAULT_SIGNATURE]
-    rng = np.random.default_rng(0)
-    for shape in _CHECKED_SHAPES:
-        luminance = rng.random((*shape, 1), dtype=np.float32)
-        expected = np.clip(np.asarray(model(luminance, training=False)), *_limits(output))
-        actual = signature(**{engines.LUMINANCE: tf.constant(luminance)})[output].numpy()
-        if actual.shape != (*shape, expected.shape[-1]):
-            raise ValueError(
-                "A generator must give the size that it takes. Received: "
-                f"{output}={actual.shape} for {engines.LUMINANCE}={luminance.shape}."
-            )
-        difference = float(np.abs(actual - expected).max())
-        if not difference <= tolerance:
-            raise ValueError(
-                f"The SavedModel must equal the Keras model to {tolerance}. Received: a difference "
-                f"of {difference:.2g} for {engines.LUMINANCE} of shape {luminance.shape}."
-            )
-
-
-def _card(servable: str, output: str, model, version: str) -> str:
-    """First model card: what the export knows; people add data, results and limits."""
-    channels = model.output_shape[-1]
-    low, high = _limits(output)
-    if output == engines.RESTORED:
-        what = "Removes motion blur: from the luminance of a photo to its restored luminance."
-    else:
-        what = "Colours grey photos: from luminance to a guess of the chroma."
-    lines = [
-        f"# {servable}",
-        "",
-        what,
-        "",
-        f"{model.count_params():,} parameters. Made by `refocus export`.",
-        "",
-        "## Signature",
-        "",
-        f"`{engines.DEFAULT_SIGNATURE}`, any number of pictures N and any size H, W from 1 pixel:",
-        "",
-        "| | name | type | range |",
-        "|---|---|---|---|",
-        f"| input | `{engines.LUMINANCE}` | float32 [N,H,W,1] | 0 to 1 (CIELAB L* / 100) |",
-        f"| output | `{output}` | float32 [N,H,W,{channels}] | {low:g} to {high:g} |",
-        "",
-        "## Versions",
-        "",
-        f"- {version}: first export.",
-    ]
-    return "\n".join(lines) + "\n"
 
 
 def _parser() -> argparse.ArgumentParser:

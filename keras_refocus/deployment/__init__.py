@@ -2,6 +2,7 @@
 
 Floor 3.
 
+    saved_model     a network as a SavedModel, compared before it takes its place
     whole_pipeline  the whole pipeline in one graph, for clients in any language
     formats         ONNX and LiteRT files
 """

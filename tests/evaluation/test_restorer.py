@@ -367,9 +367,9 @@ def test_models_load_from_a_file_and_from_a_run(tmp_path):
 
 
 def test_saved_models_load_by_version_and_by_name(tmp_path):
-    from keras_refocus import export
+    from keras_refocus.deployment import saved_model
 
-    version = export.export_restorer(brighter_model(), tmp_path / "restorer", version=3)
+    version = saved_model.export_restorer(brighter_model(), tmp_path / "restorer", version=3)
     luminance = 0.5 * np.random.default_rng(0).random((1, 5, 7, 1), np.float32)
     for path in (tmp_path / "restorer", version):
         restore, file = evaluation.load_restorer(path)

@@ -591,10 +591,10 @@ def test_init_from_a_file_or_a_run(trained, tmp_path):
 
 @pytest.mark.skipif(not ON_TENSORFLOW, reason="SavedModels are written by TensorFlow")
 def test_init_from_a_saved_model(trained, tmp_path):
-    from keras_refocus import export
+    from keras_refocus.deployment import saved_model
 
     for half, tolerance in ((False, 0.0), (True, 1e-3)):
-        version = export.export_restorer(trained, tmp_path / "restorer", half=half)
+        version = saved_model.export_restorer(trained, tmp_path / "restorer", half=half)
         for path in (version, tmp_path / "restorer"):
             for a, b in zip(initial(path), trained.get_weights(), strict=True):
                 np.testing.assert_allclose(a, b, atol=tolerance)
