@@ -24,7 +24,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from keras_refocus.pictures import color, images
+from keras_refocus.pictures import color, grayscale, images
 from keras_refocus.system import machine
 
 # What can be wrong, in the words of the reports.
@@ -136,7 +136,7 @@ def _inspect(content, *, ask_gray=False):
         bits=photo.bits,
         hash=value,
         thumbnail=thumbnail,
-        gray=bool(color.is_grayscale(photo.rgb)) if ask_gray else None,
+        gray=bool(grayscale.is_grayscale(photo.rgb)) if ask_gray else None,
     )
     return inspection, photo.rgb
 

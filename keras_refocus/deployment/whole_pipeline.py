@@ -18,11 +18,10 @@ import shutil
 import tempfile
 from pathlib import Path
 
-import numpy as np
 import tensorflow as tf
 
 from keras_refocus.engines import local as engines
-from keras_refocus.pictures import color
+from keras_refocus.pictures import color, grayscale
 from keras_refocus.restoration.chroma import WORKING_SIZE
 from keras_refocus.restoration.tiling import ALIGNMENT, TILE, default_overlap
 
@@ -374,27 +373,27 @@ def _png_size(contents):
 
 
 def _is_grayscale(image):
-    """`color.is_grayscale` on a tensor: the same numbers in TensorFlow operations."""
+    """`grayscale.is_grayscale` on a tensor: the same numbers in TensorFlow operations."""
     luma, chroma, shares = _gray_cells(image)
     residual = tf.sort(_tint_residual(chroma, shares))
-    is_one_tint = _quantile(residual, color._GRAY_QUANTILE) <= color._GRAY_RESIDUAL
+    is_one_tint = _quantile(residual, grayscale.RESIDUAL_QUANTILE) <= grayscale.RESIDUAL_LIMIT
     vivid = tf.reduce_sum(tf.norm(chroma, axis=-1) * luma) / tf.reduce_sum((luma + 1.0) ** 2)
     blue, red = tf.unstack(tf.reduce_mean(chroma, axis=0), num=2)
     limit = tf.where(
         (blue < 0) & (red > 0),
-        tf.constant(color._VIVID_ORANGE, tf.float64),
-        tf.constant(color._VIVID, tf.float64),
+        tf.constant(grayscale.VIVID_ORANGE, tf.float64),
+        tf.constant(grayscale.VIVID, tf.float64),
     )
     return is_one_tint & (vivid < limit)
 
 
 def _gray_cells(rgb):
-    """Mean luma [n], chroma [n, 2] and brightness [n, knots] of cells, as `color` computes them."""
-    knots = color._TINT_KNOTS
+    """Mean luma [n], chroma [n, 2] and brightness [n, knots] of cells, as `grayscale` has them."""
+    knots = grayscale.KNOTS
     shape = tf.shape(rgb)[:2]
-    side = tf.clip_by_value(tf.reduce_min(shape) // 12, 1, color._CELL)
-    side = tf.maximum(side, -(-tf.reduce_max(shape) // color._CELLS))
-    step = tf.maximum(side // 6, 1)
+    side = tf.clip_by_value(tf.reduce_min(shape) // grayscale.LEAST_CELLS, 1, grayscale.CELL)
+    side = tf.maximum(side, -(-tf.reduce_max(shape) // grayscale.MOST_CELLS))
+    step = tf.maximum(side // grayscale.SAMPLES, 1)
     rgb, side = rgb[::step, ::step], tf.maximum(side // step, 1)
     rows = tf.maximum(tf.shape(rgb)[0] // side, 1)
     columns = tf.maximum(tf.shape(rgb)[1] // side, 1)
@@ -404,7 +403,7 @@ def _gray_cells(rgb):
     cells = rows * columns
     pixels = tf.reshape(pixels, (-1, 3))
 
-    position = tf.reduce_sum(pixels, axis=-1) * ((knots - 1) / (3 * 255))
+    position = tf.reduce_sum(pixels, axis=-1) * ((knots - 1) / (3 * color.EIGHT_BIT))
     knot = tf.minimum(tf.cast(position, tf.int32), knots - 2)
     upper = tf.cast(position - tf.cast(knot, tf.float32), tf.float64)
     index = cell * knots + knot
@@ -415,26 +414,25 @@ def _gray_cells(rgb):
 
     sums = tf.math.unsorted_segment_sum(tf.cast(pixels, tf.float64), cell, cells)
     means = sums / tf.cast(side**2, tf.float64)
-    luma = tf.linalg.matvec(means, tf.constant(color._LUMA, tf.float64))
-    differences = tf.constant(color._CHROMA_DIFFERENCES, tf.float64)
+    luma = tf.linalg.matvec(means, tf.constant(grayscale.LUMA, tf.float64))
+    differences = tf.constant(grayscale.CHROMA_DIFFERENCES, tf.float64)
     return luma, tf.matmul(means, differences, transpose_b=True), shares
 
 
 def _tint_residual(chroma, shares):
-    """Chroma that brightness does not explain, [n]: the robust fit of `color`."""
-    knots = color._TINT_KNOTS
-    bending = np.diff(np.eye(knots), 2, axis=0)
-    penalty = tf.constant(1e-4 * bending.T @ bending + 1e-7 * np.eye(knots))
+    """Chroma that brightness does not explain, [n]: the robust fit of `grayscale`."""
+    penalty = tf.constant(grayscale.penalty_matrix())
     penalty *= tf.cast(tf.shape(chroma)[0], tf.float64)
     weights = tf.ones((tf.shape(chroma)[0], 1), tf.float64)
-    for _ in range(5):
+    for _ in range(grayscale.FITS):
         weighted = shares * weights
         tint = tf.linalg.solve(
             tf.matmul(weighted, shares, transpose_a=True) + penalty,
             tf.matmul(weighted, chroma, transpose_a=True),
         )
         residual = tf.norm(chroma - tf.matmul(shares, tint), axis=-1)
-        scale = 1.5 * tf.maximum(tf.constant(1.0, tf.float64), _quantile(tf.sort(residual), 0.5))
+        median = _quantile(tf.sort(residual), 0.5)
+        scale = grayscale.FIT_SCALE * tf.maximum(tf.constant(1.0, tf.float64), median)
         weights = 1.0 / (1.0 + (residual[:, tf.newaxis] / scale) ** 2)
     return residual
 

@@ -138,7 +138,7 @@ def unevenness(chroma, true_chroma):
 
 
 def _local_deviation(chroma):
-    chroma = np.asarray(chroma, "float64") * metrics.LAB_PER_CHROMA
+    chroma = np.asarray(chroma, "float64") * color.LAB_PER_CHROMA
     side = max(min(chroma.shape[:2]) // _WINDOW_PART, 1)
     mean = cv2.blur(chroma, (side, side))
     variance = cv2.blur(chroma * chroma, (side, side)) - mean * mean

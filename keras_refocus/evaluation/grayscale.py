@@ -1,4 +1,4 @@
-"""Measure how often `color.is_grayscale` is wrong, on photos and their grey versions.
+"""Measure how often `grayscale.is_grayscale` is wrong, on photos and their grey versions.
 
     python -m keras_refocus.evaluation.grayscale PHOTOS --count 1000
 
@@ -28,7 +28,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from keras_refocus.pictures import color, images
+from keras_refocus.pictures import color, grayscale, images
 
 COLORED = ("original", "color", "object")
 GRAY = ("grey", "noise", "sepia", "tint")
@@ -60,10 +60,7 @@ def versions(rgb, rng):
 
 
 def _to_uint8(values):
-    return color.from_float(values / np.float32(_MAXIMUM), "uint8")
-
-
-_MAXIMUM = np.iinfo("uint8").max
+    return color.from_float(values / np.float32(color.EIGHT_BIT), "uint8")
 
 
 def _with_object(gray, rng):
@@ -129,7 +126,7 @@ def evaluate(paths, seed):
         for name, version in versions(rgb, rng).items():
             judged[name] = _compressed(version, rng)
         for name, version in judged.items():
-            if color.is_grayscale(version) != (name in GRAY):
+            if grayscale.is_grayscale(version) != (name in GRAY):
                 wrong[name].append(path)
     return wrong, count
 

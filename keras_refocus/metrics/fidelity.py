@@ -7,6 +7,8 @@ Numpy arrays in give a numpy array out; tensors give a tensor and may be differe
 import numpy as np
 from keras import ops
 
+from keras_refocus.pictures import color
+
 # Wang et al. 2004: an 11x11 Gaussian window of sigma 1.5 pixels, K1 = 0.01, K2 = 0.03.
 _WINDOW = 11
 _SIGMA = 1.5
@@ -16,9 +18,6 @@ _K2 = 0.03
 _SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 # PSNR of equal pictures is infinite; a cap keeps means over pictures finite.
 HIGHEST_PSNR = 100.0  # decibels, of equal pictures
-# One unit of chroma is 110 units of a* or b*, see `color`; colourfulness is defined on 0..255.
-LAB_PER_CHROMA = 110.0
-_EIGHT_BIT = 255.0
 # Under a root whose argument can be 0, where its derivative would be infinite.
 _ROOT_EPSILON = 1e-12
 
@@ -224,7 +223,7 @@ def chroma_error(first, second, *, border=0):
     """
     first, second, numpy = _prepare(first, second, border, None)
     distances = ops.sqrt(ops.sum(ops.square(first - second), axis=-1) + _ROOT_EPSILON)
-    return _finish(LAB_PER_CHROMA * ops.mean(distances, axis=(1, 2)), numpy)
+    return _finish(color.LAB_PER_CHROMA * ops.mean(distances, axis=(1, 2)), numpy)
 
 
 def colorfulness(rgb):
@@ -247,7 +246,7 @@ def colorfulness(rgb):
             "Pictures must have shape (batch, height, width, 3). "
             f"Received: shape {tuple(rgb.shape)}."
         )
-    red, green, blue = (_EIGHT_BIT * rgb[..., band] for band in range(3))
+    red, green, blue = (color.EIGHT_BIT * rgb[..., band] for band in range(3))
     opponents = ops.stack([red - green, 0.5 * (red + green) - blue], axis=-1)
     means = ops.mean(opponents, axis=(1, 2))
     variances = ops.mean(ops.square(opponents - means[:, None, None]), axis=(1, 2))

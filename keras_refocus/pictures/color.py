@@ -1,6 +1,6 @@
 """sRGB, linear light and CIELAB, and the ranges that cross a module border.
 
-This is the only module that divides by 100, 110, 255 or 65535:
+This is the only module that knows of 100, 110, 255 and 65535:
 
 * RGB is float32 in [0, 1], gamma-encoded sRGB, channels last;
 * luminance is CIELAB L* / 100, in [0, 1], one channel;
@@ -33,8 +33,10 @@ _RGB_TO_RELATIVE = np.ascontiguousarray((_RGB_TO_XYZ / _WHITE[:, None]).T)
 _RELATIVE_TO_RGB = np.linalg.inv(_RGB_TO_RELATIVE)
 _BACKWARD = _RELATIVE_TO_RGB.astype("float32")
 
-_LUMINANCE_SCALE = 100.0
-_CHROMA_SCALE = 110.0
+# What one unit of luminance and one of chroma are in CIELAB; and the greatest value of 8 bits.
+LAB_PER_LUMINANCE = 100.0
+LAB_PER_CHROMA = 110.0
+EIGHT_BIT = 255.0
 _INTEGER_MAXIMUM = {"uint8": 255, "uint16": 65535}
 
 # Pixels converted at once: the float32 temporaries of one block fit a core's level 2 cache.
@@ -132,23 +134,23 @@ def _inverse_lightness(ops, lightness):
 
 def _linear_to_luminance(ops, linear):
     lightness = _lightness(ops, ops.matmul(linear, ops.matrix(_RGB_TO_RELATIVE[:, 1:2])))
-    return lightness * (116.0 / _LUMINANCE_SCALE) - 16.0 / _LUMINANCE_SCALE
+    return lightness * (116.0 / LAB_PER_LUMINANCE) - 16.0 / LAB_PER_LUMINANCE
 
 
 def _linear_to_lab(ops, linear):
     lightness = _lightness(ops, ops.matmul(linear, ops.matrix(_RGB_TO_RELATIVE)))
     fx, fy, fz = lightness[..., 0:1], lightness[..., 1:2], lightness[..., 2:3]
-    luminance = fy * (116.0 / _LUMINANCE_SCALE) - 16.0 / _LUMINANCE_SCALE
+    luminance = fy * (116.0 / LAB_PER_LUMINANCE) - 16.0 / LAB_PER_LUMINANCE
     chroma = ops.concatenate(
-        [(fx - fy) * (500.0 / _CHROMA_SCALE), (fy - fz) * (200.0 / _CHROMA_SCALE)], -1
+        [(fx - fy) * (500.0 / LAB_PER_CHROMA), (fy - fz) * (200.0 / LAB_PER_CHROMA)], -1
     )
     return luminance, chroma
 
 
 def _lab_to_linear(ops, luminance, chroma):
-    fy = luminance * (_LUMINANCE_SCALE / 116.0) + 16.0 / 116.0
-    fx = fy + chroma[..., 0:1] * (_CHROMA_SCALE / 500.0)
-    fz = fy - chroma[..., 1:2] * (_CHROMA_SCALE / 200.0)
+    fy = luminance * (LAB_PER_LUMINANCE / 116.0) + 16.0 / 116.0
+    fx = fy + chroma[..., 0:1] * (LAB_PER_CHROMA / 500.0)
+    fz = fy - chroma[..., 1:2] * (LAB_PER_CHROMA / 200.0)
     relative = _inverse_lightness(ops, ops.concatenate([fx, fy, fz], -1))
     return ops.matmul(relative, _BACKWARD)
 
@@ -173,7 +175,16 @@ def _linear_from_array(rgb):
     return _decode_srgb(_NumPyOps, rgb.astype("float32", copy=False)).astype("float64")
 
 
-def _as_array(image, name):
+def as_array(image, name):
+    """Take what is handed in as a picture for an array of one of the types of pictures.
+
+    Args:
+        image: Array, or a list of lists.
+        name: What to call it in the message.
+
+    Raises:
+        TypeError: If it is not uint8, uint16 or floating point.
+    """
     image = np.asarray(image)
     if image.dtype.kind != "f" and image.dtype.name not in _INTEGER_MAXIMUM:
         raise TypeError(
@@ -206,7 +217,7 @@ def rgb_to_lab(rgb):
         _check_channels(rgb, 3, "rgb")
         ops = _keras_ops()
         return _linear_to_lab(ops, _decode_srgb(ops, _float_tensor(rgb)))
-    rgb = _as_array(rgb, "rgb")
+    rgb = as_array(rgb, "rgb")
     _check_channels(rgb, 3, "rgb")
     flat = rgb.reshape(-1, 3)
     luminance = np.empty((len(flat), 1), "float32")
@@ -231,7 +242,7 @@ def rgb_to_luminance(rgb):
         ops = _keras_ops()
         linear = _decode_srgb(ops, _float_tensor(rgb))
         return _linear_to_luminance(ops, linear)
-    rgb = _as_array(rgb, "rgb")
+    rgb = as_array(rgb, "rgb")
     _check_channels(rgb, 3, "rgb")
     flat = rgb.reshape(-1, 3)
     luminance = np.empty((len(flat), 1), "float32")
@@ -376,7 +387,7 @@ def colorfulness(rgb):
     Raises:
         ValueError: If the shape is another.
     """
-    rgb = _as_array(rgb, "rgb")
+    rgb = as_array(rgb, "rgb")
     _check_channels(rgb, 3, "rgb")
     if rgb.ndim < 3 or rgb.shape[-2] * rgb.shape[-3] == 0:
         raise ValueError(
@@ -388,7 +399,7 @@ def colorfulness(rgb):
     for index, pixels in enumerate(pictures):
         total, squares = np.zeros(2), np.zeros(2)
         for block in _blocks(len(pixels)):
-            red, green, blue = 255.0 * to_float(pixels[block]).astype("float64").T
+            red, green, blue = EIGHT_BIT * to_float(pixels[block]).astype("float64").T
             opponents = np.stack([red - green, 0.5 * (red + green) - blue])
             total += opponents.sum(axis=1)
             squares += (opponents**2).sum(axis=1)
@@ -396,130 +407,6 @@ def colorfulness(rgb):
         variance = np.maximum(squares / len(pixels) - mean**2, 0.0)
         results[index] = np.sqrt(variance.sum()) + 0.3 * np.sqrt((mean**2).sum())
     return results.reshape(rgb.shape[:-3])[()]
-
-
-# The grayscale gate works on luma and chroma as JPEG does (ITU-T T.871), in 0..255: the mean chroma
-# of a block survives compression there, where that of Lab would not.
-_LUMA = np.array([0.299, 0.587, 0.114], "float32")
-_CHROMA_DIFFERENCES = np.array(
-    [[-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]], "float32"
-)
-# Side of a cell in pixels: the block of chroma that JPEG codes as one, with 4:2:0.
-_CELL = 16
-# Cells along the longer side, at most; larger pictures have larger cells.
-_CELLS = 96
-_TINT_KNOTS = 33
-# Cells in one product of matrices: few enough that BLAS keeps to the calling thread. Waking its
-# others takes longer than the product, ten times as long where the cores are busy.
-_FIT_BLOCK = 128
-
-# Chosen on 1,000 photos and their grey, noisy, sepia and tinted versions as JPEG of quality 60 to
-# 95 (`python -m keras_refocus.evaluation.grayscale`): of the grey versions hardly one exceeds 3.5,
-# of the colour photos hardly one stays below 4.5 that is not a toned print itself.
-_GRAY_RESIDUAL = 4.1
-_GRAY_QUANTILE = 0.9975
-# Chroma relative to luma: of any hue, and of the hues of sodium lamps, whose light leaves hardly
-# any other. Sepia stays below 0.35, photos simulated under sodium light lie above 0.37.
-_VIVID = 0.75
-_VIVID_ORANGE = 0.36
-
-
-def is_grayscale(rgb):
-    """Decide whether a picture is grey, or grey in one tint, rather than coloured.
-
-    In a grey picture, and in a sepia or otherwise toned one, chroma is a function of brightness:
-    the tint. The function is fitted, robustly, to the mean chroma of cells of 16 pixels or more,
-    and what it leaves unexplained in the worst 0.25% of the cells decides; so one small coloured
-    object is enough for a colour photo, and noise or the chroma blocks of JPEG are not. The light
-    of sodium lamps is nearly one tint too, but a more vivid one than prints are toned with.
-
-    Args:
-        rgb: Array of shape `(height, width, 3)`, sRGB: uint8, uint16, or float in [0, 1].
-
-    Returns:
-        `True` for grey and toned pictures, `False` for coloured ones.
-
-    Raises:
-        TypeError: If the array is of another type.
-        ValueError: If its shape is another, or it has no pixels.
-    """
-    rgb = _as_array(rgb, "rgb")
-    if rgb.ndim != 3 or rgb.shape[2] != 3 or 0 in rgb.shape:
-        raise ValueError(
-            "`rgb` must be of shape (height, width, 3) with at least one pixel. "
-            f"Received: rgb.shape={rgb.shape}."
-        )
-    luma, chroma, shares = _gray_cells(rgb)
-    residual = _tint_residual(chroma, shares)
-    if np.quantile(residual, _GRAY_QUANTILE) > _GRAY_RESIDUAL:
-        return False
-    # Bright cells count most: the darks of a print may be toned vividly, its lights are not. One
-    # level of luma more, so that a picture that is all black is not vivid.
-    vivid = (np.hypot(*chroma.T) * luma).sum() / ((luma + 1.0) ** 2).sum()
-    blue, red = chroma.mean(axis=0)
-    is_orange = blue < 0 < red
-    return bool(vivid < (_VIVID_ORANGE if is_orange else _VIVID))
-
-
-def _gray_cells(rgb):
-    """Average a picture over square cells.
-
-    Returns:
-        Mean luma (n,) and chroma (n, 2) of the cells, in 0..255; and `shares` (n, knots), how much
-        of a cell is how bright: each pixel is shared between the two knots next to the mean of its
-        R, G and B. (In luma blue counts too little: in a sepia picture with red and green at their
-        maximum, chroma changes while luma does not.)
-    """
-    height, width = rgb.shape[:2]
-    # A picture has twelve cells a side at least, or the fit could explain anything.
-    side = int(np.clip(min(height, width) // 12, 1, _CELL))
-    side = max(side, -(-max(height, width) // _CELLS))
-    step = max(side // 6, 1)  # 36 pixels and more are enough for the mean of a cell.
-    rgb, side = rgb[::step, ::step], max(side // step, 1)
-    rows, columns = max(rgb.shape[0] // side, 1), max(rgb.shape[1] // side, 1)
-    pixels = 255.0 * to_float(rgb[: rows * side, : columns * side])
-    height, width = pixels.shape[:2]
-    row, column = np.arange(height) // side, np.arange(width) // side
-    cells = rows * columns
-
-    position = pixels.sum(axis=-1) * np.float32((_TINT_KNOTS - 1) / (3 * 255))
-    knot = np.minimum(position.astype("int32"), _TINT_KNOTS - 2)
-    upper = position - knot
-    index = ((row[:, None] * columns + column) * _TINT_KNOTS + knot).ravel()
-    shares = np.bincount(index, 1.0 - upper.ravel(), cells * _TINT_KNOTS)
-    shares += np.bincount(index + 1, upper.ravel(), cells * _TINT_KNOTS)
-    shares = shares.reshape(cells, _TINT_KNOTS)
-    shares /= shares.sum(axis=1, keepdims=True)
-
-    sums = np.add.reduceat(pixels, np.arange(0, height, side), axis=0)
-    means = np.add.reduceat(sums, np.arange(0, width, side), axis=1) / side**2
-    means = means.reshape(cells, 3)
-    return means @ _LUMA, means @ _CHROMA_DIFFERENCES.T, shares
-
-
-def _tint_residual(chroma, shares):
-    """Fit chroma as a smooth function of brightness, and give what is left of each cell.
-
-    Least squares over the knots of a piecewise linear function, reweighted so that cells of another
-    colour do not bend it (Cauchy weights).
-
-    Returns:
-        Length of the unexplained chroma of each cell, (n,), in 0..255.
-    """
-    cells = len(chroma)
-    bending = np.diff(np.eye(_TINT_KNOTS), 2, axis=0)
-    penalty = cells * (1e-4 * bending.T @ bending + 1e-7 * np.eye(_TINT_KNOTS))
-    weights = np.ones((cells, 1))
-    blocks = [slice(start, start + _FIT_BLOCK) for start in range(0, cells, _FIT_BLOCK)]
-    for _ in range(5):
-        weighted = shares * weights
-        normal = sum((weighted[block].T @ shares[block] for block in blocks), penalty)
-        tint = np.linalg.solve(normal, sum(weighted[block].T @ chroma[block] for block in blocks))
-        explained = np.concatenate([shares[block] @ tint for block in blocks])
-        residual = np.hypot(*(chroma - explained).T)
-        scale = max(1.5, 1.5 * np.median(residual))
-        weights = 1.0 / (1.0 + (residual[:, None] / scale) ** 2)
-    return residual
 
 
 # Range borders.

@@ -19,7 +19,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from keras_refocus.engines import local as engines
-from keras_refocus.pictures import color, images, provenance
+from keras_refocus.pictures import color, grayscale, images, provenance
 from keras_refocus.restoration import chroma as upsampling
 from keras_refocus.restoration import flips
 from keras_refocus.restoration.tiling import TILE, Tiles, default_overlap, fitting_tile
@@ -264,7 +264,7 @@ class Restorer:
         else:
             source = photo.rgb[..., 0] if photo.is_gray else photo.rgb
 
-        is_grayscale = source.ndim == 2 or color.is_grayscale(source)
+        is_grayscale = source.ndim == 2 or grayscale.is_grayscale(source)
         restores = options.strength > 0 or keep_stages
         colorizes = options.colorizes(is_grayscale=is_grayscale)
         versions = self._versions([options.restorer] * restores + [options.colorizer] * colorizes)

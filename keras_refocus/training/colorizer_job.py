@@ -12,7 +12,7 @@ from keras_refocus import networks
 from keras_refocus.data import sampling
 from keras_refocus.data import workers as data
 from keras_refocus.metrics import fidelity as metrics
-from keras_refocus.pictures import color, color_bins
+from keras_refocus.pictures import color, color_bins, grayscale
 from keras_refocus.restoration import chroma as upsampling
 from keras_refocus.training import config as configs
 from keras_refocus.training import run as training
@@ -33,7 +33,7 @@ def _count_colors(rgb):
     """How often each class of `color_bins` occurs in a picture, or `None` if it is grey."""
     if rgb.dtype != np.uint8:
         rgb = color.from_float(color.to_float(rgb), np.uint8)
-    if color.is_grayscale(rgb):
+    if grayscale.is_grayscale(rgb):
         return None
     small = cv2.resize(rgb, (_COUNTED_SIDE, _COUNTED_SIDE), interpolation=cv2.INTER_AREA)
     return color_bins.histogram(color.rgb_to_lab(small)[1])

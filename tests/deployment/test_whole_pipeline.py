@@ -17,7 +17,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 from keras_refocus.deployment import whole_pipeline as servable
 from keras_refocus.local_server.configuration import model_config_for
 from keras_refocus.local_server.services import LocalServer
-from keras_refocus.pictures import color
+from keras_refocus.pictures import grayscale
 from keras_refocus.restoration.pipeline import RestoreOptions, Restorer
 
 TILE, OVERLAP = 64, 16
@@ -175,21 +175,21 @@ def spotted(rgb, side):
     ],
 )
 @pytest.mark.parametrize("size", [(48, 64), (200, 300), (37, 500), (1300, 1100)], ids=str)
-def test_the_gate_is_that_of_color(gate, change, size):
+def test_the_gate_is_that_of_grayscale(gate, change, size):
     """On grey, toned, spotted, compressed and dark pictures, with cells of several sizes."""
     rgb = change(picture(*size))
-    assert bool(gate(tf.constant(rgb))) == color.is_grayscale(rgb)
+    assert bool(gate(tf.constant(rgb))) == grayscale.is_grayscale(rgb)
 
 
-def test_the_gate_measures_what_color_measures():
+def test_the_gate_measures_what_grayscale_measures():
     """Not only the verdict: the cells and the unexplained chroma are the same numbers."""
     for size in [(40, 60), (333, 500)]:
         rgb = picture(*size, seed=3)
-        luma, chroma, shares = color._gray_cells(rgb)
+        luma, chroma, shares = grayscale.cells(rgb)
         graph = servable._gray_cells(tf.constant(rgb))
         for expected, actual in zip((luma, chroma, shares), graph, strict=True):
             assert np.abs(actual - expected).max() < 1e-2
-        expected = color._tint_residual(chroma, shares)
+        expected = grayscale.tint_residual(chroma, shares)
         assert np.abs(servable._tint_residual(*graph[1:]) - expected).max() < 1e-2
 
 

@@ -24,7 +24,7 @@ from PIL import Image
 from keras_refocus.page import layout as app
 from keras_refocus.page import server as page_server
 from keras_refocus.page import sessions
-from keras_refocus.pictures import color, images, provenance
+from keras_refocus.pictures import color, grayscale, images, provenance
 from keras_refocus.restoration import pipeline
 
 pytestmark = pytest.mark.slow
@@ -327,7 +327,7 @@ def test_strength_and_saturation_change_the_result_without_pressing_anything(vis
     weak = shown_after(page, lambda: set_slider(page, "Deblur strength", 0))
     np.testing.assert_array_equal(weak, preview(page, "before"))
     pale = shown_after(page, lambda: set_slider(page, "Saturation", 0))
-    assert color.is_grayscale(pale)
+    assert grayscale.is_grayscale(pale)
 
 
 def test_modes(visit):
@@ -338,7 +338,7 @@ def test_modes(visit):
     assert page.get_by_label("Restore only").is_checked()
     restore(page)
     ready(page, "Detected: a grey photo")
-    assert color.is_grayscale(preview(page, "after"))
+    assert grayscale.is_grayscale(preview(page, "after"))
     page.get_by_label("Restore + Colorize").check()
     ready(page, "Press Restore to apply")
     restore(page)

@@ -10,7 +10,7 @@ from PIL import Image
 
 from keras_refocus.page import finishing, sessions
 from keras_refocus.page.finishing import Finish
-from keras_refocus.pictures import color, faces, images, provenance
+from keras_refocus.pictures import color, faces, grayscale, images, provenance
 from keras_refocus.restoration import pipeline
 
 
@@ -100,7 +100,7 @@ def test_strength_and_saturation_are_blended_from_what_is_kept(kept, session):
     finishing.finish(session, picture, Finish(strength=0.0))
     np.testing.assert_array_equal(downloaded(session, picture).rgb, source.rgb)
     finishing.finish(session, picture, Finish(saturation=0.0))
-    assert color.is_grayscale(downloaded(session, picture).rgb)
+    assert grayscale.is_grayscale(downloaded(session, picture).rgb)
     # Back and forth leaves no trace.
     finishing.finish(session, picture, Finish())
     fresh = restored(kept, session, source)

@@ -1,0 +1,155 @@
+"""The grey gate: whether a picture is grey, or grey in one tint, rather than coloured.
+
+It works on luma and chroma as JPEG does (ITU-T T.871), in 0..255: the mean chroma of a block
+survives compression there, where that of Lab would not.
+
+The constants are public: the graph of the whole pipeline decides by the same ones in TensorFlow
+operations, see `deployment.whole_pipeline`.
+"""
+
+import numpy as np
+
+from keras_refocus.pictures import color
+
+LUMA = np.array([0.299, 0.587, 0.114], "float32")
+CHROMA_DIFFERENCES = np.array([[-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]], "float32")
+
+# Side of a cell in pixels: the block of chroma that JPEG codes as one, with 4:2:0.
+CELL = 16
+# A picture has this many cells along its shorter side at least, or the fit could explain anything.
+LEAST_CELLS = 12
+# Cells along the longer side, at most; larger pictures have larger cells.
+MOST_CELLS = 96
+# Samples along the side of a cell, at least: 36 pixels and more are enough for its mean.
+SAMPLES = 6
+
+# The tint as a function of brightness: knots of a piecewise linear function, the weight of its
+# bending and of its size beside one cell, and how often cells are reweighted by a residual of this
+# many levels, or of this many times the median.
+KNOTS = 33
+BENDING_PENALTY = 1e-4
+SIZE_PENALTY = 1e-7
+FITS = 5
+FIT_SCALE = 1.5
+# Cells in one product of matrices: few enough that BLAS keeps to the calling thread. Waking its
+# others takes longer than the product, ten times as long where the cores are busy.
+_FIT_BLOCK = 128
+
+# Chosen on 1,000 photos and their grey, noisy, sepia and tinted versions as JPEG of quality 60 to
+# 95 (`python -m keras_refocus.evaluation.grayscale`): of the grey versions hardly one exceeds 3.5,
+# of the colour photos hardly one stays below 4.5 that is not a toned print itself.
+RESIDUAL_LIMIT = 4.1
+RESIDUAL_QUANTILE = 0.9975
+# Chroma relative to luma: of any hue, and of the hues of sodium lamps, whose light leaves hardly
+# any other. Sepia stays below 0.35, photos simulated under sodium light lie above 0.37.
+VIVID = 0.75
+VIVID_ORANGE = 0.36
+
+
+def is_grayscale(rgb: np.ndarray) -> bool:
+    """Decide whether a picture is grey, or grey in one tint, rather than coloured.
+
+    In a grey picture, and in a sepia or otherwise toned one, chroma is a function of brightness:
+    the tint. The function is fitted, robustly, to the mean chroma of cells of 16 pixels or more,
+    and what it leaves unexplained in the worst 0.25% of the cells decides; so one small coloured
+    object is enough for a colour photo, and noise or the chroma blocks of JPEG are not. The light
+    of sodium lamps is nearly one tint too, but a more vivid one than prints are toned with.
+
+    Args:
+        rgb: Array of shape `(height, width, 3)`, sRGB: uint8, uint16, or float in [0, 1].
+
+    Returns:
+        `True` for grey and toned pictures, `False` for coloured ones.
+
+    Raises:
+        TypeError: If the array is of another type.
+        ValueError: If its shape is another, or it has no pixels.
+    """
+    rgb = color.as_array(rgb, "rgb")
+    if rgb.ndim != 3 or rgb.shape[2] != 3 or 0 in rgb.shape:
+        raise ValueError(
+            "`rgb` must be of shape (height, width, 3) with at least one pixel. "
+            f"Received: rgb.shape={rgb.shape}."
+        )
+    luma, chroma, shares = cells(rgb)
+    residual = tint_residual(chroma, shares)
+    if np.quantile(residual, RESIDUAL_QUANTILE) > RESIDUAL_LIMIT:
+        return False
+    # Bright cells count most: the darks of a print may be toned vividly, its lights are not. One
+    # level of luma more, so that a picture that is all black is not vivid.
+    vivid = (np.hypot(*chroma.T) * luma).sum() / ((luma + 1.0) ** 2).sum()
+    blue, red = chroma.mean(axis=0)
+    is_orange = blue < 0 < red
+    return bool(vivid < (VIVID_ORANGE if is_orange else VIVID))
+
+
+def cells(rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Average a picture over square cells.
+
+    Args:
+        rgb: Array of shape `(height, width, 3)`, sRGB: uint8, uint16, or float in [0, 1].
+
+    Returns:
+        Mean luma (n,) and chroma (n, 2) of the cells, in 0..255; and `shares` (n, knots), how much
+        of a cell is how bright: each pixel is shared between the two knots next to the mean of its
+        R, G and B. (In luma blue counts too little: in a sepia picture with red and green at their
+        maximum, chroma changes while luma does not.)
+    """
+    height, width = rgb.shape[:2]
+    side = int(np.clip(min(height, width) // LEAST_CELLS, 1, CELL))
+    side = max(side, -(-max(height, width) // MOST_CELLS))
+    step = max(side // SAMPLES, 1)
+    rgb, side = rgb[::step, ::step], max(side // step, 1)
+    rows, columns = max(rgb.shape[0] // side, 1), max(rgb.shape[1] // side, 1)
+    pixels = color.EIGHT_BIT * color.to_float(rgb[: rows * side, : columns * side])
+    height, width = pixels.shape[:2]
+    row, column = np.arange(height) // side, np.arange(width) // side
+    count = rows * columns
+
+    position = pixels.sum(axis=-1) * np.float32((KNOTS - 1) / (3 * color.EIGHT_BIT))
+    knot = np.minimum(position.astype("int32"), KNOTS - 2)
+    upper = position - knot
+    index = ((row[:, None] * columns + column) * KNOTS + knot).ravel()
+    shares = np.bincount(index, 1.0 - upper.ravel(), count * KNOTS)
+    shares += np.bincount(index + 1, upper.ravel(), count * KNOTS)
+    shares = shares.reshape(count, KNOTS)
+    shares /= shares.sum(axis=1, keepdims=True)
+
+    sums = np.add.reduceat(pixels, np.arange(0, height, side), axis=0)
+    means = np.add.reduceat(sums, np.arange(0, width, side), axis=1) / side**2
+    means = means.reshape(count, 3)
+    return means @ LUMA, means @ CHROMA_DIFFERENCES.T, shares
+
+
+def tint_residual(chroma: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """Fit chroma as a smooth function of brightness, and give what is left of each cell.
+
+    Least squares over the knots of a piecewise linear function, reweighted so that cells of another
+    colour do not bend it (Cauchy weights).
+
+    Args:
+        chroma: Mean chroma of the cells, (n, 2), in 0..255.
+        shares: How much of each cell is how bright, (n, knots), as `cells` gives it.
+
+    Returns:
+        Length of the unexplained chroma of each cell, (n,), in 0..255.
+    """
+    count = len(chroma)
+    penalty = count * penalty_matrix()
+    weights = np.ones((count, 1))
+    blocks = [slice(start, start + _FIT_BLOCK) for start in range(0, count, _FIT_BLOCK)]
+    for _ in range(FITS):
+        weighted = shares * weights
+        normal = sum((weighted[block].T @ shares[block] for block in blocks), penalty)
+        tint = np.linalg.solve(normal, sum(weighted[block].T @ chroma[block] for block in blocks))
+        explained = np.concatenate([shares[block] @ tint for block in blocks])
+        residual = np.hypot(*(chroma - explained).T)
+        scale = FIT_SCALE * max(1.0, np.median(residual))
+        weights = 1.0 / (1.0 + (residual[:, None] / scale) ** 2)
+    return residual
+
+
+def penalty_matrix() -> np.ndarray:
+    """What a fit pays for each cell that it is made of, (knots, knots): a smooth, small tint."""
+    bending = np.diff(np.eye(KNOTS), 2, axis=0)
+    return BENDING_PENALTY * bending.T @ bending + SIZE_PENALTY * np.eye(KNOTS)

@@ -1,0 +1,167 @@
+import io
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_refocus.pictures import color, grayscale
+
+# The pictures are made here: a scene of soft shapes in many tones.
+
+
+def soft_noise(rng, height, width):
+    """Shapes of all sizes, (height, width), in [0, 1]."""
+    field = np.zeros((height, width))
+    for cells in (3, 6, 12, 24, 48):
+        coarse = Image.fromarray(rng.random((cells, cells)).astype("float32"))
+        field += np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC)) / cells**0.7
+    field -= field.min()
+    return field / field.max()
+
+
+@pytest.fixture(scope="module")
+def scene():
+    """Luminance (192, 256, 1) and chroma (192, 256, 2) of a picture with several hues."""
+    rng = np.random.default_rng(4)
+    luminance = 0.05 + 0.9 * soft_noise(rng, 192, 256)
+    chroma = np.stack([soft_noise(rng, 192, 256), soft_noise(rng, 192, 256)], -1) - 0.5
+    return luminance[..., None].astype("float32"), (0.8 * chroma).astype("float32")
+
+
+def as_gray(scene):
+    luminance, chroma = scene
+    return color.from_float(color.recompose(luminance, np.zeros_like(chroma)), "uint8")
+
+
+def as_jpeg(rgb, quality):
+    buffer = io.BytesIO()
+    Image.fromarray(rgb).save(buffer, "JPEG", quality=quality, subsampling="4:2:0")
+    return np.asarray(Image.open(buffer))
+
+
+QUALITIES = pytest.mark.parametrize("quality", [60, 75, 95])
+
+
+@QUALITIES
+def test_grey_is_grey(scene, quality):
+    gray = as_gray(scene)
+    assert grayscale.is_grayscale(gray)
+    assert grayscale.is_grayscale(color.to_float(gray))
+    assert grayscale.is_grayscale(gray.astype("uint16") * 257)
+    assert grayscale.is_grayscale(as_jpeg(gray, quality))
+    noise = np.random.default_rng(7).normal(0.0, 5.0, gray.shape)
+    noisy = np.clip(gray + noise, 0, 255).astype("uint8")
+    assert grayscale.is_grayscale(as_jpeg(noisy, quality))
+
+
+@QUALITIES
+def test_sepia_is_grey(scene, quality):
+    matrix = np.array([[0.393, 0.769, 0.189], [0.349, 0.686, 0.168], [0.272, 0.534, 0.131]])
+    sepia = np.clip(as_gray(scene) @ matrix.T, 0, 255).astype("uint8")
+    assert np.ptp(sepia[100, 100].astype(int)) > 20
+    assert grayscale.is_grayscale(as_jpeg(sepia, quality))
+
+
+@QUALITIES
+@pytest.mark.parametrize("degrees", [30, 120, 210, 260, 330])
+def test_any_single_tint_is_grey(scene, quality, degrees):
+    luminance, _ = scene
+    hue = np.radians(degrees)
+    chroma = 0.2 * 4 * luminance * (1 - luminance) * [np.cos(hue), np.sin(hue)]
+    tinted = color.from_float(color.recompose(luminance, chroma), "uint8")
+    assert grayscale.is_grayscale(as_jpeg(tinted, quality))
+
+
+@QUALITIES
+@pytest.mark.parametrize("saturation", [0.25, 0.5, 1.0])
+def test_color_is_color(scene, quality, saturation):
+    luminance, chroma = scene
+    rgb = color.from_float(color.recompose(luminance, saturation * chroma), "uint8")
+    assert not grayscale.is_grayscale(rgb)
+    assert not grayscale.is_grayscale(as_jpeg(rgb, quality))
+
+
+@QUALITIES
+@pytest.mark.parametrize("object_color", [(200, 40, 40), (40, 90, 200), (230, 200, 40)])
+def test_one_small_colored_object_is_color(scene, quality, object_color):
+    rgb = as_gray(scene)
+    rows, columns = np.ogrid[:192, :256]
+    disc = (rows - 70) ** 2 + (columns - 181) ** 2 < 9**2
+    assert disc.mean() < 0.006
+    rgb[disc] = object_color
+    assert not grayscale.is_grayscale(as_jpeg(rgb, quality))
+
+
+@QUALITIES
+@pytest.mark.parametrize("exposure", [0.1, 0.6])
+def test_a_night_under_sodium_lamps_is_color(scene, quality, exposure):
+    luminance, chroma = scene
+    linear = color.recompose(luminance, 0.5 * chroma).astype("float64") ** 2.2
+    gray = linear @ [0.2126, 0.7152, 0.0722]
+    # A fifth of the colours is left, in orange light; highlights clip.
+    lit = (0.8 * gray[..., None] + 0.2 * linear) * [1.6, 0.75, 0.15] * exposure
+    night = color.from_float(np.clip(lit, 0.0, 1.0) ** (1 / 2.2), "uint8")
+    assert not grayscale.is_grayscale(as_jpeg(night, quality))
+    # Even where no other colour is left at all.
+    lit = gray[..., None] * np.array([1.6, 0.75, 0.15]) * exposure
+    night = color.from_float(np.clip(lit, 0.0, 1.0) ** (1 / 2.2), "uint8")
+    assert not grayscale.is_grayscale(as_jpeg(night, quality))
+
+
+def test_gray_or_color_of_tiny_and_flat_pictures():
+    for size in ((1, 1), (1, 40), (8, 8), (33, 17)):
+        assert grayscale.is_grayscale(np.full((*size, 3), 90, "uint8"))
+        assert grayscale.is_grayscale(np.zeros((*size, 3), "uint8"))
+        assert not grayscale.is_grayscale(np.full((*size, 3), (200, 30, 30), "uint8"))
+    noise = np.random.default_rng(8).integers(0, 256, (32, 32, 3)).astype("uint8")
+    assert not grayscale.is_grayscale(noise)
+    assert grayscale.is_grayscale(np.repeat(noise[..., :1], 3, -1))
+
+
+def test_large_pictures_are_judged_like_small_ones(scene):
+    luminance, chroma = scene
+    gray = as_gray(scene)
+    rgb = color.from_float(color.recompose(luminance, chroma), "uint8")
+    # 3 and 20 times the size, so that cells grow beyond 16 pixels and are sampled.
+    for factor in (3, 20):
+        assert grayscale.is_grayscale(np.kron(gray, np.ones((factor, factor, 1), "uint8")))
+        assert not grayscale.is_grayscale(np.kron(rgb, np.ones((factor, factor, 1), "uint8")))
+
+
+def test_the_limit_of_unexplained_chroma_by_hand():
+    """Stripes of one brightness and opposite chroma, which no tint explains.
+
+    With red d levels up and blue d levels down Cb is -0.668736 d and Cr 0.581312 d, of length
+    0.886081 d: 3.54 for d = 4, below the limit of 4.1, and 4.43 for d = 5.
+    """
+    for levels, is_grayscale in ((4, True), (5, False)):
+        rgb = np.full((192, 256, 3), 128, "uint8")
+        stripe = np.arange(256) // 16 % 2 == 0
+        rgb[:, stripe] += np.array([levels, 0, 256 - levels], "uint8")
+        rgb[:, ~stripe] += np.array([256 - levels, 0, levels], "uint8")
+        _, chroma, shares = grayscale.cells(rgb)
+        residual = grayscale.tint_residual(chroma, shares)
+        np.testing.assert_allclose(residual, 0.886081 * levels, atol=1e-3)
+        assert grayscale.is_grayscale(rgb) == is_grayscale
+
+
+def test_gray_or_color_needs_a_picture():
+    with pytest.raises(ValueError, match=r"\(0, 4, 3\)"):
+        grayscale.is_grayscale(np.zeros((0, 4, 3), "uint8"))
+    with pytest.raises(ValueError, match=r"\(4, 4\)"):
+        grayscale.is_grayscale(np.zeros((4, 4), "uint8"))
+
+
+def test_the_gray_gate_works_in_the_calling_thread():
+    """Threads of the linear algebra cost more than they do here, most of all on a busy machine."""
+    rgb = np.random.default_rng(3).integers(0, 256, (480, 640, 3), "uint8")
+    elsewhere = []
+    for _ in range(5):
+        start = time.process_time() - time.thread_time()
+        own = time.thread_time()
+        for _ in range(5):
+            grayscale.is_grayscale(rgb)
+        own = time.thread_time() - own
+        elsewhere.append((time.process_time() - time.thread_time() - start) / own)
+    assert min(elsewhere) < 0.05
