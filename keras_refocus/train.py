@@ -11,6 +11,7 @@ import sys
 
 from keras_refocus.system import console
 from keras_refocus.training import config as configs
+from keras_refocus.training import presets
 
 
 def _parser():
@@ -48,7 +49,7 @@ def _add_restorer(stages):
         "--validation-pairs", type=pathlib.Path, metavar="FOLDER", help="validate on these pairs"
     )
     _add_validation(data)
-    _add_run(restorer, configs.RestorerConfig, configs.RESTORER_PRESETS)
+    _add_run(restorer, configs.RestorerConfig, presets.RESTORER_PRESETS)
 
 
 def _add_colorizer(stages):
@@ -70,7 +71,7 @@ def _add_colorizer(stages):
         help="colour photos, in one folder or more",
     )
     _add_validation(data)
-    _add_run(colorizer, configs.ColorizerConfig, configs.COLORIZER_PRESETS)
+    _add_run(colorizer, configs.ColorizerConfig, presets.COLORIZER_PRESETS)
 
 
 def _add_validation(data):
@@ -105,7 +106,7 @@ def _add_validation(data):
     )
 
 
-def _add_run(stage, config_class, presets):
+def _add_run(stage, config_class, named):
     """Options of the run and of its configuration; the first preset is the default."""
     run = stage.add_argument_group("run")
     run.add_argument(
@@ -129,8 +130,8 @@ def _add_run(stage, config_class, presets):
         "--preset",
         default=None,
         metavar="NAME",
-        help=f"starting point of the configuration: {', '.join(presets)} "
-        f"(default: {next(iter(presets))})",
+        help=f"starting point of the configuration: {', '.join(named)} "
+        f"(default: {next(iter(named))})",
     )
     configs.add_arguments(
         stage.add_argument_group("configuration (defaults come from the preset)"), config_class
@@ -147,10 +148,9 @@ def main(argv=None):
     console.keep_memory()
     # Imported after parsing: `--help` and mistakes answer at once.
     console.import_keras()
-    from keras_refocus.training import colorizer_job as colorizer_training
-    from keras_refocus.training import run as training
+    from keras_refocus.training import colorizer_job, restorer_job, run
 
-    kind = {"restorer": training.RestorerJob, "colorizer": colorizer_training.ColorizerJob}[
+    kind = {"restorer": restorer_job.RestorerJob, "colorizer": colorizer_job.ColorizerJob}[
         arguments.stage
     ]
     try:
@@ -170,7 +170,7 @@ def main(argv=None):
                 pictures = {"photos": tuple(arguments.photos or ())}
             job = kind(
                 folder=arguments.run,
-                config=_config(parser, arguments, training),
+                config=_config(parser, arguments),
                 **pictures,
                 data=arguments.data,
                 data_dir=arguments.data_dir,
@@ -181,7 +181,7 @@ def main(argv=None):
                 workers=arguments.workers,
                 strategy=arguments.strategy,
             )
-        training.run(job, resume=arguments.resume)
+        run.run(job, resume=arguments.resume)
     except (ValueError, TypeError, OSError) as error:
         parser.error(str(error))
     except KeyboardInterrupt:
@@ -193,17 +193,19 @@ def main(argv=None):
         sys.exit(130)
 
 
-def _config(parser, arguments, training):
+def _config(parser, arguments):
     """The preset with the given flags, and the generator of what it starts from."""
-    presets = configs.RESTORER_PRESETS
+    from keras_refocus.training import initial_weights
+
+    named = presets.RESTORER_PRESETS
     if arguments.stage == "colorizer":
-        presets = configs.COLORIZER_PRESETS
-    name = arguments.preset or next(iter(presets))
-    config = configs.preset(presets, name)
+        named = presets.COLORIZER_PRESETS
+    name = arguments.preset or next(iter(named))
+    config = presets.preset(named, name)
     if arguments.init_from:
         # A flag still wins: then the weights must fit it. Of parts no one is the network.
         (path, *others) = arguments.init_from
-        network = None if others else training.network_of(path)
+        network = None if others else initial_weights.network_of(path)
         config = dataclasses.replace(config, **(network or {}))
     elif name == "fine_tune":
         parser.error(

@@ -36,7 +36,8 @@ TRAINING_HALF = {"networks", "blur", "data", "training", "evaluation"}
 # speaks `keras.ops` or numpy.
 BACKEND_MODULES = (
     "system/console engines/ local_server/ deployment/ data/workers data/prepared training/gan "
-    "training/devices training/run evaluation/restorer export".split()
+    "training/devices training/initial_weights training/keeper training/run evaluation/models "
+    "export".split()
 )
 BACKENDS = {"tensorflow", "torch", "jax"}
 

@@ -32,6 +32,7 @@ import psutil
 from keras_refocus.pictures import color
 from keras_refocus.system import console, machine
 from keras_refocus.training import config as configs
+from keras_refocus.training import presets
 
 KINDS = ("photos", "pairs", "prepared", "color")
 
@@ -52,10 +53,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
     arguments.kinds = arguments.kinds or list(KINDS)
     try:
-        config = configs.preset(configs.RESTORER_PRESETS, arguments.preset)
+        config = presets.preset(presets.RESTORER_PRESETS, arguments.preset)
         if arguments.generator is not None:
             config = dataclasses.replace(config, generator=arguments.generator)
-        color_config = configs.preset(configs.COLORIZER_PRESETS, arguments.color_preset)
+        color_config = presets.preset(presets.COLORIZER_PRESETS, arguments.color_preset)
         console.import_tensorflow()
         with tempfile.TemporaryDirectory() as folder:
             rows = _measure_all(arguments, config, color_config, pathlib.Path(folder))
@@ -198,21 +199,21 @@ def _measure_all(arguments, config, color_config, folder):
             yield f"{kind}, {title}", stage, batches
 
     def prepared_input():
-        from keras_refocus.data import prepared as tfds_batches
+        from keras_refocus.data import prepared
 
         place, names = arguments.data_dir, arguments.data
         if names is None:
             place, names = folder / "prepared", [prepare(folder / "prepared", pairs)]
         for name in names:
-            stage = tfds_batches.stage_of(name, data_dir=place)
+            stage = prepared.stage_of(name, data_dir=place)
             config = stages[stage]
             echo = 1
             options = {}
             if stage == "colorizer":
                 options = {"smallest_part": config.smallest_part, "tone": config.tone}
             else:
-                echo = tfds_batches.DEFAULT_ECHO
-            batches = tfds_batches.TfdsBatches(
+                echo = prepared.DEFAULT_ECHO
+            batches = prepared.TfdsBatches(
                 name,
                 size=config.patch_size,
                 batch_size=config.batch_size,
@@ -263,22 +264,21 @@ def _training(stage, config, color_config):
     """The training of a preset, on noise; its weights do not matter."""
     from keras_refocus import networks
     from keras_refocus.pictures import color_bins
-    from keras_refocus.training import colorizer_job as colorizer_training
-    from keras_refocus.training import run as training
+    from keras_refocus.training import colorizer_job, restorer_job
 
     rng = np.random.default_rng(0)
     chosen = config if stage == "restorer" else color_config
     shape = (chosen.batch_size, chosen.patch_size, chosen.patch_size)
     first = rng.random((*shape, 1), np.float32)
     if stage == "restorer":
-        return Training(training.build_deblur_gan(config), (first, first))
+        return Training(restorer_job.build_deblur_gan(config), (first, first))
     if "weights" in networks.options(color_config.generator):
         options = {"weights": None} | color_config.generator_options
         color_config = configs.from_json(
             type(color_config), configs.to_json(color_config) | {"generator_options": options}
         )
     counts = np.ones(color_bins.COUNT)
-    model = colorizer_training.build_cycle_gan(color_config, color_counts=counts)
+    model = colorizer_job.build_cycle_gan(color_config, color_counts=counts)
     model.adversarial_phase = False
     return Training(model, (first, 0.2 * rng.random((*shape, 2), np.float32)))
 
@@ -401,7 +401,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--color-preset",
-        default=next(iter(configs.COLORIZER_PRESETS)),
+        default=next(iter(presets.COLORIZER_PRESETS)),
         metavar="NAME",
         help="of the colorizer (default: %(default)s)",
     )

@@ -2,13 +2,19 @@
 
 Floor 4; never meets `evaluation`.
 
-    config         options and presets
-    run            a training run, and how it goes on after a stop
-    colorizer_job  what a training of the colorizer has for itself
-    run_folder     files of a training run, each written whole or not at all
-    devices        training on several devices or machines at once
-    gan            the gradient seam, the averaged generator, what a checkpoint holds
-    deblur_gan     DeblurGAN: paired training on luminance
-    cycle_gan      CycleGAN: from grey to colour and back
-    losses         adversarial, content, perceptual, frequency and colour losses
+    run              a training run from start to end, and how it goes on after a stop
+    job              what a training is made of: pictures, phases, what every stage has
+    restorer_job     what a training of the restorer has for itself
+    colorizer_job    what a training of the colorizer has for itself
+    keeper           keeps the run folder true after every epoch
+    run_folder       files of a training run, each written whole or not at all
+    initial_weights  weights to start from: of a run, a SavedModel or a file
+    optimizers       the optimizers, and how learning rates rise and fall
+    devices          training on several devices or machines at once
+    config           configurations, and their flags and JSON
+    presets          named configurations
+    gan              the gradient seam, the averaged generator, what a checkpoint holds
+    deblur_gan       DeblurGAN: paired training on luminance
+    cycle_gan        CycleGAN: from grey to colour and back
+    losses           adversarial, content, perceptual, frequency and colour losses
 """

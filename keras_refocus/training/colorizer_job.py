@@ -9,14 +9,14 @@ import numpy as np
 from keras import ops
 
 from keras_refocus import networks
-from keras_refocus.data import sampling
-from keras_refocus.data import workers as data
-from keras_refocus.metrics import fidelity as metrics
+from keras_refocus.data import sampling, workers
+from keras_refocus.metrics import fidelity
 from keras_refocus.pictures import color, color_bins, grayscale
-from keras_refocus.restoration import chroma as upsampling
+from keras_refocus.restoration.chroma import WORKING_SIZE
 from keras_refocus.training import config as configs
-from keras_refocus.training import run as training
+from keras_refocus.training import optimizers
 from keras_refocus.training.cycle_gan import CycleGAN
+from keras_refocus.training.job import Job, Pictures, manifest_lines, usable_photos
 
 _log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ _COUNTED_EXAMPLES = 2000  # Of a prepared data set.
 _SHOWN = 6  # Validation photos on the sheet of an epoch.
 
 # Side of the validation photos in pixels: what the pipeline shows the colorizer.
-VALIDATION_SIZE = upsampling.WORKING_SIZE
+VALIDATION_SIZE = WORKING_SIZE
 
 
 def _count_colors(rgb):
@@ -43,12 +43,12 @@ def _color_photos(folders):
     """Check the photos of folders, and leave the grey ones out.
 
     Returns:
-        Tuple `(facts, grays)`: those of `training.survey` for each photo in colour, and the number
-        of grey photos.
+        Tuple `(facts, grays)`: those of `job.inspect_pictures` for each photo in colour, and the
+        number of grey photos.
     """
     facts = {}
     for folder in folders:
-        facts |= training.usable_photos(folder, look=_count_colors)
+        facts |= usable_photos(folder, look=_count_colors)
     kept = {path: fact for path, fact in facts.items() if fact[2] is not None}
     grays = len(facts) - len(kept)
     if grays:
@@ -62,8 +62,8 @@ def _color_photos(folders):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ColorizerJob(training.Job):
-    """A training of the colorizer; see `training.Job`.
+class ColorizerJob(Job):
+    """A training of the colorizer; see `job.Job`.
 
     Attributes:
         photos: Tuple of paths of folders of colour photos.
@@ -92,7 +92,7 @@ class ColorizerJob(training.Job):
             )
 
     def collect(self):
-        """Find and check the photos; see `training.Job`."""
+        """Find and check the photos; see `job.Job`."""
         data_set = self.data_set()
         if data_set is not None:
             return self._collect_prepared(data_set)
@@ -114,11 +114,11 @@ class ColorizerJob(training.Job):
                     f"Received: {len(paths)}. Add photos."
                 )
             halves = (paths[::2], paths[1::2])
-        return training.Pictures(
+        return Pictures(
             sources=tuple(self._source(half) for half in halves),
             shares=(1.0,),
             validation=(self._source(held_out),),
-            manifest=training.manifest(everything),
+            manifest=manifest_lines(everything),
             notes=(f"{grays} grey photos were left out.",) if grays else (),
             color_counts=sum(found[path][2] for path in paths),
         )
@@ -135,11 +135,11 @@ class ColorizerJob(training.Job):
                 split="train", size=_COUNTED_SIDE, count=_COUNTED_EXAMPLES, whole=True
             )
             counts = color_bins.histogram(chroma)
-        return training.Pictures(
+        return Pictures(
             sources=(data_set,),
             shares=(1.0,),
             validation=(self._source(facts) if facts else data_set,),
-            manifest=training.manifest(facts) + data_set.manifest(),
+            manifest=manifest_lines(facts) + data_set.manifest(),
             notes=(f"{grays} grey photos were left out.",) if grays else (),
             color_counts=counts,
             data_set=data_set.describe(),
@@ -149,11 +149,11 @@ class ColorizerJob(training.Job):
         return sampling.ColorSource(paths=tuple(paths), smallest_part=self.config.smallest_part)
 
     def build(self, pictures):
-        """Build and compile the model; see `training.Job`."""
+        """Build and compile the model; see `job.Job`."""
         return build_cycle_gan(self.config, color_counts=pictures.color_counts)
 
     def sampler(self, pictures, phase):
-        """Examples of a phase; see `training.Job`."""
+        """Examples of a phase; see `job.Job`."""
         photos, *gray = pictures.sources
         return sampling.ColorSampler(
             sources=(photos,),
@@ -167,11 +167,11 @@ class ColorizerJob(training.Job):
         )
 
     def prepared_options(self):
-        """What a prepared data set is asked for; see `training.Job`."""
+        """What a prepared data set is asked for; see `job.Job`."""
         return {"smallest_part": self.config.smallest_part, "tone": self.config.tone}
 
     def validation(self, pictures):
-        """Whole photos as the pipeline shows them; see `training.Job`."""
+        """Whole photos as the pipeline shows them; see `job.Job`."""
         (source,) = pictures.validation
         if not isinstance(source, sampling.ColorSource):
             return source.arrays(size=VALIDATION_SIZE, count=self.validation_count, whole=True)
@@ -184,21 +184,21 @@ class ColorizerJob(training.Job):
             crop="center",
             flip=False,
         )
-        return data.validation_arrays(sampler, min(len(source), self.validation_count))
+        return workers.validation_arrays(sampler, min(len(source), self.validation_count))
 
     def input_scores(self, validation):
-        """What the grey picture scores, and the photo itself; see `training.Job`."""
+        """What the grey picture scores, and the photo itself; see `job.Job`."""
         luminance, chroma = validation
         gray, true = (_to_rgb(luminance, side) for side in (np.zeros_like(chroma), chroma))
         return {
-            "psnr": float(np.mean(metrics.psnr(true, gray))),
-            "chroma_error": float(np.mean(metrics.chroma_error(chroma, np.zeros_like(chroma)))),
+            "psnr": float(np.mean(fidelity.psnr(true, gray))),
+            "chroma_error": float(np.mean(fidelity.chroma_error(chroma, np.zeros_like(chroma)))),
             "colorfulness": 0.0,
-            "truth": {"colorfulness": float(np.mean(metrics.colorfulness(true)))},
+            "truth": {"colorfulness": float(np.mean(fidelity.colorfulness(true)))},
         }
 
     def draw(self, model, validation):
-        """Rows of grey, coloured and true; see `training.Job`."""
+        """Rows of grey, coloured and true; see `job.Job`."""
         luminance, chroma = (side[:_SHOWN] for side in validation)
         predicted = model.averaged_generator(ops.convert_to_tensor(luminance), training=False)
         sides = (np.zeros_like(chroma), ops.convert_to_numpy(predicted), chroma)
@@ -219,7 +219,7 @@ class ColorizerJob(training.Job):
         return -error - max(0.0, self.config.colorfulness_target - share)
 
     def describe(self, row, before):
-        """The validation of an epoch in words; see `training.Job`."""
+        """The validation of an epoch in words; see `job.Job`."""
         return (
             f"chroma error {row.get('val_chroma_error', math.nan):.2f} "
             f"(grey {before['chroma_error']:.2f}), "
@@ -292,8 +292,8 @@ def build_cycle_gan(config, *, color_counts=None):
         seed=config.seed,
     )
     model.compile(
-        generator_optimizer=training.generator_optimizer(config),
-        discriminator_optimizer=training.discriminator_optimizer(config) if opponents else None,
+        generator_optimizer=optimizers.generator_optimizer(config),
+        discriminator_optimizer=optimizers.discriminator_optimizer(config) if opponents else None,
         clip_norm=config.clip_norm,
     )
     return model

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_refocus.metrics import fidelity as metrics
+from keras_refocus.metrics import fidelity
 from keras_refocus.pictures import color
 from keras_refocus.training import gan, losses
 
@@ -97,20 +97,14 @@ def _with_logits(network):
 
 
 def _weighted_losses(terms, rarity):
-    """Dict from the name of a colour loss to `(weight, callable)`."""
-    found = {}
-    for name, value in terms.items():
-        options = dict(value) if isinstance(value, dict) else {"weight": value}
-        if "weight" not in options:
-            raise ValueError(
-                "Every colour loss must have a weight. "
-                f"Received: {name}={value}. Add `weight` to its options."
-            )
-        weight = options.pop("weight")
+    """Colour losses and their weights; see `losses.weighted`."""
+
+    def make(name, **options):
         if rarity is not None and name in losses.REBALANCED:
             options["rarity"] = rarity
-        found[name] = weight, losses.color_loss(name, **options)
-    return found
+        return losses.color_loss(name, **options)
+
+    return losses.weighted(terms, "colour", make)
 
 
 @keras.saving.register_keras_serializable(package="keras_refocus")
@@ -382,9 +376,9 @@ class CycleGAN(gan.GAN):
             ops.clip(color.lab_to_rgb(luminance, side), 0.0, 1.0) for side in (predicted, chroma)
         )
         return {
-            "psnr": metrics.psnr(true_rgb, rgb),
-            "chroma_error": metrics.chroma_error(chroma, predicted),
-            "colorfulness": metrics.colorfulness(rgb),
+            "psnr": fidelity.psnr(true_rgb, rgb),
+            "chroma_error": fidelity.chroma_error(chroma, predicted),
+            "colorfulness": fidelity.colorfulness(rgb),
         }
 
     def get_config(self):

@@ -8,23 +8,9 @@ Kupyn et al., "DeblurGAN: Blind Motion Deblurring Using Conditional Adversarial 
 import keras
 from keras import ops
 
-from keras_refocus.metrics import fidelity as metrics
+from keras_refocus.metrics import fidelity
 from keras_refocus.networks import blocks
 from keras_refocus.training import gan, losses
-
-
-def _weighted_losses(content):
-    """Dict from the name of a content loss to `(weight, callable)`."""
-    terms = {}
-    for name, value in content.items():
-        options = dict(value) if isinstance(value, dict) else {"weight": value}
-        if "weight" not in options:
-            raise ValueError(
-                "Every content loss must have a weight. "
-                f"Received: {name}={value}. Add `weight` to its options."
-            )
-        terms[name] = options.pop("weight"), losses.content_loss(name, **options)
-    return terms
 
 
 def _at_scale(sharp, restored, factor):
@@ -40,7 +26,7 @@ def validation_psnr(sharp, restored):
     Where the blurred side is the sharp side, it has 100 dB and the best network perhaps 55: a few
     such patches would decide the mean, though nobody sees that difference.
     """
-    return metrics.psnr(sharp, restored, highest=50.0)
+    return fidelity.psnr(sharp, restored, highest=50.0)
 
 
 @keras.saving.register_keras_serializable(package="keras_refocus")
@@ -98,8 +84,8 @@ class DeblurGAN(gan.GAN):
                 "losses in `content`."
             )
         # Unknown names are refused here, not in the middle of the first step.
-        terms = _weighted_losses(content)
-        warm_up_terms = _weighted_losses(warm_up_content) or terms
+        terms = losses.weighted(content, "content", losses.content_loss)
+        warm_up_terms = losses.weighted(warm_up_content, "content", losses.content_loss) or terms
         losses.adversarial(adversarial)
         loss_names = dict.fromkeys(f"{term}_loss" for term in [*terms, *warm_up_terms])
         names = ["loss", *loss_names, "coarse_loss", "psnr", "ssim"]
@@ -244,7 +230,7 @@ class DeblurGAN(gan.GAN):
         """Score the averaged generator: dict from metric name to one value for each picture."""
         # What a user sees is clipped, so that is what is measured.
         restored = ops.clip(self(blurred), 0.0, 1.0)
-        return {"psnr": validation_psnr(sharp, restored), "ssim": metrics.ssim(sharp, restored)}
+        return {"psnr": validation_psnr(sharp, restored), "ssim": fidelity.ssim(sharp, restored)}
 
     def get_config(self):
         serialize = keras.saving.serialize_keras_object

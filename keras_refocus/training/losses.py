@@ -17,7 +17,7 @@ import json
 
 from keras import ops
 
-from keras_refocus.metrics import fidelity as metrics
+from keras_refocus.metrics import fidelity
 from keras_refocus.networks import backbones
 from keras_refocus.pictures import color, color_bins
 
@@ -88,12 +88,39 @@ def frequency(sharp, restored):
 
 def ssim(sharp, restored):
     """One minus the mean SSIM (Zhao et al. 2017); sides of at least 11 pixels."""
-    return 1.0 - ops.mean(metrics.ssim(sharp, restored))
+    return 1.0 - ops.mean(fidelity.ssim(sharp, restored))
 
 
 def ms_ssim(sharp, restored):
     """One minus the mean multi-scale SSIM; as many of its five scales as fit, see `metrics`."""
-    return 1.0 - ops.mean(metrics.ms_ssim(sharp, restored))
+    return 1.0 - ops.mean(fidelity.ms_ssim(sharp, restored))
+
+
+def weighted(terms, kind, make):
+    """Read weights and options of losses.
+
+    Args:
+        terms: Dict from the name of a loss to its weight, or to a dict of its `weight` and its
+            options.
+        kind: Word for such losses, for the message.
+        make: Callable from a name and options to the loss.
+
+    Returns:
+        Dict from the name to `(weight, callable)`.
+
+    Raises:
+        ValueError: If one has no weight, or `make` does not know it.
+    """
+    found = {}
+    for name, value in terms.items():
+        options = dict(value) if isinstance(value, dict) else {"weight": value}
+        if "weight" not in options:
+            raise ValueError(
+                f"Every {kind} loss must have a weight. Received: {name}={value}. Add `weight` to "
+                "its options."
+            )
+        found[name] = options.pop("weight"), make(name, **options)
+    return found
 
 
 CONTENT_LOSSES = {
@@ -369,7 +396,7 @@ def colorfulness(luminance, chroma, predicted):
     """
     luminance, predicted = _float32(luminance, predicted)
     rgb = ops.clip(color.lab_to_rgb(luminance, predicted), 0.0, 1.0)
-    return 1.0 - ops.mean(metrics.colorfulness(rgb)) / 100.0
+    return 1.0 - ops.mean(fidelity.colorfulness(rgb)) / 100.0
 
 
 def color_cross_entropy(chroma, logits, *, rarity=None):

@@ -13,21 +13,22 @@ from keras_refocus.benchmarks import input as benchmark_input
 from keras_refocus.data import prepared as tfds_batches
 from keras_refocus.data import sampling
 from keras_refocus.training import config as configs
+from keras_refocus.training import presets
 
 
 @pytest.fixture
-def presets(monkeypatch):
+def small_presets(monkeypatch):
     """Toy networks under the names of the presets."""
     small = {"discriminator": "patchgan", "patch_size": 32, "batch_size": 2}
     fast = configs.RestorerConfig(generator="unet", generator_options=tiny.GENERATOR, **small)
-    monkeypatch.setitem(configs.RESTORER_PRESETS, "fast", fast)
+    monkeypatch.setitem(presets.RESTORER_PRESETS, "fast", fast)
     color = configs.ColorizerConfig(
         generator="resnet_colorizer",
         generator_options={"filters": 2, "residual_blocks": 1},
         rebalance=0.8,
         **small,
     )
-    monkeypatch.setitem(configs.COLORIZER_PRESETS, "cyclegan_color_aware", color)
+    monkeypatch.setitem(presets.COLORIZER_PRESETS, "cyclegan_color_aware", color)
 
 
 class Paced:
@@ -65,7 +66,7 @@ def test_a_training_counts_its_steps():
     assert 150 < rate < 400 and 0 <= milliseconds < 4
 
 
-def test_every_kind_is_measured_in_one_run(presets, monkeypatch, tmp_path, capsys):
+def test_every_kind_is_measured_in_one_run(small_presets, monkeypatch, tmp_path, capsys):
     tiny.write_photos(tmp_path / "photos")
     tiny.write_pairs(tmp_path / "pairs")
     places = ["--photos", str(tmp_path / "photos"), "--pairs", str(tmp_path / "pairs")]
@@ -80,7 +81,7 @@ def test_every_kind_is_measured_in_one_run(presets, monkeypatch, tmp_path, capsy
     assert "cores" in text and "| pairs, read each time, echo 8 |" in text
 
 
-def test_prepared_sets_of_both_stages_are_measured(presets, tmp_path, capsys):
+def test_prepared_sets_of_both_stages_are_measured(small_presets, tmp_path, capsys):
     prepared_sets = tiny_data_sets.prepare(tmp_path)
     names = ["deblur_pairs/folder", "coco_lab/small"]
     brief = ["--seconds", "0.05", "--rounds", "1", "--workers", "1", "--json"]

@@ -14,8 +14,7 @@ import pytest
 from tiny_training import DISCRIMINATOR, GENERATOR, without_tracing, write_pairs
 
 from keras_refocus import train
-from keras_refocus.training import run as training
-from keras_refocus.training import run_folder
+from keras_refocus.training import keeper, restorer_job, run_folder
 
 ROOT = pathlib.Path(__file__).parents[2]
 TINY = [
@@ -30,7 +29,7 @@ TINY = [
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
-    monkeypatch.setattr(training, "VALIDATION_PATCH", 32)
+    monkeypatch.setattr(restorer_job, "VALIDATION_PATCH", 32)
     monkeypatch.setattr(run_folder, "draw_curves", lambda path, rows: path.touch())
     with without_tracing():
         yield
@@ -45,7 +44,9 @@ def pairs(tmp_path):
 def no_training(monkeypatch):
     """Jobs that would be run."""
     jobs = []
-    monkeypatch.setattr(training, "run", lambda job, resume: jobs.append((job, resume)))
+    monkeypatch.setattr(
+        "keras_refocus.training.run.run", lambda job, resume: jobs.append((job, resume))
+    )
     return jobs
 
 
@@ -103,7 +104,7 @@ def test_training_resuming_and_starting_from_a_run(pairs, tmp_path, capsys):
     assert record["config"]["generator_options"] == GENERATOR
     assert record["init_from"] == [str(run)]
     # A resumed run still knows what it started from: the report's command needs it.
-    assert f"--init-from {run}" in training.RestorerJob.from_run(other).command()
+    assert f"--init-from {run}" in restorer_job.RestorerJob.from_run(other).command()
     first, second = (
         keras.saving.load_model(folder / name, compile=False).get_weights()
         for folder, name in ((run, "best.keras"), (other, "averaged.keras"))
@@ -124,7 +125,7 @@ def test_ctrl_c_says_how_to_go_on(pairs, tmp_path, capsys, monkeypatch):
     def interrupt(keeper, batch, logs=None):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(training.RunKeeper, "on_train_batch_end", interrupt)
+    monkeypatch.setattr(keeper.RunKeeper, "on_train_batch_end", interrupt)
     with pytest.raises(SystemExit) as stop:
         train_restorer("--run", tmp_path / "run", "--pairs", pairs, *TINY)
     assert stop.value.code == 130

@@ -12,8 +12,7 @@ from tiny_training import defocus, save, texture
 from keras_refocus import evaluate, export, networks, restore, train
 from keras_refocus.engines import local as engines
 from keras_refocus.pictures import color
-from keras_refocus.training import colorizer_job as colorizer_training
-from keras_refocus.training import run_folder
+from keras_refocus.training import colorizer_job, run_folder
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="SavedModels are written by TensorFlow"
@@ -27,7 +26,7 @@ def run(tmp_path, monkeypatch):
     """A colorizer that has taken two steps from photos, in the folder `run`."""
     import tensorflow as tf
 
-    monkeypatch.setattr(colorizer_training, "VALIDATION_SIZE", 32)
+    monkeypatch.setattr(colorizer_job, "VALIDATION_SIZE", 32)
     monkeypatch.setattr(run_folder, "draw_curves", lambda path, rows: path.touch())
     for index in range(3):
         save(tmp_path / "photos" / f"{index}.png", texture(index, 40))

@@ -10,8 +10,7 @@ from tiny_networks import TINY_GENERATORS, each
 from tiny_training import defocus, texture, write_pairs
 
 from keras_refocus import evaluate, export, networks, restore, train
-from keras_refocus.training import run as training
-from keras_refocus.training import run_folder
+from keras_refocus.training import restorer_job, run_folder
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="SavedModels are written by TensorFlow"
@@ -21,7 +20,7 @@ pytestmark = pytest.mark.skipif(
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
     """Small validation patches, no curves: they take longer than the training."""
-    monkeypatch.setattr(training, "VALIDATION_PATCH", 32)
+    monkeypatch.setattr(restorer_job, "VALIDATION_PATCH", 32)
     monkeypatch.setattr(run_folder, "draw_curves", lambda path, rows: path.touch())
 
 

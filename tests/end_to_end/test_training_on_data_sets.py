@@ -11,9 +11,7 @@ from keras import ops
 from tiny_training import GENERATOR, save, texture
 
 from keras_refocus import train
-from keras_refocus.training import colorizer_job as colorizer_training
-from keras_refocus.training import run as training
-from keras_refocus.training import run_folder
+from keras_refocus.training import colorizer_job, keeper, restorer_job, run_folder
 
 ALIKE = "--batch-size 2 --steps-per-epoch 3 --warmup-steps 1 --workers 1 --validation-count 2"
 STAGES = {
@@ -43,8 +41,8 @@ def data_dir(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
-    monkeypatch.setattr(training, "VALIDATION_PATCH", 32)
-    monkeypatch.setattr(colorizer_training, "VALIDATION_SIZE", 32)
+    monkeypatch.setattr(restorer_job, "VALIDATION_PATCH", 32)
+    monkeypatch.setattr(colorizer_job, "VALIDATION_SIZE", 32)
     monkeypatch.setattr(run_folder, "draw_curves", lambda path, rows: path.touch())
 
 
@@ -73,7 +71,7 @@ def test_a_data_set_by_name_feeds_training_and_resumes_exactly(
         if len(steps) == 4:  # In the second epoch.
             raise KeyboardInterrupt
 
-    stopping.setattr(training.RunKeeper, "on_train_batch_end", stop)
+    stopping.setattr(keeper.RunKeeper, "on_train_batch_end", stop)
     with pytest.raises(SystemExit):
         run(stage, "--run", tmp_path / "stopped", *given)
     stopping.undo()

@@ -5,9 +5,11 @@ import dataclasses
 
 import keras
 import numpy as np
+from keras import ops
 from PIL import Image
 
-from keras_refocus.training import config
+from keras_refocus.training import config, presets
+from keras_refocus.training.restorer_job import RestorerJob
 
 ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
 
@@ -80,3 +82,34 @@ def tiny(base=None, **changes):
     if base.discriminator == "double_scale":
         values["discriminator_options"] = DISCRIMINATOR | {"global_layers": 2}
     return dataclasses.replace(base, **values | changes)
+
+
+def small_job(folder, pairs=None, settings=None, **options):
+    """A job in this process, validated on two pictures."""
+    values = {"pairs": (pairs,) if pairs else (), "workers": 0, "validation_count": 2} | options
+    return RestorerJob(folder=folder, config=settings or tiny(), **values)
+
+
+def perceptual_weights(path):
+    """A stand-in for pretrained weights: random ones in the same layout."""
+    from keras_refocus.networks import backbones
+
+    keras.utils.set_random_seed(0)
+    extractor = backbones.feature_extractor("mobilenet_v2", ["Conv1_relu"], weights=None)
+    trunk = next(layer for layer in extractor.layers if isinstance(layer, keras.Model))
+    arrays = {
+        f"{layer.name}/{variable.name}": ops.convert_to_numpy(variable.value)
+        for layer in trunk.layers
+        for variable in layer.variables
+    }
+    np.savez(path, **arrays)
+    return {"backbone": "mobilenet_v2", "layer": "Conv1_relu", "weights": str(path)}
+
+
+def preset_in_tiny_form(name, tmp_path):
+    base = presets.RESTORER_PRESETS[name]
+    content = dict(base.content)
+    if "perceptual" in content:
+        weights = perceptual_weights(tmp_path / "weights.npz")
+        content["perceptual"] = {"weight": content["perceptual"]["weight"], **weights}
+    return tiny(base, content=content)

@@ -10,10 +10,8 @@ from tiny_training import save, texture, without_tracing
 
 from keras_refocus import networks, train
 from keras_refocus.pictures import color_bins
-from keras_refocus.training import colorizer_job as colorizer_training
+from keras_refocus.training import colorizer_job, keeper, optimizers, presets, run, run_folder
 from keras_refocus.training import config as configs
-from keras_refocus.training import run as training
-from keras_refocus.training import run_folder
 
 RESNET = {"filters": 2, "residual_blocks": 1}
 PATCHGAN = {"filters": 2, "layers": 1}
@@ -23,7 +21,7 @@ MOBILENET = {"weights": None, "alpha": 0.35, "widths": [4] * 5, "depths": [1] * 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
     """Validate on small photos, without tracing and without curves, which take longer."""
-    monkeypatch.setattr(colorizer_training, "VALIDATION_SIZE", 32)
+    monkeypatch.setattr(colorizer_job, "VALIDATION_SIZE", 32)
     monkeypatch.setattr(run_folder, "draw_curves", lambda path, rows: path.touch())
     with without_tracing():
         yield
@@ -38,7 +36,7 @@ def photos(tmp_path):
 
 def tiny(base=None, **changes):
     """A configuration of either preset on toy networks, both kinds of epochs if it can be."""
-    base = base or configs.COLORIZER_PRESETS["cyclegan_color_aware"]
+    base = base or presets.COLORIZER_PRESETS["cyclegan_color_aware"]
     values = {
         "generator": "resnet_colorizer",
         "generator_options": RESNET,
@@ -61,7 +59,7 @@ def tiny(base=None, **changes):
 
 def job(folder, photos, config=None, **options):
     values = {"workers": 0, "validation_count": 2} | options
-    return colorizer_training.ColorizerJob(
+    return colorizer_job.ColorizerJob(
         folder=folder, photos=(photos,), config=config or tiny(), **values
     )
 
@@ -105,7 +103,7 @@ def test_settings_that_mean_nothing_are_refused(changes, message):
 
 
 def test_configurations_survive_files_and_command_lines():
-    for preset in configs.COLORIZER_PRESETS.values():
+    for preset in presets.COLORIZER_PRESETS.values():
         text = json.dumps(configs.to_json(preset))
         assert configs.from_json(configs.ColorizerConfig, json.loads(text)) == preset
         parser = argparse.ArgumentParser()
@@ -116,13 +114,13 @@ def test_configurations_survive_files_and_command_lines():
 
 
 def test_cyclegan_preset_is_the_papers():
-    preset = configs.COLORIZER_PRESETS["cyclegan"]
+    preset = presets.COLORIZER_PRESETS["cyclegan"]
     assert not preset.paired and not preset.color_losses
     # The paper's game has no half; ours has.
     assert (preset.adversarial, preset.adversarial_weight) == ("lsgan", 2.0)
     assert (preset.cycle_weight, preset.identity_weight, preset.pool_size) == (10.0, 0.5, 50)
     assert (preset.patch_size, preset.batch_size, preset.beta_1) == (256, 1, 0.5)
-    rate = training.generator_optimizer(preset)._learning_rate
+    rate = optimizers.generator_optimizer(preset)._learning_rate
     steps = preset.steps_per_epoch
     rates = [float(ops.convert_to_numpy(rate(epoch * steps))) for epoch in (0, 99, 150, 200)]
     assert rates == pytest.approx([2e-4, 2e-4, 1e-4, 0.0])
@@ -133,7 +131,7 @@ def test_cyclegan_preset_is_the_papers():
 def test_networks_of_another_kind_are_refused():
     for changes in ({"generator": "unet"}, {"decolorizer": "unet"}, {"discriminator": "unet"}):
         with pytest.raises(ValueError, match="must be one of"):
-            colorizer_training.build_cycle_gan(tiny(**changes))
+            colorizer_job.build_cycle_gan(tiny(**changes))
 
 
 # Photos
@@ -160,7 +158,7 @@ def test_photos_that_are_all_grey_are_refused(tmp_path):
 
 
 def test_unpaired_photos_are_of_different_scenes(photos, tmp_path):
-    config = tiny(configs.COLORIZER_PRESETS["cyclegan"])
+    config = tiny(presets.COLORIZER_PRESETS["cyclegan"])
     found = job(tmp_path / "run", photos, config, validation_photos=photos).collect()
     colored, gray = (set(source.paths) for source in found.sources)
     assert len(colored) == len(gray) == 3 and not colored & gray
@@ -179,7 +177,7 @@ def test_rare_colours_reach_the_losses(photos, tmp_path):
 
 def test_a_job_needs_photos_and_one_device(tmp_path):
     with pytest.raises(ValueError, match="--photos"):
-        colorizer_training.ColorizerJob(folder=tmp_path, config=tiny())
+        colorizer_job.ColorizerJob(folder=tmp_path, config=tiny())
     with pytest.raises(ValueError, match="strategy='mirrored'.*--strategy"):
         job(tmp_path, tmp_path, strategy="mirrored")
 
@@ -218,7 +216,7 @@ def test_grey_scores_and_samples(photos, tmp_path):
 
 
 def interrupted_equals_straight(config, photos, tmp_path, monkeypatch):
-    straight = state(training.run(job(tmp_path / "straight", photos, config)))
+    straight = state(run.run(job(tmp_path / "straight", photos, config)))
     left = [config.steps_per_epoch + 1]
 
     def stop(keeper, batch, logs=None):
@@ -227,12 +225,12 @@ def interrupted_equals_straight(config, photos, tmp_path, monkeypatch):
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(training.RunKeeper, "on_train_batch_end", stop)
+        patch.setattr(keeper.RunKeeper, "on_train_batch_end", stop)
         with pytest.raises(KeyboardInterrupt):
-            training.run(job(tmp_path / "stopped", photos, config))
-    again = colorizer_training.ColorizerJob.from_run(tmp_path / "stopped", workers=0)
+            run.run(job(tmp_path / "stopped", photos, config))
+    again = colorizer_job.ColorizerJob.from_run(tmp_path / "stopped", workers=0)
     assert again.config == config
-    resumed = state(training.run(again, resume=True))
+    resumed = state(run.run(again, resume=True))
     assert straight.keys() == resumed.keys()
     for name, values in straight.items():
         np.testing.assert_array_equal(values, resumed[name], err_msg=name)
@@ -242,9 +240,9 @@ def interrupted_equals_straight(config, photos, tmp_path, monkeypatch):
     assert rows[0] == rows[1] and len(rows[0]) == 2
 
 
-@pytest.mark.parametrize("name", configs.COLORIZER_PRESETS)
+@pytest.mark.parametrize("name", presets.COLORIZER_PRESETS)
 def test_resumed_equals_uninterrupted_bit_for_bit(name, photos, tmp_path, monkeypatch):
-    config = tiny(configs.COLORIZER_PRESETS[name])
+    config = tiny(presets.COLORIZER_PRESETS[name])
     interrupted_equals_straight(config, photos, tmp_path, monkeypatch)
 
 

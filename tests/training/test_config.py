@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from keras_refocus.training import config
+from keras_refocus.training import config, presets
 
 
 def parse(*words):
@@ -54,7 +54,7 @@ def test_bad_flags_are_refused(flag, message, capsys):
 
 
 def test_json_round_trip():
-    original = dataclasses.replace(config.RESTORER_PRESETS["quick_test"], epochs=7)
+    original = dataclasses.replace(presets.RESTORER_PRESETS["quick_test"], epochs=7)
     values = json.loads(json.dumps(config.to_json(original)))
     assert config.from_json(config.RestorerConfig, values) == original
 
@@ -68,7 +68,7 @@ def test_unknown_key_is_named_with_the_nearest():
 
 def test_unknown_preset_lists_the_valid_ones():
     with pytest.raises(ValueError, match="fast.*Did you mean 'fast'"):
-        config.preset(config.RESTORER_PRESETS, "fsat")
+        presets.preset(presets.RESTORER_PRESETS, "fsat")
 
 
 @pytest.mark.parametrize(
@@ -100,6 +100,6 @@ def test_last_content_epochs_use_the_final_patches():
 
 
 def test_every_preset_is_a_configuration_and_every_field_has_help():
-    for preset in config.RESTORER_PRESETS.values():
+    for preset in presets.RESTORER_PRESETS.values():
         assert isinstance(preset, config.RestorerConfig)
     assert all(field.metadata["help"] for field in dataclasses.fields(config.RestorerConfig))

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from tiny_training import DISCRIMINATOR, GENERATOR, write_pairs
 
-from keras_refocus.training import devices as replication
+from keras_refocus.training import devices
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -29,7 +29,7 @@ tf.get_logger().setLevel(logging.ERROR)
 cpu = tf.config.list_physical_devices("CPU")[0]
 two = [tf.config.LogicalDeviceConfiguration()] * 2
 tf.config.set_logical_device_configuration(cpu, two)
-strategy = replication.open_strategy("mirrored")
+strategy = devices.open_strategy("mirrored")
 assert strategy.num_replicas_in_sync == 2
 """
 
@@ -53,25 +53,25 @@ def run(program):
 
 
 def test_strategies_are_named_and_need_tensorflow(monkeypatch):
-    assert replication.open_strategy(None) is None
+    assert devices.open_strategy(None) is None
     with pytest.raises(ValueError, match="mirrored, multi-worker.*'magic'"):
-        replication.open_strategy("magic")
-    monkeypatch.setattr(replication.keras.backend, "backend", lambda: "torch")
+        devices.open_strategy("magic")
+    monkeypatch.setattr(devices.keras.backend, "backend", lambda: "torch")
     with pytest.raises(ValueError, match="KERAS_BACKEND='torch'"):
-        replication.open_strategy("mirrored")
+        devices.open_strategy("mirrored")
 
 
 def test_one_process_stands_alone():
-    assert replication.place(None) == (0, 1)
+    assert devices.place(None) == (0, 1)
 
 
 def test_uneven_batches_are_refused():
     class Strategy:
         num_replicas_in_sync = 2
 
-    replication.check_batches(Strategy, {4, 2})
+    devices.check_batches(Strategy, {4, 2})
     with pytest.raises(ValueError, match="batch_size=3 for 2 replicas"):
-        replication.check_batches(Strategy, {4, 3})
+        devices.check_batches(Strategy, {4, 3})
 
 
 def test_two_replicas_equal_one_with_the_whole_batch():
@@ -99,7 +99,7 @@ def test_two_replicas_equal_one_with_the_whole_batch():
         keras.utils.set_random_seed(0)
         with strategy.scope():
             shared = training.build_deblur_gan(config)
-        trainer = replication.Trainer(shared, strategy)
+        trainer = devices.Trainer(shared, strategy)
         logs = trainer.train_epoch(batches)
 
         assert logs.keys() == means.keys()

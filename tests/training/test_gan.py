@@ -112,3 +112,25 @@ def test_float16_networks_get_a_scaled_loss():
 def test_average_decay_outside_its_range_is_refused(decay):
     with pytest.raises(ValueError, match="average_decay"):
         gan.GAN(metric_names=[], average_decay=decay, seed=0)
+
+
+def test_gradients_are_clipped_to_the_global_norm():
+    tensor = ops.convert_to_tensor
+    gradients = [tensor(np.float32([3.0, 0.0])), None, tensor(np.float32([[4.0]]))]
+    clipped = gan._clip(gradients, 1.0, keras.optimizers.SGD())
+    np.testing.assert_allclose(ops.convert_to_numpy(clipped[0]), [0.6, 0.0], rtol=1e-6)
+    assert clipped[1] is None
+    np.testing.assert_allclose(ops.convert_to_numpy(clipped[2]), [[0.8]], rtol=1e-6)
+    for norm in (10.0, None):
+        same = gan._clip(gradients, norm, keras.optimizers.SGD())
+        np.testing.assert_array_equal(ops.convert_to_numpy(same[0]), [3.0, 0.0])
+
+
+def test_scaled_gradients_are_clipped_by_their_true_norm():
+    optimizer = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(), initial_scale=1024.0)
+    optimizer.build([keras.Variable(np.zeros(2, "float32"))])
+    scaled = [ops.convert_to_tensor(np.float32([3.0, 4.0]) * 1024.0)]
+    (clipped,) = gan._clip(scaled, 1.0, optimizer)
+    np.testing.assert_allclose(ops.convert_to_numpy(clipped) / 1024.0, [0.6, 0.8], rtol=1e-6)
+    (same,) = gan._clip(scaled, 10.0, optimizer)
+    np.testing.assert_array_equal(ops.convert_to_numpy(same), ops.convert_to_numpy(scaled[0]))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_refocus.metrics import fidelity as metrics
+from keras_refocus.metrics import fidelity
 from keras_refocus.networks import backbones
 from keras_refocus.pictures import color, color_bins
 from keras_refocus.training import gan, losses
@@ -68,7 +68,7 @@ def test_frequency_loss_equals_numpy(size):
 def test_structural_losses(name):
     generator = np.random.default_rng(0)
     sharp, restored = generator.random((2, 3, 32, 32, 1), dtype="float32")
-    expected = 1.0 - getattr(metrics, name)(sharp, restored).mean()
+    expected = 1.0 - getattr(fidelity, name)(sharp, restored).mean()
     assert _value(losses.content_loss(name)(sharp, restored)) == pytest.approx(expected, rel=1e-5)
 
 

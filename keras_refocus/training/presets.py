@@ -1,0 +1,196 @@
+"""Named configurations: ours, those of the papers, and a quick one.
+
+A preset is an instance of a `config` class; an experiment is one more preset.
+"""
+
+import difflib
+
+from keras_refocus.training.config import ColorizerConfig, RestorerConfig
+
+_VGG19 = {"backbone": "vgg19", "weights": "imagenet"}
+
+
+RESTORER_PRESETS = {
+    # Ours. `python -m keras_refocus.train restorer --preset fast --photos PHOTOS`
+    "fast": RestorerConfig(),
+    # The first half of our network alone, which reads the blur out of local spectra: small, and it
+    # learns fast. The other half joins it with
+    # `refocus train restorer --generator blind_wiener --init-from runs/first ...`.
+    "blind_wiener": RestorerConfig(
+        generator_options={"refine": False},
+        blur="clean_mixed",
+        patch_size=192,
+        batch_size=16,
+        epochs=40,
+        steps_per_epoch=100,
+        learning_rate=3e-3,
+        final_learning_rate=1e-5,
+        warmup_steps=100,
+        beta_2=0.99,
+        average_decay=0.995,
+        # Near to a mean in dB, but what is nearly sharp already counts no more than the rest.
+        content={"psnr": {"weight": 0.01, "epsilon": 3e-4}},
+    ),
+    # A few pairs of one's own, on top of a network that is trained: it keeps what it knows.
+    # `... --preset fine_tune --init-from saved_models/restorer --pairs MINE`
+    "fine_tune": RestorerConfig(
+        epochs=20,
+        steps_per_epoch=50,
+        batch_size=8,
+        learning_rate=2e-4,
+        final_learning_rate=1e-6,
+        warmup_steps=50,
+        # A short run: the average must follow within it.
+        average_decay=0.99,
+        patience=6,
+    ),
+    # The adversarial phase of ours, on top of a network that is trained: crisper textures, some of
+    # them invented, for a little fidelity. Light: the pixel losses keep most of the say.
+    # `... --preset gan_finish --init-from runs/mine --photos PHOTOS`
+    "gan_finish": RestorerConfig(
+        discriminator_options={"filters": 32},
+        batch_size=8,
+        epochs=0,
+        adversarial_epochs=6,
+        steps_per_epoch=300,
+        content={
+            "charbonnier": 1.0,
+            "frequency": 0.03,
+            "perceptual": {"weight": 0.01, "backbone": "mobilenet_v2", "weights": "imagenet"},
+        },
+        adversarial="ralsgan",
+        adversarial_weight=0.005,
+        adversarial_learning_rate=1e-4,
+        adversarial_final_learning_rate=1e-6,
+        beta_2=0.99,
+    ),
+    # Kupyn et al. 2018: WGAN-GP + 100 x perceptual (VGG19 conv3_3), 256x256, batches of one, five
+    # critic steps, Adam 1e-4 constant for 150 epochs and falling to 0 over 150 more. Where we
+    # differ: ten epochs on L1 and SSIM first; leave them out with --epochs 0 --warm-up-content {}.
+    "deblurgan": RestorerConfig(
+        generator="resnet",
+        discriminator="critic",
+        patch_size=256,
+        batch_size=1,
+        epochs=10,
+        adversarial_epochs=300,
+        steps_per_epoch=1000,
+        warm_up_content={"l1": 1.0, "ssim": 0.2},
+        content={"perceptual": {"weight": 100.0, **_VGG19}},
+        adversarial="wgan_gp",
+        adversarial_weight=1.0,
+        critic_steps=5,
+        learning_rate=1e-4,
+        final_learning_rate=1e-4,
+        schedule="linear",
+        beta_1=0.5,
+        beta_2=0.999,
+        weight_decay=0.0,
+        clip_norm=None,
+    ),
+    # Kupyn et al. 2019: 0.5 MSE + 0.006 perceptual + 0.01 RaLSGAN from two discriminators. Rows of
+    # their ablation table are --discriminator patchgan, --adversarial wgan_gp, --generator
+    # resnet, --content '{"perceptual": ...}' and --generator fpn_mobilenet_v2.
+    "deblurgan_v2": RestorerConfig(
+        generator="fpn_inception_resnet_v2",
+        discriminator="double_scale",
+        patch_size=256,
+        batch_size=1,
+        epochs=10,
+        adversarial_epochs=300,
+        steps_per_epoch=1000,
+        warm_up_content={"mse": 1.0, "ssim": 0.1},
+        content={"mse": 0.5, "perceptual": {"weight": 0.006, **_VGG19}},
+        adversarial="ralsgan",
+        adversarial_weight=0.01,
+        learning_rate=1e-4,
+        final_learning_rate=1e-4,
+        adversarial_final_learning_rate=1e-7,
+        schedule="linear",
+        beta_1=0.5,
+        beta_2=0.999,
+        weight_decay=0.0,
+        clip_norm=None,
+    ),
+    # A minute on a laptop, to see that everything runs.
+    "quick_test": RestorerConfig(
+        generator_options={"widths": [8, 16], "depths": [1, 1], "decoder_depths": [1]},
+        patch_size=64,
+        batch_size=4,
+        epochs=2,
+        steps_per_epoch=20,
+        warmup_steps=5,
+    ),
+}
+
+
+COLORIZER_PRESETS = {
+    # Ours. A MobileNetV2 that knows what things are; classes of colours, of which the rare ones
+    # count more (Zhang et al. 2016), and the distance to the photo's own colours, of which the
+    # strong ones count more; at the working size and against discriminators only at the end.
+    # `python -m keras_refocus.train colorizer --photos PHOTOS --run RUN`
+    "cyclegan_color_aware": ColorizerConfig(
+        generator_options={"frozen_scales": 2},
+        decolorizer_options={"filters": 8, "residual_blocks": 1},
+        discriminator_options={"filters": 32},
+        gray_discriminator_options={"filters": 16},
+        color_losses={
+            "cross_entropy": 0.2,
+            "color_aware": {"weight": 1.0, "strength": 5.0},
+        },
+        rebalance=0.8,
+        tone=0.1,
+        epochs=24,
+        final_epochs=5,
+        final_patch_size=224,
+        final_batch_size=6,
+        adversarial_epochs=1,
+        adversarial="lsgan",
+        adversarial_weight=0.02,
+        cycle_weight=1.0,
+        identity_weight=0.0,
+        learning_rate=4e-4,
+        final_learning_rate=1e-5,
+        adversarial_learning_rate=2e-5,
+        adversarial_final_learning_rate=1e-6,
+        warmup_steps=300,
+        beta_2=0.99,
+    ),
+    # Zhu et al. 2017, sections 4 and 7: unpaired; 256x256, batches of one; least squares, cycle 10,
+    # identity half of it, 50 pictures of history; Adam 2e-4, constant for 100 epochs and falling to
+    # 0 over 100 more. Our `lsgan` has a half that theirs has not in the generator's loss, so its
+    # weight is 2.
+    "cyclegan": ColorizerConfig(
+        generator="resnet_colorizer",
+        paired=False,
+        color_losses={},
+        patch_size=256,
+        batch_size=1,
+        epochs=0,
+        adversarial_epochs=200,
+        steps_per_epoch=1000,
+        adversarial="lsgan",
+        adversarial_weight=2.0,
+        adversarial_learning_rate=2e-4,
+        schedule="linear",
+        beta_1=0.5,
+        beta_2=0.999,
+        weight_decay=0.0,
+        clip_norm=None,
+    ),
+}
+
+
+def preset(presets, name):
+    """Look a preset up.
+
+    Raises:
+        ValueError: If there is no preset of that name; the message lists them.
+    """
+    if name not in presets:
+        near = difflib.get_close_matches(name, presets, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise ValueError(
+            f"`preset` must be one of {', '.join(presets)}. Received: preset={name!r}.{hint}"
+        )
+    return presets[name]
