@@ -15,9 +15,13 @@ def _parser():
         description="Measure a model on pictures whose truth is known.",
         epilog="Example: refocus evaluate restorer runs/mine --pairs my_pairs",
     )
-    stages = parser.add_subparsers(dest="stage", required=True, metavar="{restorer,colorizer}")
+    stages = parser.add_subparsers(
+        dest="stage", required=True, metavar="{restorer,colorizer,grayscale,faces}"
+    )
     _add_restorer(stages)
     _add_colorizer(stages)
+    _add_grayscale(stages)
+    _add_faces(stages)
     return parser
 
 
@@ -169,11 +173,56 @@ def _add_colorizer(stages):
     )
 
 
+def _add_grayscale(stages):
+    grayscale = stages.add_parser(
+        "grayscale",
+        help="how often grey is taken for colour, and colour for grey",
+        description="How often the decision whether a photo is grey is wrong, on colour photos and "
+        "on grey and toned versions of them.",
+        epilog="Example: refocus evaluate grayscale my_photos --count 1000",
+    )
+    grayscale.add_argument(
+        "photos", type=pathlib.Path, metavar="FOLDER", help="colour photos, also in sub-folders"
+    )
+    grayscale.add_argument(
+        "--count",
+        type=int,
+        default=1000,
+        metavar="N",
+        help="photos, at most (default: %(default)s)",
+    )
+    grayscale.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="seed of the choice (default: %(default)s)"
+    )
+
+
+def _add_faces(stages):
+    faces = stages.add_parser(
+        "faces",
+        help="how many faces are not found",
+        description="How many faces are not found, and would not be blurred, in photos of people.",
+        epilog="Example: refocus evaluate faces people --points faces.csv",
+    )
+    faces.add_argument("folder", type=pathlib.Path, metavar="FOLDER", help="photos of people")
+    faces.add_argument(
+        "--points",
+        type=pathlib.Path,
+        metavar="CSV",
+        help="the middle of every face, by hand: file,x,y in pixels; without it, pictures without "
+        "any face found are counted",
+    )
+
+
 def main(argv=None):
     """Run the command line; see `refocus evaluate --help`."""
     parser = _parser()
     arguments = parser.parse_args(argv)
-    evaluate = {"restorer": _evaluate_restorer, "colorizer": _evaluate_colorizer}
+    evaluate = {
+        "restorer": _evaluate_restorer,
+        "colorizer": _evaluate_colorizer,
+        "grayscale": _evaluate_grayscale,
+        "faces": _evaluate_faces,
+    }
     evaluate[arguments.stage](parser, arguments)
 
 
@@ -194,11 +243,11 @@ def _evaluate_restorer(parser, arguments):
     console.start_logging()
     console.keep_memory()
     console.import_tensorflow()
-    from keras_refocus.evaluation import restorer as evaluation
+    from keras_refocus.evaluation import models, restorer
     from keras_refocus.restoration import tiling
 
     try:
-        protocol = evaluation.Protocol(
+        protocol = restorer.Protocol(
             crop=arguments.crop,
             border=arguments.border,
             tile=arguments.tile,
@@ -208,20 +257,20 @@ def _evaluate_restorer(parser, arguments):
             flips=arguments.flips,
             align=arguments.align,
         )
-        sets = _sets(arguments, evaluation)
-        model, file = evaluation.load_restorer(arguments.model, best=arguments.best)
-        report = {"model": evaluation.relative(file), "protocol": protocol.label}
+        chosen = _sets(arguments)
+        model, file = models.load_restorer(arguments.model, best=arguments.best)
+        report = {"model": models.relative(file), "protocol": protocol.label}
         print(f"model: {report['model']}\nprotocol: {report['protocol']}")
-        print(evaluation.DEFINITIONS)
+        print(restorer.DEFINITIONS)
         results = []
-        for picture_set in sets:
-            scores = _score(picture_set, model, protocol, evaluation, console)
+        for picture_set in chosen:
+            scores = _score(picture_set, model, protocol)
             results.append((picture_set, scores))
-            print("\n" + evaluation.table(picture_set, scores))
-            _warn_of_changed_synthesis(picture_set, scores, protocol, evaluation)
+            print("\n" + restorer.as_text(picture_set, scores))
+            _warn_of_changed_synthesis(picture_set, scores, protocol)
         if arguments.set:
-            print("\n" + evaluation.published(arguments.set, len(sets[0])))
-        _write(arguments, results, report, model, protocol, evaluation)
+            print("\n" + restorer.published(arguments.set, len(chosen[0])))
+        _write(arguments, results, report, model, protocol)
     except (ValueError, TypeError, OSError) as error:
         parser.error(str(error))
 
@@ -231,23 +280,22 @@ def _evaluate_colorizer(parser, arguments):
 
     console.start_logging()
     console.import_tensorflow()
-    from keras_refocus.evaluation import colorizer as color_evaluation
-    from keras_refocus.evaluation import restorer as evaluation
-    from keras_refocus.metrics import perceptual as perceptual_metrics
-    from keras_refocus.restoration import chroma as upsampling
+    from keras_refocus.evaluation import colorizer, models, sets
+    from keras_refocus.metrics import perceptual
+    from keras_refocus.restoration.chroma import WORKING_SIZE
 
     try:
-        protocol = color_evaluation.Protocol(
-            size=upsampling.WORKING_SIZE if arguments.size is None else arguments.size,
+        protocol = colorizer.Protocol(
+            size=WORKING_SIZE if arguments.size is None else arguments.size,
             saturation=arguments.saturation,
         )
-        lpips = perceptual_metrics.LPIPS(arguments.lpips) if arguments.lpips else None
-        inception = perceptual_metrics.InceptionFeatures(arguments.fid) if arguments.fid else None
+        lpips = perceptual.LPIPS(arguments.lpips) if arguments.lpips else None
+        inception = perceptual.InceptionFeatures(arguments.fid) if arguments.fid else None
         if arguments.manifest:
-            items = evaluation.read_manifest(arguments.manifest, arguments.photos)[0].items
+            items = sets.read_manifest(arguments.manifest, arguments.photos)[0].items
         else:
-            items = evaluation.photo_items(arguments.photos)
-        model, file = evaluation.load_colorizer(
+            items = sets.photo_items(arguments.photos)
+        model, file = models.load_colorizer(
             arguments.model,
             best=arguments.best,
             temperature=arguments.temperature,
@@ -259,47 +307,78 @@ def _evaluate_colorizer(parser, arguments):
             if getattr(arguments, name) is not None:
                 notes.insert(0, f"{name} {getattr(arguments, name):g}")
         report = {
-            "model": evaluation.relative(file),
+            "model": models.relative(file),
             "protocol": "; ".join([protocol.label, *notes]),
         }
         print(f"model: {report['model']}\nprotocol: {report['protocol']}")
-        print(color_evaluation.DEFINITIONS)
+        print(colorizer.DEFINITIONS)
         scores = []
         with console.progress_bar(len(items), label="measuring", unit="picture") as bar:
             for item in items:
                 path = arguments.photos / item.sharp
                 scores.append(
-                    color_evaluation.score(
+                    colorizer.score(
                         path, item.sharp, model, protocol, lpips=lpips, inception=inception
                     )
                 )
                 bar.update()
-        print("\n" + color_evaluation.table(scores))
+        print("\n" + colorizer.as_text(scores))
         if arguments.csv:
-            color_evaluation.write_csv(arguments.csv, scores)
+            colorizer.write_csv(arguments.csv, scores)
         if arguments.json:
-            report |= color_evaluation.summary(scores)
+            report |= colorizer.summary(scores)
             arguments.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
         if arguments.sheet:
-            color_evaluation.sheet(
+            colorizer.sheet(
                 arguments.photos, scores, model, protocol, count=arguments.sheet_pictures
             ).save(arguments.sheet)
     except (ValueError, TypeError, OSError) as error:
         parser.error(str(error))
 
 
-def _sets(arguments, evaluation):
+def _evaluate_grayscale(parser, arguments):
+    from keras_refocus.evaluation import grayscale
+
+    if arguments.count < 1:
+        parser.error(f"--count must be at least 1. Received: --count {arguments.count}.")
+    try:
+        chosen = grayscale.choose(arguments.photos, arguments.count, arguments.seed)
+    except ValueError as error:
+        parser.error(str(error))
+    wrong, count = grayscale.evaluate(chosen, arguments.seed)
+    if not count:
+        parser.error("None of the pictures could be read.")
+    print(f"{count} photos, seed {arguments.seed}")
+    for line in grayscale.report(wrong, count):
+        print(line)
+
+
+def _evaluate_faces(parser, arguments):
+    from keras_refocus.evaluation import faces
+    from keras_refocus.system import console
+
+    try:
+        console.import_tensorflow()
+        for line in faces.count_missed(arguments.folder, arguments.points):
+            print(line, flush=True)
+    except (OSError, ValueError, ImportError) as error:
+        parser.error(str(error))
+
+
+def _sets(arguments):
+    from keras_refocus.evaluation import sets
+
     folder = arguments.pairs or arguments.photos
     if arguments.manifest:
-        sets = evaluation.read_manifest(arguments.manifest, folder)
-        if (sets[0].blur is None) != bool(arguments.pairs):
+        listed = sets.read_manifest(arguments.manifest, folder)
+        if (listed[0].blur is None) != bool(arguments.pairs):
             raise ValueError(
                 "A manifest of photos goes with --photos, one of pairs with --pairs. "
                 f"Received: {arguments.manifest}. Name the folder with the other option."
             )
         if not arguments.blur:
-            return sets
-        named = {picture_set.blur.name: picture_set for picture_set in sets}
+            return listed
+        named = {picture_set.blur.name: picture_set for picture_set in listed}
         unknown = [name for name in arguments.blur if name not in named]
         if unknown:
             raise ValueError(
@@ -308,30 +387,36 @@ def _sets(arguments, evaluation):
             )
         return [named[name] for name in arguments.blur]
     if arguments.pairs:
-        items = evaluation.pair_items(folder)
-        return [evaluation.PictureSet(folder=folder, items=items)]
+        items = sets.pair_items(folder)
+        return [sets.PictureSet(folder=folder, items=items)]
     blurs = [
-        evaluation.blur(name, seed=arguments.seed or 0) for name in arguments.blur or ["evaluation"]
+        sets.synthetic_blur(name, seed=arguments.seed or 0)
+        for name in arguments.blur or ["evaluation"]
     ]
-    items = evaluation.photo_items(folder)
-    return [evaluation.PictureSet(folder=folder, items=items, blur=blur) for blur in blurs]
+    items = sets.photo_items(folder)
+    return [sets.PictureSet(folder=folder, items=items, blur=blur) for blur in blurs]
 
 
-def _score(picture_set, model, protocol, evaluation, console):
+def _score(picture_set, model, protocol):
+    from keras_refocus.evaluation import restorer
+    from keras_refocus.system import console
+
     scores = []
     with console.progress_bar(len(picture_set), label="measuring", unit="picture") as bar:
         for index in range(len(picture_set)):
-            scores.append(evaluation.score(picture_set, model, protocol, index))
+            scores.append(restorer.score(picture_set, model, protocol, index))
             bar.update()
     return scores
 
 
-def _warn_of_changed_synthesis(picture_set, scores, protocol, evaluation):
+def _warn_of_changed_synthesis(picture_set, scores, protocol):
     """The manifest fixes settings and seed, not the code that draws from them."""
+    from keras_refocus.evaluation import restorer
+
     expected = picture_set.blur and picture_set.blur.input_psnr
     if expected is None or protocol.crop or protocol.border:
         return
-    found = evaluation.mean(scores, "psnr_l", after=False)
+    found = restorer.mean(scores, "psnr_l", after=False)
     if abs(found - expected) > 0.005:
         _log.warning(
             "the blurred photos have %.3f dB, when the manifest was written they had %.3f: the "
@@ -341,23 +426,25 @@ def _warn_of_changed_synthesis(picture_set, scores, protocol, evaluation):
         )
 
 
-def _write(arguments, results, report, model, protocol, evaluation):
+def _write(arguments, results, report, model, protocol):
+    from keras_refocus.evaluation import restorer, sets
+
     if arguments.csv:
-        evaluation.write_csv(arguments.csv, results)
+        restorer.write_csv(arguments.csv, results)
     if arguments.json:
-        report["sets"] = [evaluation.summary(*result) for result in results]
+        report["sets"] = [restorer.summary(*result) for result in results]
         arguments.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     if arguments.sheet:
         for picture_set, scores in results:
             path = arguments.sheet
             if len(results) > 1:
                 path = path.with_name(f"{path.stem}_{picture_set.blur.name}{path.suffix}")
-            evaluation.worst_sheet(picture_set, scores, model, protocol).save(path)
+            restorer.worst_sheet(picture_set, scores, model, protocol).save(path)
     if arguments.write_manifest:
-        evaluation.write_manifest(
+        sets.write_manifest(
             arguments.write_manifest,
             [picture_set for picture_set, _ in results],
-            input_psnrs=[evaluation.mean(scores, "psnr_l", after=False) for _, scores in results],
+            input_psnrs=[restorer.mean(scores, "psnr_l", after=False) for _, scores in results],
         )
 
 

@@ -12,7 +12,6 @@ The third writes one file for people without TensorFlow, ONNX or LiteRT, from a 
 """
 
 import argparse
-import json
 import sys
 import tempfile
 from pathlib import Path
@@ -20,9 +19,7 @@ from pathlib import Path
 from keras_refocus.deployment import saved_model
 from keras_refocus.engines import local as engines
 from keras_refocus.restoration.tiling import TILE
-from keras_refocus.system import console
-
-AVERAGED_FILE, BEST_FILE, RECORD_FILE = "averaged.keras", "best.keras", "record.json"
+from keras_refocus.system import console, run_files
 
 _SAVED_MODEL = "savedmodel"
 
@@ -61,12 +58,14 @@ def main(argv=None) -> None:
 def _network_file(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> Path:
     """Where the network is: a Keras file, or the version folder of a SavedModel to convert."""
     run = arguments.run
-    saved = run if (run / "saved_model.pb").is_file() else engines.newest_version(run)
+    saved = engines.saved_model_folder(run)
     if saved is not None:
         if arguments.format == _SAVED_MODEL:
             parser.error(f"this is a SavedModel already. Received: run='{run}'")
         return saved
-    file = run if run.is_file() else run / (BEST_FILE if arguments.best else AVERAGED_FILE)
+    file = (
+        run if run.is_file() else run / (run_files.BEST if arguments.best else run_files.AVERAGED)
+    )
     if not file.is_file():
         parser.error(
             f"the run must hold a trained network. Received: run='{run}' without '{file.name}'. "
@@ -81,19 +80,19 @@ def _convert(source: Path, arguments: argparse.Namespace) -> tuple[Path, bool]:
     Returns:
         The file, and whether it was compared with the SavedModel.
     """
-    from keras_refocus.deployment import formats as conversion
+    from keras_refocus.deployment import formats
 
     with tempfile.TemporaryDirectory(prefix="refocus-export-") as folder:
         version = source if source.is_dir() else _export_file(source, arguments, Path(folder))
         # The servable, whose version this is, gives the name.
         name = arguments.name or version.resolve().parent.name
-        file = arguments.out / f"{name}{conversion.SUFFIXES[arguments.format]}"
+        file = arguments.out / f"{name}{formats.SUFFIXES[arguments.format]}"
         if file.exists() and not arguments.overwrite:
             raise FileExistsError(
                 f"A file is never replaced unasked. Received: '{file}', which exists. "
                 "Choose another --name or --out, or add --overwrite."
             )
-        compared = conversion.convert(version, file, file_format=arguments.format)
+        compared = formats.convert(version, file, file_format=arguments.format)
     return file, compared
 
 
@@ -122,29 +121,23 @@ def _export_file(file: Path, arguments: argparse.Namespace, out: Path) -> Path:
         overwrite=arguments.overwrite,
         half=arguments.half,
         tile=arguments.tile,
-        network=_network(file.parent / RECORD_FILE, temperature=arguments.temperature),
+        network=_network(file, temperature=arguments.temperature),
     )
 
 
-def _network(record: Path, *, temperature: float | None) -> dict | None:
-    """What the record of a run says about its generator, for whoever goes on with its weights."""
-    from keras_refocus import networks
+def _network(file: Path, *, temperature: float | None) -> dict | None:
+    """What is recorded of the network, for whoever goes on with its weights."""
+    from keras_refocus.training import initial_weights
 
-    if not record.is_file():
-        return None
-    config = json.loads(record.read_text(encoding="utf-8"))["config"]
-    if "generator" not in config:
-        return None
-    name, options = config["generator"], config.get("generator_options", {})
-    options = networks.architecture(name, options)
-    if temperature is not None:
-        options["temperature"] = temperature
-    return {"generator": name, "generator_options": options}
+    found = initial_weights.network_of(file)
+    if found is not None and temperature is not None:
+        found["generator_options"]["temperature"] = temperature
+    return found
 
 
 def _join(models: Path, arguments: argparse.Namespace) -> Path:
     """Write the servable of the whole pipeline from the models of both stages."""
-    from keras_refocus.deployment import whole_pipeline as servable
+    from keras_refocus.deployment import whole_pipeline
 
     stages = []
     for name in (arguments.restorer, arguments.colorizer):
@@ -156,7 +149,7 @@ def _join(models: Path, arguments: argparse.Namespace) -> Path:
     folder = arguments.out / (arguments.name or engines.REFOCUS)
     overwrite = arguments.overwrite
     with saved_model.new_version(folder, arguments.number, overwrite=overwrite) as (draft, target):
-        servable.export_refocus(*stages, draft, tile=arguments.tile)
+        whole_pipeline.export_refocus(*stages, draft, tile=arguments.tile)
     return target
 
 
@@ -208,7 +201,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--best",
         action="store_true",
-        help=f"take the weights of the best validation ({BEST_FILE}), not the last ones",
+        help=f"take the weights of the best validation ({run_files.BEST}), not the last ones",
     )
     run.add_argument(
         "--half", action="store_true", help="store weights as float16: half the size on disk"

@@ -96,11 +96,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     console.start_logging()
     console.keep_memory()
     console.import_tensorflow()
-    from keras_refocus.evaluation import restorer as evaluation
+    from keras_refocus.evaluation import restorer, sets
     from keras_refocus.restoration import tiling
 
     try:
-        protocol = evaluation.Protocol(
+        protocol = restorer.Protocol(
             border=arguments.border,
             tile=arguments.tile,
             overlap=tiling.default_overlap(arguments.tile)
@@ -121,18 +121,17 @@ def main(argv: Sequence[str] | None = None) -> None:
             if arguments.oracle:
                 methods += bounds()
                 grids = oracle_grids()
-        sets = [
-            evaluation.PictureSet(folder=folder, items=evaluation.pair_items(folder))
+        chosen = [
+            sets.PictureSet(folder=folder, items=sets.pair_items(folder))
             for folder in arguments.pairs
         ]
         if arguments.photos:
-            blurs = [evaluation.blur(name) for name in arguments.blur or ["evaluation"]]
-            items = evaluation.photo_items(arguments.photos)
-            sets += [
-                evaluation.PictureSet(folder=arguments.photos, items=items, blur=blur)
-                for blur in blurs
+            blurs = [sets.synthetic_blur(name) for name in arguments.blur or ["evaluation"]]
+            items = sets.photo_items(arguments.photos)
+            chosen += [
+                sets.PictureSet(folder=arguments.photos, items=items, blur=blur) for blur in blurs
             ]
-        rows = _measure_all(sets, methods, grids, protocol, arguments)
+        rows = _measure_all(chosen, methods, grids, protocol, arguments)
         print(table(rows, size=arguments.size))
         if grids:
             print(f"\n{_ORACLE_NOTE}")
@@ -150,9 +149,9 @@ def networks(
     """Load restorers.
 
     Args:
-        models: Pairs of a label and what `evaluation.load_restorer` takes; none stands for the
+        models: Pairs of a label and what `models.load_restorer` takes; none stands for the
             installed restorer.
-        protocol: `evaluation.Protocol`: how a network sees a picture.
+        protocol: `restorer.Protocol`: how a network sees a picture.
         best: Whether a run's best epoch counts instead of its last.
         flips: Whether each restorer is measured a second time, as `RestoreOptions.best` does.
 
@@ -160,7 +159,7 @@ def networks(
         FileNotFoundError: There is no such model.
         ValueError: Two models have one label, or a model is no restorer.
     """
-    from keras_refocus.evaluation import restorer as evaluation
+    from keras_refocus.evaluation.models import load_restorer
 
     models = models or [("restorer", None)]
     labels = [label for label, _ in models]
@@ -172,7 +171,7 @@ def networks(
             )
     methods = []
     for label, path in models:
-        network, file = evaluation.load_restorer(path, best=best)
+        network, file = load_restorer(path, best=best)
         for together in (False, True) if flips else (False,):
             seen = dataclasses.replace(protocol, flips=together)
             methods.append(
@@ -244,12 +243,12 @@ def choose(grid: Sequence[Method], pairs: Sequence[tuple[np.ndarray, np.ndarray]
         grid: Settings of one method.
         pairs: Blurred and sharp luminance, float32 (height, width, 1).
     """
-    from keras_refocus.metrics import fidelity as metrics
+    from keras_refocus.metrics import fidelity
 
     def quality(method):
         return np.mean(
             [
-                metrics.psnr(method.restore(blurred)[np.newaxis], sharp[np.newaxis])[0]
+                fidelity.psnr(method.restore(blurred)[np.newaxis], sharp[np.newaxis])[0]
                 for blurred, sharp in pairs
             ]
         )
@@ -262,9 +261,9 @@ def measure(picture_set, methods: Sequence[Method], protocol, *, done=lambda: No
     """Measure what methods gain on one set.
 
     Args:
-        picture_set: `evaluation.PictureSet`.
+        picture_set: `sets.PictureSet`.
         methods: What to measure.
-        protocol: `evaluation.Protocol`: what is compared.
+        protocol: `restorer.Protocol`: what is compared.
         done: Called after each restoration.
 
     Returns:
@@ -275,15 +274,15 @@ def measure(picture_set, methods: Sequence[Method], protocol, *, done=lambda: No
     Raises:
         ValueError: A picture cannot be read, or is smaller than the protocol needs.
     """
-    from keras_refocus.evaluation import restorer as evaluation
+    from keras_refocus.evaluation import restorer
 
     inputs, results = [], [[] for _ in methods]
     for index in range(len(picture_set)):
-        blurred, sharp = evaluation.luminance_pair(picture_set, index, protocol)
-        inputs.append(evaluation.compare(blurred, sharp, protocol.border))
+        blurred, sharp = restorer.luminance_pair(picture_set, index, protocol)
+        inputs.append(restorer.compare(sharp, blurred, protocol.border))
         for method, scores in zip(methods, results, strict=True):
             seen = (blurred, sharp) if method.kind == "bound" else (blurred,)
-            scores.append(evaluation.compare(method.restore(*seen), sharp, protocol.border))
+            scores.append(restorer.compare(sharp, method.restore(*seen), protocol.border))
             done()
     inputs = np.array(inputs)
     rows = []
@@ -336,11 +335,11 @@ def _measure_all(sets, methods, grids, protocol, arguments) -> list[dict]:
 
 def _central_pairs(picture_set, protocol) -> list[tuple[np.ndarray, np.ndarray]]:
     """The middle of every pair of a set, luminance."""
-    from keras_refocus.evaluation import restorer as evaluation
+    from keras_refocus.evaluation import restorer
 
     pairs = []
     for index in range(len(picture_set)):
-        pair = evaluation.luminance_pair(picture_set, index, protocol)
+        pair = restorer.luminance_pair(picture_set, index, protocol)
         top, left = (max(side - _ORACLE_CROP, 0) // 2 for side in pair[0].shape[:2])
         window = np.s_[top : top + _ORACLE_CROP, left : left + _ORACLE_CROP]
         pairs.append(tuple(plane[window].copy() for plane in pair))

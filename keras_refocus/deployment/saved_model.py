@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_refocus.engines import local as engines
-from keras_refocus.restoration import chroma as upsampling
+from keras_refocus.restoration.chroma import WORKING_SIZE
 from keras_refocus.restoration.tiling import TILE
 
 # Sizes that any padding, stride or pooling inside a network must survive.
@@ -85,7 +85,7 @@ def _export(
             f"The weights must be finite. Received: NaN or infinity in model='{model.name}'. "
             "Export an earlier checkpoint."
         )
-    side = tile if output == engines.RESTORED else upsampling.WORKING_SIZE
+    side = tile if output == engines.RESTORED else WORKING_SIZE
     with new_version(folder, version, overwrite=overwrite) as (draft, target):
         _write(model, draft, output, half=half)
         _compare(model, draft, output, half=half)

@@ -236,6 +236,28 @@ def newest_version(servable: str | os.PathLike) -> Path | None:
     return max(versions, key=lambda entry: int(entry.name), default=None)
 
 
+def saved_model_folder(path: str | os.PathLike) -> Path | None:
+    """Folder of the SavedModel that a path names: itself, or the newest version of a servable.
+
+    Returns:
+        The folder, or `None` if the path holds no SavedModel.
+    """
+    path = Path(path)
+    return path if (path / "saved_model.pb").is_file() else newest_version(path)
+
+
+def open_saved_model(folder: Path, output: str) -> Any:
+    """Load a SavedModel that speaks the contract: luminance to `output`.
+
+    Raises:
+        OSError: It is damaged or incomplete.
+        ValueError: It takes or gives something else.
+    """
+    model = _load_saved_model(folder)
+    _check_signature(model, folder, output)
+    return model
+
+
 def missing_model(name: str, available: Iterable[str], *, where: str) -> str:
     """Word the error for a model that is not there, with the nearest name that is."""
     available = sorted(available)

@@ -2,6 +2,8 @@
 
 Floor 4; never meets `training`.
 
+    models     models to measure, opened from wherever one is kept
+    sets       sets of pictures with their SHA-256, and their blur
     restorer   a restorer on pairs and photos
     colorizer  a colorizer on colour photos
     classical  unsharp mask and deconvolution, to compare with

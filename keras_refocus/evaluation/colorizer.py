@@ -17,11 +17,10 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw
 
-from keras_refocus.evaluation import restorer as evaluation
-from keras_refocus.metrics import fidelity as metrics
-from keras_refocus.metrics import perceptual as perceptual_metrics
+from keras_refocus.evaluation import sets
+from keras_refocus.metrics import fidelity, perceptual
 from keras_refocus.pictures import color
-from keras_refocus.restoration import chroma as upsampling
+from keras_refocus.restoration.chroma import WORKING_SIZE, GuidedChroma, shrink
 
 _WORST = 10
 _SHEET_SIDE = 224  # Pixels of the longer side of a picture on the sheet.
@@ -50,7 +49,7 @@ class Protocol:
         saturation: Factor on the chroma.
     """
 
-    size: int = upsampling.WORKING_SIZE
+    size: int = WORKING_SIZE
     saturation: float = 1.0
 
     def __post_init__(self):
@@ -86,7 +85,7 @@ def colorize(model, gray, protocol):
     """Colour a grey picture as the pipeline does.
 
     Args:
-        model: Callable of `evaluation.load_colorizer`.
+        model: Callable of `models.load_colorizer`.
         gray: uint8 array of shape `(height, width, 3)`.
         protocol: `Protocol`.
 
@@ -94,8 +93,8 @@ def colorize(model, gray, protocol):
         uint8 array of the same shape.
     """
     luminance = color.rgb_to_luminance(gray)
-    small = upsampling.shrink(luminance, protocol.size)
-    chroma = upsampling.GuidedChroma(small, model(small[np.newaxis])[0], luminance.shape[:2])
+    small = shrink(luminance, protocol.size)
+    chroma = GuidedChroma(small, model(small[np.newaxis])[0], luminance.shape[:2])
     chroma = chroma.rows(0, luminance) * np.float32(protocol.saturation)
     return color.from_float(color.recompose(luminance, chroma), "uint8")
 
@@ -151,10 +150,10 @@ def score(path, name, model, protocol, *, lpips=None, inception=None):
     Args:
         path: Path of the photo.
         name: What to call it.
-        model: Callable of `evaluation.load_colorizer`.
+        model: Callable of `models.load_colorizer`.
         protocol: `Protocol`.
-        lpips: `perceptual_metrics.LPIPS`, or `None`.
-        inception: `perceptual_metrics.InceptionFeatures`, or `None`.
+        lpips: `perceptual.LPIPS`, or `None`.
+        inception: `perceptual.InceptionFeatures`, or `None`.
 
     Returns:
         `Score`.
@@ -162,7 +161,7 @@ def score(path, name, model, protocol, *, lpips=None, inception=None):
     Raises:
         ValueError: If the photo cannot be read or has a side of under 11 pixels.
     """
-    true = evaluation.read_picture(path)
+    true = sets.read_picture(path)
     if min(true.shape[:2]) < 11:
         raise ValueError(
             "Every photo must have sides of 11 pixels or more, the window of SSIM. Received: "
@@ -177,16 +176,16 @@ def score(path, name, model, protocol, *, lpips=None, inception=None):
     _, true_chroma = color.rgb_to_lab(true)
     for prefix, picture in (("", result), ("gray_", gray)):
         chroma = color.rgb_to_lab(picture)[1]
-        pair = color.to_float(picture)[np.newaxis], color.to_float(true)[np.newaxis]
+        pair = color.to_float(true)[np.newaxis], color.to_float(picture)[np.newaxis]
         if not prefix:
             uneven = unevenness(chroma, true_chroma)
             values |= dict(zip(("unevenness", "true_unevenness"), uneven, strict=True))
         values |= {
             f"{prefix}chroma_error": float(
-                metrics.chroma_error(chroma[None], true_chroma[None])[0]
+                fidelity.chroma_error(true_chroma[None], chroma[None])[0]
             ),
-            f"{prefix}psnr": float(metrics.psnr(*pair)[0]),
-            f"{prefix}ssim": float(metrics.ssim(*pair)[0]),
+            f"{prefix}psnr": float(fidelity.psnr(*pair)[0]),
+            f"{prefix}ssim": float(fidelity.ssim(*pair)[0]),
         }
         if lpips is not None:
             values[f"{prefix}lpips"] = lpips(picture, true)
@@ -235,12 +234,12 @@ def summary(scores):
             side: np.stack([item.features[side] for item in scores]) for side in scores[0].features
         }
         for side, name in (("result", "fid"), ("gray", "gray_fid")):
-            distance = perceptual_metrics.frechet_distance(sides[side], sides["true"])
+            distance = perceptual.frechet_distance(sides[side], sides["true"])
             report[name] = round(distance, 4)
     return report
 
 
-def table(scores):
+def as_text(scores):
     """Write the scores of a set as text."""
     values = summary(scores)
     means = values["means"]
@@ -310,7 +309,7 @@ def sheet(folder, scores, model, protocol, *, count=30):
     Args:
         folder: Folder of the set.
         scores: List of `Score`, in the order of the set.
-        model: Callable of `evaluation.load_colorizer`.
+        model: Callable of `models.load_colorizer`.
         protocol: `Protocol`.
         count: Number of pictures.
 
@@ -321,7 +320,7 @@ def sheet(folder, scores, model, protocol, *, count=30):
     rows = []
     for index in (*worst, *others):
         item = scores[index]
-        true = evaluation.read_picture(pathlib.Path(folder) / item.name)
+        true = sets.read_picture(pathlib.Path(folder) / item.name)
         gray = make_gray(true)
         parts = [_thumbnail(part) for part in (gray, colorize(model, gray, protocol), true)]
         values = item.values

@@ -1,7 +1,7 @@
 """Count the faces that `faces.detect` misses in photos of people.
 
-    python -m keras_refocus.evaluation.faces people/ --points faces.csv
-    python -m keras_refocus.evaluation.faces portraits/
+    refocus evaluate faces people/ --points faces.csv
+    refocus evaluate faces portraits/
 
 With a list of points (CSV: `file,x,y`, the middle of each face that a person would recognise, in
 pixels) a face counts as missed if its middle is not in what would be blurred. Without one, each
@@ -9,40 +9,39 @@ picture is taken to show at least one face, and those are counted in which none 
 than are missed, because the second face of a picture is not asked for.
 """
 
-import argparse
 import csv
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from keras_refocus.pictures import faces, images
 from keras_refocus.system import console
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Print what was missed, and the share; returns the exit status."""
-    parser = _parser()
-    arguments = parser.parse_args(argv)
-    try:
-        if arguments.points is not None:
-            points = _read_points(arguments.points)
-        else:
-            points = {path.name: None for path in _pictures(arguments.folder)}
-        for name in points:
-            if not (arguments.folder / name).is_file():
-                raise FileNotFoundError(
-                    f"Each picture must be in the folder. Received: '{name}', which is not in "
-                    f"'{arguments.folder}'."
-                )
-        console.import_tensorflow()
-        for line in _measure(arguments.folder, points):
-            print(line, flush=True)
-    except (OSError, ValueError, ImportError) as error:
-        parser.error(str(error))
-    return 0
+def count_missed(folder: Path, points_file: Path | None = None) -> Iterator[str]:
+    """Lines about what is missed in the pictures of a folder, then the sums.
+
+    Args:
+        folder: Folder of photos of people.
+        points_file: CSV file of the middle of every face; `None` takes each picture to show one.
+
+    Raises:
+        FileNotFoundError: A picture of the list is not in the folder.
+        ValueError: The list has other columns, or the folder holds no pictures.
+    """
+    if points_file is not None:
+        points = _read_points(points_file)
+    else:
+        points = {path.name: None for path in _pictures(folder)}
+    for name in points:
+        if not (folder / name).is_file():
+            raise FileNotFoundError(
+                f"Each picture must be in the folder. Received: '{name}', which is not in "
+                f"'{folder}'."
+            )
+    return _judge(folder, points)
 
 
-def _measure(folder: Path, points: dict[str, list | None]) -> Iterator[str]:
+def _judge(folder: Path, points: dict[str, list | None]) -> Iterator[str]:
     """Lines about each miss, then the sums."""
     boxes_found = faces_known = faces_missed = empty = with_faces = found_again = 0
     with console.progress_bar(len(points), unit="picture") as bar:
@@ -94,23 +93,3 @@ def _read_points(path: Path) -> dict[str, list[tuple[float, float]]]:
             if row["x"]:  # A picture without faces has a row without a point.
                 known.append((float(row["x"]), float(row["y"])))
     return points
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m keras_refocus.evaluation.faces",
-        description="Count the faces that are missed in photos of people.",
-    )
-    parser.add_argument("folder", type=Path, help="photos of people")
-    parser.add_argument(
-        "--points",
-        type=Path,
-        metavar="CSV",
-        help="the middle of every face, by hand: file,x,y in pixels; without it, pictures without "
-        "any face found are counted",
-    )
-    return parser
-
-
-if __name__ == "__main__":
-    sys.exit(main())

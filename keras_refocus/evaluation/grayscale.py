@@ -1,6 +1,6 @@
 """Measure how often `grayscale.is_grayscale` is wrong, on photos and their grey versions.
 
-    python -m keras_refocus.evaluation.grayscale PHOTOS --count 1000
+    refocus evaluate grayscale PHOTOS --count 1000
 
 Each photo is judged as it is, and once more in each of these versions, every one saved as JPEG of
 a random quality from 60 to 95, with or without chroma subsampling:
@@ -19,10 +19,8 @@ looking at.
 About 0.1 seconds a photo.
 """
 
-import argparse
 import io
 import logging
-import pathlib
 
 import numpy as np
 from PIL import Image
@@ -131,44 +129,37 @@ def evaluate(paths, seed):
     return wrong, count
 
 
-def main(argv=None):
-    """Judge the photos of a folder and print the error rates."""
-    parser = argparse.ArgumentParser(
-        prog="python -m keras_refocus.evaluation.grayscale",
-        description="Measure how often the grayscale gate is wrong, on photos and grey versions.",
-    )
-    parser.add_argument("photos", type=pathlib.Path, help="folder of colour photos")
-    parser.add_argument("--count", type=int, default=1000, help="photos, at most (%(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the choice (%(default)s)")
-    arguments = parser.parse_args(argv)
-    if not arguments.photos.is_dir():
-        parser.error(f"`photos` must be a folder. Received: photos={str(arguments.photos)!r}.")
-    if arguments.count < 1:
-        parser.error(f"--count must be at least 1. Received: --count {arguments.count}.")
-    paths = sorted(
-        path for path in arguments.photos.rglob("*") if path.suffix.lower() in images.SUFFIXES
-    )
-    if not paths:
-        parser.error(f"The folder must hold pictures. Received: photos={str(arguments.photos)!r}.")
-    rng = np.random.default_rng(arguments.seed)
-    chosen = [paths[index] for index in rng.permutation(len(paths))[: arguments.count]]
-    wrong, count = evaluate(chosen, arguments.seed)
-    if not count:
-        parser.error("None of the pictures could be read.")
+def choose(folder, count, seed):
+    """Choose photos of a folder at random.
 
-    print(f"{count} photos, seed {arguments.seed}")
-    print("version   is       judged wrongly")
+    Raises:
+        ValueError: If it is no folder or holds no pictures.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"The photos must be in a folder. Received: photos='{folder}'.")
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in images.SUFFIXES)
+    if not paths:
+        raise ValueError(f"The folder must hold pictures. Received: photos='{folder}'.")
+    order = np.random.default_rng(seed).permutation(len(paths))
+    return [paths[index] for index in order[:count]]
+
+
+def report(wrong, count):
+    """Lines about error rates and the photos that were judged wrongly.
+
+    Args:
+        wrong: Dict from the name of a version to paths; see `evaluate`.
+        count: Number of photos.
+    """
+    yield "version   is       judged wrongly"
     for name in COLORED + GRAY:
         kind = "coloured" if name in COLORED else "grey"
-        print(f"{name:9} {kind:8} {len(wrong[name]):4d} of {count}: {len(wrong[name]) / count:.2%}")
+        share = len(wrong[name]) / count
+        yield f"{name:9} {kind:8} {len(wrong[name]):4d} of {count}: {share:.2%}"
     for kind, names in (("coloured", COLORED), ("grey", GRAY)):
         total = sum(len(wrong[name]) for name in names)
         share = total / (count * len(names))
-        print(f"all {kind}: {total} of {count * len(names)}: {share:.2%}")
+        yield f"all {kind}: {total} of {count * len(names)}: {share:.2%}"
     for name in COLORED + GRAY:
         for path in wrong[name]:
-            print(f"wrong as {name}: {path}")
-
-
-if __name__ == "__main__":
-    main()
+            yield f"wrong as {name}: {path}"

@@ -1,8 +1,6 @@
-"""Measure a restorer on pairs, or on photos blurred with a fixed seed.
+"""Measure a restorer: scores of restored pictures beside those of their blurred inputs.
 
-A set of pictures is a folder and a list of names with SHA-256, so that a figure can be repeated
-years later: the list, the seed and the settings of the blur go into a small manifest. Every number
-is a pure function of the model, the pictures and the protocol.
+Every number is a pure function of the model, the pictures (see `sets`) and the protocol.
 
 What is compared: a user hands in a file and gets a picture back, so the blurred side is rounded to
 8 bits as a file would be, and what comes out of the model is clipped to [0, 1] and not rounded.
@@ -10,29 +8,16 @@ What is compared: a user hands in a file and gets a picture back, so the blurred
 
 import csv
 import dataclasses
-import hashlib
-import json
-import math
-import os
 import pathlib
-from collections.abc import Callable
 
 import cv2
 import numpy as np
 from PIL import Image, ImageDraw
 
-from keras_refocus.blur import exposure
-from keras_refocus.data import sampling
-from keras_refocus.engines import local as engines
-from keras_refocus.metrics import alignment
-from keras_refocus.metrics import fidelity as metrics
+from keras_refocus.metrics import alignment, fidelity
 from keras_refocus.pictures import color
 from keras_refocus.restoration import flips, tiling
 
-AVERAGED, BEST = "averaged.keras", "best.keras"
-SHARP = "none"  # The blur of a set that is handed in as it is.
-
-_FORMAT = "keras_refocus evaluation set, version 1"
 _SHEET_ROWS = 10
 _SHEET_SIDE = 320  # Pixels of a picture's part on the sheet, shown at 100%.
 
@@ -70,357 +55,6 @@ PUBLISHED = {
         },
     ),
 }
-
-
-# Models
-
-
-@dataclasses.dataclass(frozen=True)
-class Network:
-    """A loaded network: called with luminance, it gives what it makes of it.
-
-    Attributes:
-        run: Callable from luminance to the network's output, both numpy.
-        parameters: Number of its parameters, trained and fixed.
-    """
-
-    run: Callable[[np.ndarray], np.ndarray]
-    parameters: int
-
-    def __call__(self, luminance):
-        """Run the network."""
-        return self.run(luminance)
-
-
-def load_restorer(path=None, *, best=False):
-    """Load a restorer from wherever one is kept.
-
-    Args:
-        path: Folder of a SavedModel (`saved_models/restorer`, or one version of it), folder of a
-            training run, or `.keras` file; `None` takes the restorer that came with the
-            installation.
-        best: Whether a run's best epoch counts instead of its last.
-
-    Returns:
-        Tuple `(restore, name)`: a `Network` from luminance, float32 of shape
-        `(1, height, width, 1)` in [0, 1], to the same, not clipped; and the path of what was
-        loaded.
-
-    Raises:
-        FileNotFoundError: If there is no model.
-        ValueError: If it is not a restorer.
-    """
-    return _load(path, engines.RESTORER, engines.RESTORED, channels=1, best=best)
-
-
-def load_colorizer(path=None, *, best=False, temperature=None, gain=None, smoothing=None):
-    """Load a colorizer; as `load_restorer`, but to chroma of shape `(1, height, width, 2)`.
-
-    `temperature`, `gain` and `smoothing`, see `networks.tune_colors`, are chosen before a run is
-    exported.
-    """
-    tuning = {"temperature": temperature, "gain": gain, "smoothing": smoothing}
-    return _load(path, engines.COLORIZER, engines.CHROMA, channels=2, best=best, tuning=tuning)
-
-
-def _load(path, servable, output, *, channels, best, tuning=None):
-    path = engines.find_models() / servable if path is None else pathlib.Path(path)
-    version = path if (path / "saved_model.pb").is_file() else engines.newest_version(path)
-    if version is not None:
-        given = {name: value for name, value in (tuning or {}).items() if value is not None}
-        if given:
-            raise ValueError(
-                f"The colours of a SavedModel are as they were exported. Received: {given} for "
-                f"{version}. Name the run that it came from."
-            )
-        return _saved_model(version, servable, output), version
-    file = path / (BEST if best else AVERAGED) if path.is_dir() else path
-    if not file.is_file() or file.suffix != ".keras":
-        raise FileNotFoundError(
-            "A model must be a SavedModel folder, a run folder that has finished an epoch, or a "
-            f".keras file. Received: {path}. Check the path."
-        )
-    return _keras_model(file, servable, channels, tuning or {}), file
-
-
-def _saved_model(folder, servable, output):
-    import tensorflow as tf
-
-    # The object has to outlive its signature, which does not hold its variables.
-    model = tf.saved_model.load(str(folder))
-    signature = model.signatures.get(engines.DEFAULT_SIGNATURE)
-    if signature is None or output not in signature.structured_outputs:
-        raise ValueError(
-            f"A {servable} must give '{output}' in its signature "
-            f"'{engines.DEFAULT_SIGNATURE}'. Received: {folder}. Name a {servable}."
-        )
-
-    def run(luminance, _model=model):
-        return signature(**{engines.LUMINANCE: tf.constant(luminance)})[output].numpy()
-
-    return Network(run, sum(math.prod(variable.shape) for variable in signature.variables))
-
-
-def _keras_model(file, servable, channels, tuning):
-    import keras
-
-    from keras_refocus import networks
-
-    model = keras.saving.load_model(file, compile=False)
-    if model.output_shape[-1] != channels:
-        raise ValueError(
-            f"A {servable} gives {'one channel' if channels == 1 else 'two channels'}. Received: "
-            f"{file}, which gives {model.output_shape[-1]}. Name a {servable}."
-        )
-
-    model = networks.tune_colors(model, **tuning)
-
-    def infer(tensor):
-        return model(tensor, training=False)
-
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        # One graph for every size, as in the SavedModel that the run may become.
-        spec = tf.TensorSpec(model.input_shape, model.inputs[0].dtype)
-        infer = tf.function(infer, input_signature=[spec])
-
-    def run(luminance):
-        tensor = keras.ops.convert_to_tensor(luminance)
-        return keras.ops.convert_to_numpy(infer(tensor)).astype(np.float32)
-
-    return Network(run, model.count_params())
-
-
-# Sets of pictures
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Item:
-    """One picture of a set.
-
-    Attributes:
-        sharp: Its sharp side, a path relative to the folder with forward slashes.
-        sharp_sha256: SHA-256 of that file.
-        blurred: The blurred side of a pair, or `None` where blur is synthesised.
-        blurred_sha256: SHA-256 of that file, or `None`.
-    """
-
-    sharp: str
-    sharp_sha256: str
-    blurred: str | None = None
-    blurred_sha256: str | None = None
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Blur:
-    """Synthetic blur of a set of photos.
-
-    Attributes:
-        name: Name it goes by, usually an entry of `exposure.SETTINGS`; `"none"` leaves the photos
-            as they are.
-        settings: `exposure.ExposureSettings`, or `None` for `"none"`.
-        seed: Seed; with a photo's SHA-256 it decides the photo's blur, whatever else is in the set.
-        input_psnr: Mean PSNR on luminance of the blurred photos when the manifest was written, by
-            which a changed synthesis shows; `None` if that is not known.
-    """
-
-    name: str
-    settings: exposure.ExposureSettings | None
-    seed: int = 0
-    input_psnr: float | None = None
-
-
-def blur(name, *, seed=0):
-    """Make the blur of a name.
-
-    Raises:
-        ValueError: If it is neither an entry of `exposure.SETTINGS` nor `"none"`.
-    """
-    if name == SHARP:
-        return Blur(name=name, settings=None, seed=seed)
-    if name not in exposure.SETTINGS:
-        raise ValueError(
-            f"`blur` must be one of {', '.join([*exposure.SETTINGS, SHARP])}. "
-            f"Received: blur={name!r}."
-        )
-    return Blur(name=name, settings=exposure.SETTINGS[name], seed=seed)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class PictureSet:
-    """Pictures to measure on.
-
-    Attributes:
-        folder: Where they are.
-        items: Tuple of `Item`.
-        blur: `Blur` of photos; `None` for pairs.
-    """
-
-    folder: pathlib.Path
-    items: tuple
-    blur: Blur | None = None
-
-    def __len__(self):
-        return len(self.items)
-
-    @property
-    def label(self):
-        """The set in words."""
-        count = f"{len(self)} picture{'s' * (len(self) != 1)}"
-        if self.blur is None:
-            return f"pairs of '{self.folder.name}', {count}"
-        kind = "sharp photos as they are"
-        if self.blur.settings is not None:
-            kind = f"blur '{self.blur.name}', seed {self.blur.seed}"
-        return f"photos of '{self.folder.name}', {count}, {kind}"
-
-    def pair(self, index):
-        """Read or synthesise one pair.
-
-        Returns:
-            Tuple `(blurred, sharp)` of uint8 arrays of shape `(height, width, 3)`, sRGB.
-
-        Raises:
-            ValueError: If a file cannot be read, or the sides differ in size.
-        """
-        item = self.items[index]
-        sharp = read_picture(self.folder / item.sharp)
-        if self.blur is None:
-            blurred = read_picture(self.folder / item.blurred)
-            if blurred.shape != sharp.shape:
-                raise ValueError(
-                    "The two sides of a pair must have the same size. Received: "
-                    f"{item.blurred} with {blurred.shape[:2]} and {item.sharp} with "
-                    f"{sharp.shape[:2]} (height, width). Remove or repair the pair."
-                )
-            return blurred, sharp
-        if self.blur.settings is None:
-            return sharp, sharp
-        rng = np.random.default_rng([self.blur.seed, int(item.sharp_sha256[:16], 16)])
-        result = exposure.expose(sharp, self.blur.settings, rng)
-        return color.from_float(result.blurred, "uint8"), color.from_float(result.sharp, "uint8")
-
-
-def read_picture(path):
-    """Read a picture of a set as 8-bit RGB.
-
-    Raises:
-        ValueError: If it cannot be read.
-    """
-    try:
-        return sampling.read_rgb(path)
-    except (OSError, ValueError) as error:
-        raise ValueError(
-            f"Every picture of a set must be readable: a figure over fewer is another figure. "
-            f"Received: {path}: {error} Repair or remove it."
-        ) from error
-
-
-def _sha256(path):
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def photo_items(folder):
-    """List the photos below a folder as items of a set; see `sampling.list_photos`."""
-    folder = pathlib.Path(folder)
-    return tuple(
-        Item(sharp=path.relative_to(folder).as_posix(), sharp_sha256=_sha256(path))
-        for path in sampling.list_photos(folder)
-    )
-
-
-def pair_items(folder):
-    """List the pairs below a folder as items of a set; see `sampling.list_pairs`."""
-    folder = pathlib.Path(folder)
-    return tuple(
-        Item(
-            sharp=sharp.relative_to(folder).as_posix(),
-            sharp_sha256=_sha256(sharp),
-            blurred=blurred.relative_to(folder).as_posix(),
-            blurred_sha256=_sha256(blurred),
-        )
-        for blurred, sharp in sampling.list_pairs(folder)
-    )
-
-
-def write_manifest(path, sets, *, input_psnrs):
-    """Write what another machine needs to measure on the same pictures.
-
-    Args:
-        path: Path of the JSON file.
-        sets: List of `PictureSet` over the same items.
-        input_psnrs: Mean PSNR on luminance of the input of each set.
-    """
-    items = [
-        {name: value for name, value in dataclasses.asdict(item).items() if value is not None}
-        for item in sets[0].items
-    ]
-    blurs = []
-    for picture_set, input_psnr in zip(sets, input_psnrs, strict=True):
-        if picture_set.blur is not None:
-            blurs.append(
-                dataclasses.asdict(picture_set.blur) | {"input_psnr": round(float(input_psnr), 4)}
-            )
-    # One picture in a line keeps the file small and its differences readable.
-    lists = [
-        ",\n".join(f"  {json.dumps(entry)}" for entry in entries) for entries in (blurs, items)
-    ]
-    text = '{{\n "format": {},\n "blurs": [\n{}\n ],\n "items": [\n{}\n ]\n}}\n'.format(
-        json.dumps(_FORMAT), *lists
-    )
-    pathlib.Path(path).write_text(text, encoding="utf-8")
-
-
-def read_manifest(path, folder):
-    """Read the sets of a manifest and check that the folder holds their very pictures.
-
-    Args:
-        path: Path of the JSON file.
-        folder: Folder of the pictures. What the manifest does not name is left aside.
-
-    Returns:
-        List of `PictureSet`.
-
-    Raises:
-        FileNotFoundError: If the manifest or a picture is missing.
-        ValueError: If it is no manifest, or a picture differs.
-    """
-    folder = pathlib.Path(folder)
-    try:
-        values = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
-        if values["format"] != _FORMAT:
-            raise KeyError("format")
-        items = tuple(Item(**item) for item in values["items"])
-        blurs = []
-        for entry in values["blurs"]:
-            if entry["settings"] is not None:
-                entry["settings"] = exposure.ExposureSettings(**entry["settings"])
-            blurs.append(Blur(**entry))
-    except (KeyError, TypeError, json.JSONDecodeError) as error:
-        raise ValueError(
-            f"A manifest must be a file of --write-manifest, of this version. Received: {path} "
-            f"({error}). Write it again."
-        ) from error
-    for item in items:
-        sides = [(item.sharp, item.sharp_sha256), (item.blurred, item.blurred_sha256)]
-        for name, digest in sides[: 1 if item.blurred is None else 2]:
-            if not (folder / name).is_file():
-                raise FileNotFoundError(
-                    f"The folder must hold every picture of the manifest. Received: {folder} "
-                    f"without {name}. Point at the folder that the manifest was written for."
-                )
-            if _sha256(folder / name) != digest:
-                raise ValueError(
-                    "The pictures must be those of the manifest. Received: "
-                    f"{folder / name}, whose SHA-256 differs. Restore the file."
-                )
-    if not blurs:
-        return [PictureSet(folder=folder, items=items)]
-    return [PictureSet(folder=folder, items=items, blur=entry) for entry in blurs]
-
-
-# Scores
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -526,12 +160,12 @@ class Score:
         return self.after[measure] - self.before[measure]
 
 
-def compare(picture, sharp, border=0):
+def compare(image_true, image_test, border=0):
     """PSNR in dB and SSIM of one picture, both float32 `(height, width, channels)` in [0, 1]."""
-    pair = picture[np.newaxis], sharp[np.newaxis]
+    pair = image_true[np.newaxis], image_test[np.newaxis]
     return (
-        float(metrics.psnr(*pair, border=border)[0]),
-        float(metrics.ssim(*pair, border=border)[0]),
+        float(fidelity.psnr(*pair, border=border)[0]),
+        float(fidelity.ssim(*pair, border=border)[0]),
     )
 
 
@@ -576,8 +210,8 @@ def score(picture_set, model, protocol, index):
     """Restore one picture of a set and score it.
 
     Args:
-        picture_set: `PictureSet`.
-        model: Callable of `load_restorer`.
+        picture_set: `sets.PictureSet`.
+        model: Callable of `models.load_restorer`.
         protocol: `Protocol`.
         index: Number of the picture in the set.
 
@@ -596,7 +230,7 @@ def score(picture_set, model, protocol, index):
         values = [
             value
             for picture, truth in zip(side, truths, strict=True)
-            for value in compare(picture, truth, protocol.border)
+            for value in compare(truth, picture, protocol.border)
         ]
         scores.append(dict(zip(MEASURES, values, strict=True)))
     height, width = sharp[0].shape[:2]
@@ -632,7 +266,7 @@ def summary(picture_set, scores):
     """Everything that is reported of a set, as a JSON-ready dict.
 
     Args:
-        picture_set: `PictureSet`.
+        picture_set: `sets.PictureSet`.
         scores: List of its `Score`.
 
     Returns:
@@ -681,7 +315,7 @@ DEFINITIONS = (
 )
 
 
-def table(picture_set, scores):
+def as_text(picture_set, scores):
     """Write the scores of a set as text.
 
     Sharp photos that are handed in as they are have no input score: what counts there is how
@@ -766,9 +400,9 @@ def worst_sheet(picture_set, scores, model, protocol):
     pictures are aligned before they are compared, they are shown so.
 
     Args:
-        picture_set: `PictureSet`.
+        picture_set: `sets.PictureSet`.
         scores: List of its `Score`, in its order.
-        model: Callable of `load_restorer`.
+        model: Callable of `models.load_restorer`.
         protocol: `Protocol`.
 
     Returns:
@@ -822,12 +456,3 @@ def _worst_window(errors):
     valid = means[: errors.shape[0] - height + 1, : errors.shape[1] - width + 1]
     top, left = np.unravel_index(int(valid.argmax()), valid.shape)
     return np.s_[top : top + height, left : left + width]
-
-
-def relative(path):
-    """A path as it may be printed and kept: relative to the working folder where it can be."""
-    path = pathlib.Path(path)
-    try:
-        return path.resolve().relative_to(pathlib.Path.cwd()).as_posix()
-    except ValueError:
-        return os.fspath(path)

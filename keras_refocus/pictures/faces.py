@@ -5,7 +5,7 @@
 
 Faces are found by MTCNN (Zhang, Zhang, Li and Qiao, "Joint Face Detection and Alignment using
 Multi-task Cascaded Convolutional Networks", arXiv:1604.02878), as the package `mtcnn` has it, whose
-weights come with it. It misses faces: `python -m keras_refocus.evaluation.faces` counts how many on
+weights come with it. It misses faces: `refocus evaluate faces` counts how many on
 a folder of photos.
 """
 

@@ -36,7 +36,7 @@ FIT_SCALE = 1.5
 _FIT_BLOCK = 128
 
 # Chosen on 1,000 photos and their grey, noisy, sepia and tinted versions as JPEG of quality 60 to
-# 95 (`python -m keras_refocus.evaluation.grayscale`): of the grey versions hardly one exceeds 3.5,
+# 95 (`refocus evaluate grayscale`): of the grey versions hardly one exceeds 3.5,
 # of the colour photos hardly one stays below 4.5 that is not a toned print itself.
 RESIDUAL_LIMIT = 4.1
 RESIDUAL_QUANTILE = 0.9975

@@ -2,6 +2,7 @@
 
 Floor 1. Knows nothing of pictures or networks.
 
-    console   quiet TensorFlow, progress bars
-    machine   what a measurement says about where it was made
+    console    quiet TensorFlow, progress bars
+    run_files  names of the files in the folder of a training run
+    machine    what a measurement says about where it was made
 """

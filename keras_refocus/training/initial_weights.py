@@ -25,7 +25,7 @@ def network_of(path):
         is not recorded.
     """
     path = pathlib.Path(path)
-    version = _saved_model(path)
+    version = engines.saved_model_folder(path)
     if version is not None:
         file = version / engines.NETWORK_FILE
         found = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
@@ -34,20 +34,13 @@ def network_of(path):
     if not (folder / run_folder.RECORD).is_file():
         return None
     config = run_folder.read_record(folder)["config"]
-    return network_of_config(config)
+    return network_of_config(config) if "generator" in config else None
 
 
 def network_of_config(config):
     """The generator of a configuration, without the file that its weights began with."""
-    name, options = config["generator"], config["generator_options"]
+    name, options = config["generator"], config.get("generator_options", {})
     return {"generator": name, "generator_options": networks.architecture(name, options)}
-
-
-def _saved_model(path):
-    """Folder of the SavedModel that a path names, or `None`."""
-    if (path / "saved_model.pb").is_file():
-        return path
-    return engines.newest_version(path)
 
 
 def load(generator, paths, network):
@@ -73,7 +66,7 @@ def load(generator, paths, network):
 
 def _load_part(generator, path, *, whole):
     """Load the weights that one source holds; return the set of their names."""
-    version = _saved_model(path)
+    version = engines.saved_model_folder(path)
     if version is None and path.is_dir():
         names = [name for name in (run_folder.BEST, run_folder.AVERAGED) if (path / name).is_file()]
         if not names:

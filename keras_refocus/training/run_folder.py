@@ -27,9 +27,43 @@ import subprocess
 import keras
 import numpy as np
 
-RECORD, MANIFEST, STATE = "record.json", "manifest.txt", "state.weights.h5"
-AVERAGED, BEST, LOG = "averaged.keras", "best.keras", "log.csv"
-CURVES, SAMPLES, REPORT, TENSORBOARD = "curves.png", "samples", "report.md", "tensorboard"
+from keras_refocus.system.run_files import (
+    AVERAGED,
+    BEST,
+    CURVES,
+    LOG,
+    MANIFEST,
+    RECORD,
+    REPORT,
+    SAMPLES,
+    STATE,
+    TENSORBOARD,
+)
+
+__all__ = [
+    "AVERAGED",
+    "BEST",
+    "CURVES",
+    "LOG",
+    "MANIFEST",
+    "RECORD",
+    "REPORT",
+    "SAMPLES",
+    "STATE",
+    "TENSORBOARD",
+    "check_room",
+    "draw_curves",
+    "duration",
+    "environment",
+    "measures",
+    "read_log",
+    "read_record",
+    "write_atomically",
+    "write_json",
+    "write_log",
+    "write_report",
+    "write_text",
+]
 
 # What is measured in validation: its title and its decimals.
 _MEASURES = {

@@ -9,9 +9,8 @@ import pytest
 from PIL import Image
 from tiny_models import write_models
 
-from keras_refocus.benchmarks import quality as benchmark_quality
-from keras_refocus.evaluation import classical
-from keras_refocus.evaluation import restorer as evaluation
+from keras_refocus.benchmarks import quality
+from keras_refocus.evaluation import classical, restorer, sets
 from keras_refocus.pictures import color
 
 
@@ -35,12 +34,12 @@ def _luminance(level):
 
 
 def _measured(folder, *methods):
-    picture_set = evaluation.PictureSet(folder=folder, items=evaluation.pair_items(folder))
-    return benchmark_quality.measure(picture_set, methods, evaluation.Protocol())
+    picture_set = sets.PictureSet(folder=folder, items=sets.pair_items(folder))
+    return quality.measure(picture_set, methods, restorer.Protocol())
 
 
 def _method(restore):
-    return benchmark_quality.Method(name="method", settings="", restore=restore)
+    return quality.Method(name="method", settings="", restore=restore)
 
 
 def test_gains_by_hand(pairs):
@@ -61,18 +60,18 @@ def test_the_oracle_finds_the_kernel_that_blurred():
     # Nine places along the rows, in a row that repeats: the motion of the kernel.
     blurred = np.mean([np.roll(sharp, step, axis=1) for step in range(-4, 5)], axis=0)
     grid = [
-        benchmark_quality._wiener(kernel, balance)
+        quality._wiener(kernel, balance)
         for kernel in ("motion:9:90", "motion:9:0", "disk:3")
         for balance in (1e-2, 1e2)
     ]
-    chosen = benchmark_quality.choose(grid, [(blurred.astype(np.float32), sharp)])
+    chosen = quality.choose(grid, [(blurred.astype(np.float32), sharp)])
     assert chosen.name == "Wiener, oracle" and chosen.kind == "oracle"
     assert chosen.settings == "motion:9:0, balance 0.01"
 
 
 def test_the_grids_hold_what_can_be_run():
     plane = np.full((12, 12, 1), 0.5, np.float32)
-    for grid in benchmark_quality.oracle_grids():
+    for grid in quality.oracle_grids():
         assert len({method.settings for method in grid}) == len(grid)
         assert len({method.name for method in grid}) == 1
         assert grid[0].restore(plane).shape == plane.shape
@@ -83,8 +82,8 @@ def test_networks_say_what_they_weigh(tmp_path):
     path = tmp_path / "smooth.keras"
     keras.Model(inputs, keras.layers.Conv2D(1, 3, padding="same")(inputs)).save(path)
     models = write_models(tmp_path / "models")
-    protocol = evaluation.Protocol()
-    methods = benchmark_quality.networks(
+    protocol = restorer.Protocol()
+    methods = quality.networks(
         [("a", path), ("b", models / "restorer")], protocol, best=False, flips=True
     )
     assert [method.name for method in methods] == ["a", "a", "b", "b"]
@@ -97,11 +96,11 @@ def test_networks_say_what_they_weigh(tmp_path):
     plane = np.full((5, 7, 1), 0.8, np.float32)
     np.testing.assert_allclose(methods[3].restore(plane), 0.4, atol=1e-6)
     with pytest.raises(ValueError, match="'a' more than once"):
-        benchmark_quality.networks([("a", path), ("a", path)], protocol, best=False, flips=False)
+        quality.networks([("a", path), ("a", path)], protocol, best=False, flips=False)
 
 
 def test_methods_are_told_what_the_command_says():
-    unsharp, *others = benchmark_quality.classical_methods(
+    unsharp, *others = quality.classical_methods(
         ["motion:5:0", "disk:2"], radius=1, amount=2, iterations=3, balance=0.2
     )
     plane = np.random.default_rng(0).random((20, 24, 1), np.float32)
@@ -119,11 +118,11 @@ def test_methods_are_told_what_the_command_says():
 
 
 def test_command_prints_writes_and_draws(pairs, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(benchmark_quality, "_KERNELS", ["motion:3:0", "disk:1"])
+    monkeypatch.setattr(quality, "_KERNELS", ["motion:3:0", "disk:1"])
     models = write_models(tmp_path / "models")
     tables = []
     for index in range(2):
-        benchmark_quality.main(
+        quality.main(
             [
                 f"half={models / 'restorer'}", f"same={models / 'restorer_gan'}",
                 "--pairs", str(pairs), "--flips", "--oracle", "--size", "20x12", "--runs", "1",
@@ -151,7 +150,7 @@ def test_command_prints_writes_and_draws(pairs, tmp_path, capsys, monkeypatch):
 
 def test_without_timing_and_without_the_classical_methods(pairs, tmp_path, capsys):
     models = write_models(tmp_path / "models")
-    benchmark_quality.main(
+    quality.main(
         [
             str(models / "restorer"), "--pairs", str(pairs), "--runs", "0", "--no-classical",
             "--plot", str(tmp_path / "plot.svg"),
@@ -166,7 +165,7 @@ def test_without_timing_and_without_the_classical_methods(pairs, tmp_path, capsy
 
 def test_photos_are_blurred_for_it(pairs, capsys):
     models = write_models(pairs / "models")
-    benchmark_quality.main(
+    quality.main(
         [
             str(models / "restorer"), "--photos", str(pairs / "sharp"), "--blur", "noise", "none",
             "--runs", "0", "--no-classical",
@@ -200,7 +199,7 @@ def test_photos_are_blurred_for_it(pairs, capsys):
 )
 def test_mistakes_are_said(arguments, message, capsys):
     with pytest.raises(SystemExit) as status:
-        benchmark_quality.main(arguments)
+        quality.main(arguments)
     assert status.value.code == 2
     error = capsys.readouterr().err
     assert message in error and "refocus benchmark quality: error" in error

@@ -6,8 +6,7 @@ import pytest
 from PIL import Image
 
 from keras_refocus import evaluate
-from keras_refocus.evaluation import colorizer as color_evaluation
-from keras_refocus.evaluation import restorer as evaluation
+from keras_refocus.evaluation import colorizer, sets
 from keras_refocus.evaluation.colorizer import Protocol
 from keras_refocus.pictures import color
 from keras_refocus.restoration import pipeline
@@ -34,7 +33,7 @@ def photos(tmp_path_factory):
 
 def scores_of(photos, model, **options):
     return [
-        color_evaluation.score(photos / f"{name}.png", f"{name}.png", model, Protocol(), **options)
+        colorizer.score(photos / f"{name}.png", f"{name}.png", model, Protocol(), **options)
         for name in ("grey", "red", "green")
     ]
 
@@ -64,33 +63,33 @@ def test_unevenness_is_the_deviation_where_the_photo_is_plain():
     plain = np.full((80, 120, 2), 0.1)
     given = plain.copy()
     given[:, 1::2, 0] += 8 / 110  # stripes of 8 units in a*: windows of 10 pixels deviate by 4
-    value, own = color_evaluation.unevenness(given, plain)
+    value, own = colorizer.unevenness(given, plain)
     assert value == pytest.approx(4.0, abs=0.05)
     assert own == pytest.approx(0.0, abs=1e-3)
     # Only where the photo is plain: of a picture that is striped itself nothing is left.
     half = plain.copy()
     half[:, 61:] = given[:, 61:]
-    value, own = color_evaluation.unevenness(given, half)
+    value, own = colorizer.unevenness(given, half)
     assert value == pytest.approx(4.0, abs=0.05) and own < 0.5
-    assert np.isnan(color_evaluation.unevenness(plain, given)).all()
+    assert np.isnan(colorizer.unevenness(plain, given)).all()
 
 
 def test_photos_without_plain_surfaces_have_no_unevenness(photos):
     scores = scores_of(photos, answers(40, 20))
     # Even chroma, rounded to 8 bits.
-    assert color_evaluation.summary(scores)["means"]["unevenness"] < 1.0
-    assert "unevenness" in color_evaluation.table(scores)
+    assert colorizer.summary(scores)["means"]["unevenness"] < 1.0
+    assert "unevenness" in colorizer.as_text(scores)
     for item in scores:
         item.values["unevenness"] = item.values["true_unevenness"] = float("nan")
-    report = color_evaluation.summary(scores)
+    report = colorizer.summary(scores)
     assert report["means"]["unevenness"] is None
-    assert "unevenness" not in color_evaluation.table(scores)
+    assert "unevenness" not in colorizer.as_text(scores)
     json.dumps(report, allow_nan=False)
 
 
 def test_the_report_is_made_of_means(photos):
     scores = scores_of(photos, answers(40, 20))
-    report = color_evaluation.summary(scores)
+    report = colorizer.summary(scores)
     errors = [item.values["chroma_error"] for item in scores]
     grey_errors = [item.values["gray_chroma_error"] for item in scores]
     assert report["means"]["chroma_error"] == pytest.approx(np.mean(errors), abs=1e-4)
@@ -106,7 +105,7 @@ def test_the_report_is_made_of_means(photos):
     )
     assert report["further_than_grey"] == 2
     assert "fid" not in report
-    text = color_evaluation.table(scores)
+    text = colorizer.as_text(scores)
     assert "2 of 3" in text and "PSNR RGB" in text and "LPIPS" not in text
 
 
@@ -122,14 +121,14 @@ def test_colours_take_the_way_of_the_pipeline(photos):
             return dict.fromkeys(models, "1")
 
     rgb = np.random.default_rng(0).integers(0, 256, (60, 90, 3), np.uint8)
-    gray = color_evaluation.make_gray(rgb)
+    gray = colorizer.make_gray(rgb)
     assert (gray[..., :1] == gray).all()
     assert np.abs(color.rgb_to_luminance(gray) - color.rgb_to_luminance(rgb)).max() < 0.003
     for saturation in (1.0, 0.6):
         options = pipeline.RestoreOptions(mode="colorize", strength=0.0, saturation=saturation)
         expected = pipeline.Restorer(Engine()).restore(gray, options).image
         model = lambda luminance: Engine().colorize(luminance, model=None)  # noqa: E731
-        found = color_evaluation.colorize(model, gray, Protocol(saturation=saturation))
+        found = colorizer.colorize(model, gray, Protocol(saturation=saturation))
         np.testing.assert_array_equal(found, expected)
 
 
@@ -140,7 +139,7 @@ def test_the_size_is_what_the_model_sees(photos):
         seen.append(luminance.shape)
         return answers(1, 1)(luminance)
 
-    color_evaluation.score(photos / "red.png", "red.png", model, Protocol(size=96))
+    colorizer.score(photos / "red.png", "red.png", model, Protocol(size=96))
     assert seen == [(1, 96, 96, 1)]
     with pytest.raises(ValueError, match="size=0"):
         Protocol(size=0)
@@ -154,18 +153,18 @@ def test_lpips_and_fid_are_measured_when_their_networks_are_there(photos):
         return rgb.reshape(-1, 3).mean(axis=0)
 
     scores = scores_of(photos, answers(40, 20), lpips=lpips, inception=inception)
-    report = color_evaluation.summary(scores)
+    report = colorizer.summary(scores)
     assert report["means"]["lpips"] > 0 and report["means"]["gray_lpips"] > 0
     assert report["fid"] > 0 and report["gray_fid"] > 0
-    assert "LPIPS" in color_evaluation.table(scores) and "FID" in color_evaluation.table(scores)
+    assert "LPIPS" in colorizer.as_text(scores) and "FID" in colorizer.as_text(scores)
     true = [np.stack([item.features[side] for item in scores]) for side in ("true", "true")]
-    assert color_evaluation.perceptual_metrics.frechet_distance(*true) == pytest.approx(0, abs=1e-6)
+    assert colorizer.perceptual.frechet_distance(*true) == pytest.approx(0, abs=1e-6)
 
 
 def fake_scores(count):
     """Photo `i` is coloured worse than grey by `(7 i) mod count`."""
     return [
-        color_evaluation.Score(
+        colorizer.Score(
             name=str(index),
             values={"chroma_error": 20.0 + 7 * index % count, "gray_chroma_error": 20.0},
             features={},
@@ -175,17 +174,17 @@ def fake_scores(count):
 
 
 def test_the_sheet_shows_the_worst_ten_and_others():
-    worst, others = color_evaluation.chosen_for_sheet(fake_scores(50), 24)
+    worst, others = colorizer.chosen_for_sheet(fake_scores(50), 24)
     assert [7 * index % 50 for index in worst] == list(range(49, 39, -1))
     assert len(others) == len(set(others)) == 14 and not set(worst) & set(others)
     assert min(others) < 5 and max(others) > 45
-    assert color_evaluation.chosen_for_sheet(fake_scores(3), 24)[1] == []
+    assert colorizer.chosen_for_sheet(fake_scores(3), 24)[1] == []
 
 
 def test_small_photos_are_refused(tmp_path):
     Image.new("RGB", (8, 30)).save(tmp_path / "small.png")
     with pytest.raises(ValueError, match="11 pixels"):
-        color_evaluation.score(tmp_path / "small.png", "small.png", answers(0, 0), Protocol())
+        colorizer.score(tmp_path / "small.png", "small.png", answers(0, 0), Protocol())
 
 
 # The command.
@@ -233,9 +232,9 @@ def test_the_command_repeats_its_report(model, photos, tmp_path, capsys):
 
 
 def test_a_manifest_names_the_photos(model, photos, tmp_path, capsys):
-    items = evaluation.photo_items(photos)[:2]
-    sharp = evaluation.PictureSet(folder=photos, items=items, blur=evaluation.blur("none"))
-    evaluation.write_manifest(tmp_path / "two.json", [sharp], input_psnrs=[100.0])
+    items = sets.photo_items(photos)[:2]
+    sharp = sets.PictureSet(folder=photos, items=items, blur=sets.synthetic_blur("none"))
+    sets.write_manifest(tmp_path / "two.json", [sharp], input_psnrs=[100.0])
     text = run(capsys, model, "--photos", photos, "--manifest", tmp_path / "two.json")
     assert "2 photos" in text
 

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_refocus.evaluation import grayscale as evaluate_grayscale
+from keras_refocus import evaluate
+from keras_refocus.evaluation import grayscale
 from keras_refocus.pictures import color
 
 
@@ -21,7 +22,7 @@ def photos(tmp_path):
 
 
 def test_rates_and_names_are_printed(photos, capsys):
-    evaluate_grayscale.main([str(photos), "--seed", "3"])
+    evaluate.main(["grayscale", str(photos), "--seed", "3"])
     printed = capsys.readouterr().out
     assert printed.startswith("3 photos, seed 3")
     # One grey picture of three counts as a coloured photo that was judged grey.
@@ -33,15 +34,15 @@ def test_rates_and_names_are_printed(photos, capsys):
 
 def test_the_seed_decides(photos, capsys):
     for _ in range(2):
-        evaluate_grayscale.main([str(photos), "--count", "2"])
+        evaluate.main(["grayscale", str(photos), "--count", "2"])
     first, second = np.array_split(capsys.readouterr().out.splitlines(), 2)
     assert first.tolist() == second.tolist()
 
 
 def test_versions_are_what_they_say():
     rgb = np.random.default_rng(1).integers(0, 256, (60, 80, 3)).astype("uint8")
-    versions = evaluate_grayscale.versions(rgb, np.random.default_rng(2))
-    assert {"original", *versions} == {*evaluate_grayscale.COLORED, *evaluate_grayscale.GRAY}
+    versions = grayscale.versions(rgb, np.random.default_rng(2))
+    assert {"original", *versions} == {*grayscale.COLORED, *grayscale.GRAY}
     assert all(v.shape == rgb.shape and v.dtype == np.uint8 for v in versions.values())
     gray = versions["grey"]
     assert (gray == gray[..., :1]).all()
@@ -55,10 +56,10 @@ def test_versions_are_what_they_say():
 
 def test_bad_requests(tmp_path, capsys):
     for arguments, message in (
-        ([str(tmp_path / "missing")], "must be a folder"),
+        ([str(tmp_path / "missing")], "must be in a folder"),
         ([str(tmp_path)], "must hold pictures"),
         ([str(tmp_path), "--count", "0"], "at least 1"),
     ):
         with pytest.raises(SystemExit):
-            evaluate_grayscale.main(arguments)
+            evaluate.main(["grayscale", *arguments])
         assert message in capsys.readouterr().err

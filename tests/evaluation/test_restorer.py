@@ -1,55 +1,10 @@
-import json
-
 import cv2
-import keras
 import numpy as np
 import pytest
-from PIL import Image
+from measured_sets import pair_set, photo_set, picture, save
 
-from keras_refocus.blur import exposure
-from keras_refocus.evaluation import restorer as evaluation
+from keras_refocus.evaluation import restorer
 from keras_refocus.pictures import color
-
-
-def save(path, rgb):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(rgb).save(path)
-
-
-def picture(seed, height=32, width=40):
-    rng = np.random.default_rng(seed)
-    small = rng.integers(0, 256, (height // 8, width // 8, 3), dtype=np.uint8)
-    return np.asarray(Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC))
-
-
-@pytest.fixture
-def photos(tmp_path):
-    for index in range(4):
-        save(tmp_path / "photos" / f"{index}.png", picture(index))
-    return tmp_path / "photos"
-
-
-@pytest.fixture
-def pairs(tmp_path):
-    """Grey pairs: the sharp sides are L = 0.5, the blurred ones off by a known amount."""
-    sharp = color.lab_to_rgb(np.full((16, 20, 1), 0.5), np.zeros((16, 20, 2)))
-    for index, level in enumerate((100, 119, 140)):
-        grey = np.full((16, 20, 3), level, np.uint8)
-        save(tmp_path / "pairs" / "blur" / f"{index}.png", grey)
-        save(tmp_path / "pairs" / "sharp" / f"{index}.png", color.from_float(sharp, "uint8"))
-    return tmp_path / "pairs"
-
-
-def photo_set(folder, name="evaluation", seed=0):
-    return evaluation.PictureSet(
-        folder=folder,
-        items=evaluation.photo_items(folder),
-        blur=evaluation.blur(name, seed=seed),
-    )
-
-
-def pair_set(folder):
-    return evaluation.PictureSet(folder=folder, items=evaluation.pair_items(folder))
 
 
 def identity(luminance):
@@ -57,9 +12,9 @@ def identity(luminance):
 
 
 def scores_of(picture_set, model=identity, **protocol):
-    protocol = evaluation.Protocol(**protocol)
+    protocol = restorer.Protocol(**protocol)
     return [
-        evaluation.score(picture_set, model, protocol, index) for index in range(len(picture_set))
+        restorer.score(picture_set, model, protocol, index) for index in range(len(picture_set))
     ]
 
 
@@ -109,13 +64,6 @@ def test_outputs_outside_the_range_are_clipped(pairs):
     (first, *_) = scores_of(pair_set(pairs), lambda luminance: luminance + 7.0)
     truth = color.rgb_to_luminance(np.full((1, 1, 3), 119, np.uint8)).item()
     assert first.after["psnr_l"] == pytest.approx(-20 * np.log10(1 - truth), abs=1e-3)
-
-
-def test_blur_of_a_photo_does_not_depend_on_the_others(photos):
-    before = photo_set(photos).pair(3)[0]
-    (photos / "1.png").unlink()
-    np.testing.assert_array_equal(photo_set(photos).pair(2)[0], before)
-    assert (photo_set(photos, seed=1).pair(2)[0] != before).any()
 
 
 def test_crop_is_the_central_square_of_the_whole_blurred_picture(photos):
@@ -171,7 +119,7 @@ def test_flips_give_the_mean_of_four_answers(photos, tile):
         left = np.arange(luminance.shape[2]) < luminance.shape[2] // 2
         return luminance * np.where(left, 0.5, 1.0).astype(np.float32)[:, np.newaxis]
 
-    protocol = evaluation.Protocol(flips=True, tile=tile, overlap=4)
+    protocol = restorer.Protocol(flips=True, tile=tile, overlap=4)
     assert "four flips" in protocol.label
     luminance = color.rgb_to_luminance(picture(0))
     restored = protocol.restore(model, luminance)
@@ -180,11 +128,11 @@ def test_flips_give_the_mean_of_four_answers(photos, tile):
 
 def test_protocol_refuses_what_cannot_be_compared(photos):
     with pytest.raises(ValueError, match="crop=10"):
-        evaluation.Protocol(crop=10)
+        restorer.Protocol(crop=10)
     with pytest.raises(ValueError, match="border=-1"):
-        evaluation.Protocol(border=-1)
+        restorer.Protocol(border=-1)
     with pytest.raises(ValueError, match="overlap"):
-        evaluation.Protocol(tile=16, overlap=16)
+        restorer.Protocol(tile=16, overlap=16)
     with pytest.raises(ValueError, match="11 pixels.*0.png"):
         scores_of(photo_set(photos), border=11)
 
@@ -201,74 +149,17 @@ def test_unequal_and_unreadable_pictures_are_named(pairs):
         picture_set.pair(1)
 
 
-def test_unknown_blur_lists_the_known_ones():
-    with pytest.raises(ValueError, match="evaluation.*none.*'foggy'"):
-        evaluation.blur("foggy")
-
-
-# Manifests
-
-
-def manifest_of(path, sets):
-    evaluation.write_manifest(path, sets, input_psnrs=[20.0] * len(sets))
-    return path
-
-
-def test_manifest_brings_back_the_same_pictures(photos, tmp_path):
-    sets = [photo_set(photos, name, seed=5) for name in ("evaluation", "none")]
-    path = manifest_of(tmp_path / "set.json", sets)
-    save(photos / "later.png", picture(9))  # What is not in the list is not measured.
-    again = evaluation.read_manifest(path, photos)
-    assert [one.items for one in again] == [one.items for one in sets]
-    assert [one.blur.name for one in again] == ["evaluation", "none"]
-    assert again[0].blur.input_psnr == 20.0
-    np.testing.assert_array_equal(again[0].pair(1)[0], sets[0].pair(1)[0])
-    assert str(tmp_path) not in path.read_text()
-
-
-def test_manifest_keeps_the_settings_it_was_written_with(photos, tmp_path, monkeypatch):
-    path = manifest_of(tmp_path / "set.json", [photo_set(photos)])
-    before = photo_set(photos).pair(0)[0]
-    monkeypatch.setitem(exposure.SETTINGS, "evaluation", exposure.SETTINGS["noise"])
-    np.testing.assert_array_equal(evaluation.read_manifest(path, photos)[0].pair(0)[0], before)
-    assert (photo_set(photos).pair(0)[0] != before).any()
-
-
-def test_manifest_of_pairs(pairs, tmp_path):
-    path = manifest_of(tmp_path / "set.json", [pair_set(pairs)])
-    (again,) = evaluation.read_manifest(path, pairs)
-    assert again == pair_set(pairs)
-
-
-def test_manifest_refuses_other_pictures(photos, tmp_path):
-    path = manifest_of(tmp_path / "set.json", [photo_set(photos)])
-    save(photos / "2.png", picture(7))
-    with pytest.raises(ValueError, match="2.png.*differs"):
-        evaluation.read_manifest(path, photos)
-    (photos / "2.png").unlink()
-    with pytest.raises(FileNotFoundError, match="without 2.png"):
-        evaluation.read_manifest(path, photos)
-
-
-def test_manifest_of_another_kind_is_refused(photos, tmp_path):
-    path = tmp_path / "set.json"
-    for text in ("{", "[]", "{}", json.dumps({"format": "other"})):
-        path.write_text(text)
-        with pytest.raises(ValueError, match="manifest must be.*set.json"):
-            evaluation.read_manifest(path, photos)
-
-
 # Reports
 
 
 def fixed_scores(*pairs):
     return [
-        evaluation.Score(
+        restorer.Score(
             name=f"{index}.png",
             height=16,
             width=20,
-            before=dict.fromkeys(evaluation.MEASURES, before),
-            after=dict.fromkeys(evaluation.MEASURES, after),
+            before=dict.fromkeys(restorer.MEASURES, before),
+            after=dict.fromkeys(restorer.MEASURES, after),
         )
         for index, (before, after) in enumerate(pairs)
     ]
@@ -276,18 +167,18 @@ def fixed_scores(*pairs):
 
 def test_summary_is_worked_out_over_pictures(photos):
     scores = fixed_scores((20.0, 22.0), (30.0, 29.0), (25.0, 25.0))
-    values = evaluation.summary(photo_set(photos), scores)
+    values = restorer.summary(photo_set(photos), scores)
     assert values["means"]["psnr_l"] == {"input": 25.0, "restored": 25.3333}
     assert values["gain_psnr_l"] == {"median": 0.0, "5th percentile": -0.9, "least": -1.0}
     assert values["restored_psnr_l"]["median"] == 25.0
     assert values["worse_than_input"] == 1
-    text = evaluation.table(photo_set(photos), scores)
+    text = restorer.as_text(photo_set(photos), scores)
     assert "25.00     25.33    +0.33" in text
     assert "1 of 3 pictures came out worse" in text
 
 
 def test_table_of_sharp_photos_shows_how_little_they_change(photos):
-    text = evaluation.table(
+    text = restorer.as_text(
         photo_set(photos, "none"), fixed_scores((100.0, 40.0), (100.0, 42.0), (100.0, 50.0))
     )
     assert "44.00    42.00    40.20" in text  # mean, median, 5th percentile
@@ -296,7 +187,7 @@ def test_table_of_sharp_photos_shows_how_little_they_change(photos):
 
 def test_csv_has_a_row_for_each_picture(photos, tmp_path):
     path = tmp_path / "scores.csv"
-    evaluation.write_csv(path, [(photo_set(photos), fixed_scores((20.0, 22.0), (30.0, 29.0)))])
+    restorer.write_csv(path, [(photo_set(photos), fixed_scores((20.0, 22.0), (30.0, 29.0)))])
     header, first, second = path.read_text().splitlines()
     assert header.startswith("set,name,height,width,input_psnr_l,restored_psnr_l,input_ssim_l")
     assert first.endswith("0.png,16,20" + ",20.0000,22.0000" * 4)
@@ -304,9 +195,9 @@ def test_csv_has_a_row_for_each_picture(photos, tmp_path):
 
 
 def test_papers_figures_say_when_they_do_not_compare():
-    assert "34.21" in evaluation.published("gopro", 1111)
-    assert "not comparable" not in evaluation.published("gopro", 1111)
-    assert "not comparable: 28 pictures" in evaluation.published("hide", 28)
+    assert "34.21" in restorer.published("gopro", 1111)
+    assert "not comparable" not in restorer.published("gopro", 1111)
+    assert "not comparable: 28 pictures" in restorer.published("hide", 28)
 
 
 def test_sheet_shows_the_least_gain_first_where_it_is_worst(tmp_path):
@@ -318,7 +209,7 @@ def test_sheet_shows_the_least_gain_first_where_it_is_worst(tmp_path):
         save(tmp_path / "pairs" / "blur" / f"{index}.png", blurred)
     picture_set = pair_set(tmp_path / "pairs")
     scores = fixed_scores((20.0, 22.0), (20.0, 21.0), (20.0, 19.0))
-    sheet = evaluation.worst_sheet(picture_set, scores, identity, evaluation.Protocol())
+    sheet = restorer.worst_sheet(picture_set, scores, identity, restorer.Protocol())
     pixels = np.asarray(sheet)
     assert pixels.shape == (3 * (24 + 320), 3 * 320 + 16, 3)
     for row, level in enumerate((128 + 80, 128 + 40, 128)):
@@ -335,53 +226,9 @@ def test_the_sheet_shows_pictures_as_they_were_compared(tmp_path):
     picture_set = pair_set(tmp_path / "pairs")
     difference = {}
     for align in (False, True):
-        protocol = evaluation.Protocol(align=align)
-        scores = [evaluation.score(picture_set, identity, protocol, 0)]
-        pixels = np.asarray(evaluation.worst_sheet(picture_set, scores, identity, protocol))
+        protocol = restorer.Protocol(align=align)
+        scores = [restorer.score(picture_set, identity, protocol, 0)]
+        pixels = np.asarray(restorer.worst_sheet(picture_set, scores, identity, protocol))
         blurred, sharp = (pixels[30:100, left : left + 100].astype(float) for left in (4, 660))
         difference[align] = np.abs(blurred - sharp).mean()
     assert difference[True] < 1 < 10 < difference[False]
-
-
-# Models
-
-
-def brighter_model():
-    inputs = keras.Input((None, None, 1))
-    return keras.Model(inputs, keras.layers.Rescaling(1.0, offset=0.25)(inputs))
-
-
-def test_models_load_from_a_file_and_from_a_run(tmp_path):
-    brighter_model().save(tmp_path / "averaged.keras")
-    keras.Sequential([keras.Input((None, None, 1)), keras.layers.Identity()]).save(
-        tmp_path / "best.keras"
-    )
-    luminance = np.random.default_rng(0).random((1, 5, 7, 1), np.float32)
-    for path in (tmp_path, tmp_path / "averaged.keras"):
-        restore, file = evaluation.load_restorer(path)
-        np.testing.assert_allclose(restore(luminance), luminance + 0.25, atol=1e-6)
-        assert file == tmp_path / "averaged.keras"
-        assert restore.parameters == 0
-    restore, _ = evaluation.load_restorer(tmp_path, best=True)
-    np.testing.assert_array_equal(restore(luminance), luminance)
-
-
-def test_saved_models_load_by_version_and_by_name(tmp_path):
-    from keras_refocus.deployment import saved_model
-
-    version = saved_model.export_restorer(brighter_model(), tmp_path / "restorer", version=3)
-    luminance = 0.5 * np.random.default_rng(0).random((1, 5, 7, 1), np.float32)
-    for path in (tmp_path / "restorer", version):
-        restore, file = evaluation.load_restorer(path)
-        np.testing.assert_allclose(restore(luminance), luminance + 0.25, atol=1e-6)
-        assert file == version
-
-
-def test_what_is_no_restorer_is_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match="SavedModel folder.*nowhere"):
-        evaluation.load_restorer(tmp_path / "nowhere")
-    inputs = keras.Input((None, None, 1))
-    outputs = keras.layers.Concatenate()([inputs, inputs])
-    keras.Model(inputs, outputs).save(tmp_path / "chroma.keras")
-    with pytest.raises(ValueError, match="one channel.*2"):
-        evaluation.load_restorer(tmp_path / "chroma.keras")

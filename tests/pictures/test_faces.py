@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_refocus.evaluation import faces as face_misses
+from keras_refocus import evaluate
 from keras_refocus.pictures import faces
 
 PORTRAIT = pathlib.Path(__file__).parents[1] / "pictures" / "astronaut_face.jpg"
@@ -153,7 +153,7 @@ def folder(tmp_path, portrait):
 def test_misses_are_counted_against_points(folder, capsys):
     # In b.png a second face is claimed where there is none: it must count as missed.
     (folder / "points.csv").write_text("file,x,y\na.png,93,112\nb.png,93,112\nb.png,300,112\n")
-    assert face_misses.main([str(folder), "--points", str(folder / "points.csv")]) == 0
+    evaluate.main(["faces", str(folder), "--points", str(folder / "points.csv")])
     said = capsys.readouterr().out
     assert "b.png" in said and "(300, 112)" in said
     assert "1 of 3 faces missed (33.3%)" in said
@@ -162,7 +162,7 @@ def test_misses_are_counted_against_points(folder, capsys):
 
 
 def test_without_points_pictures_without_any_face_are_counted(folder, capsys):
-    assert face_misses.main([str(folder)]) == 0
+    evaluate.main(["faces", str(folder)])
     said = capsys.readouterr().out
     assert "c.png" in said
     assert "no face found in 1 of 3 pictures (33.3%)" in said
@@ -176,5 +176,5 @@ def test_without_points_pictures_without_any_face_are_counted(folder, capsys):
 def test_a_list_of_points_that_does_not_fit_is_refused(folder, capsys, points, message):
     (folder / "points.csv").write_text(points)
     with pytest.raises(SystemExit):
-        face_misses.main([str(folder), "--points", str(folder / "points.csv")])
+        evaluate.main(["faces", str(folder), "--points", str(folder / "points.csv")])
     assert message in capsys.readouterr().err

@@ -1,0 +1,133 @@
+"""Models to measure: opened from wherever one is kept, and called with luminance."""
+
+import dataclasses
+import math
+import os
+import pathlib
+from collections.abc import Callable
+
+import numpy as np
+
+from keras_refocus.engines import local as engines
+from keras_refocus.system import run_files
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """A loaded network: called with luminance, it gives what it makes of it.
+
+    Attributes:
+        run: Callable from luminance to the network's output, both numpy.
+        parameters: Number of its parameters, trained and fixed.
+    """
+
+    run: Callable[[np.ndarray], np.ndarray]
+    parameters: int
+
+    def __call__(self, luminance):
+        """Run the network."""
+        return self.run(luminance)
+
+
+def load_restorer(path=None, *, best=False):
+    """Load a restorer from wherever one is kept.
+
+    Args:
+        path: Folder of a SavedModel (`saved_models/restorer`, or one version of it), folder of a
+            training run, or `.keras` file; `None` takes the restorer that came with the
+            installation.
+        best: Whether a run's best epoch counts instead of its last.
+
+    Returns:
+        Tuple `(restore, name)`: a `Network` from luminance, float32 of shape
+        `(1, height, width, 1)` in [0, 1], to the same, not clipped; and the path of what was
+        loaded.
+
+    Raises:
+        FileNotFoundError: If there is no model.
+        ValueError: If it is not a restorer.
+    """
+    return _load(path, engines.RESTORER, engines.RESTORED, channels=1, best=best)
+
+
+def load_colorizer(path=None, *, best=False, temperature=None, gain=None, smoothing=None):
+    """Load a colorizer; as `load_restorer`, but to chroma of shape `(1, height, width, 2)`.
+
+    `temperature`, `gain` and `smoothing`, see `networks.tune_colors`, are chosen before a run is
+    exported.
+    """
+    tuning = {"temperature": temperature, "gain": gain, "smoothing": smoothing}
+    return _load(path, engines.COLORIZER, engines.CHROMA, channels=2, best=best, tuning=tuning)
+
+
+def _load(path, servable, output, *, channels, best, tuning=None):
+    path = engines.find_models() / servable if path is None else pathlib.Path(path)
+    version = engines.saved_model_folder(path)
+    if version is not None:
+        given = {name: value for name, value in (tuning or {}).items() if value is not None}
+        if given:
+            raise ValueError(
+                f"The colours of a SavedModel are as they were exported. Received: {given} for "
+                f"{version}. Name the run that it came from."
+            )
+        return _saved_model(version, output), version
+    file = path / (run_files.BEST if best else run_files.AVERAGED) if path.is_dir() else path
+    if not file.is_file() or file.suffix != ".keras":
+        raise FileNotFoundError(
+            "A model must be a SavedModel folder, a run folder that has finished an epoch, or a "
+            f".keras file. Received: {path}. Check the path."
+        )
+    return _keras_model(file, servable, channels, tuning or {}), file
+
+
+def _saved_model(folder, output):
+    import tensorflow as tf
+
+    model = engines.open_saved_model(folder, output)
+    signature = model.signatures[engines.DEFAULT_SIGNATURE]
+
+    # The object has to outlive its signature, which does not hold its variables.
+    def run(luminance, _model=model):
+        return signature(**{engines.LUMINANCE: tf.constant(luminance)})[output].numpy()
+
+    return Network(run, sum(math.prod(variable.shape) for variable in signature.variables))
+
+
+def _keras_model(file, servable, channels, tuning):
+    import keras
+
+    from keras_refocus import networks
+
+    model = keras.saving.load_model(file, compile=False)
+    if model.output_shape[-1] != channels:
+        raise ValueError(
+            f"A {servable} gives {'one channel' if channels == 1 else 'two channels'}. Received: "
+            f"{file}, which gives {model.output_shape[-1]}. Name a {servable}."
+        )
+
+    model = networks.tune_colors(model, **tuning)
+
+    def infer(tensor):
+        return model(tensor, training=False)
+
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        # One graph for every size, as in the SavedModel that the run may become.
+        spec = tf.TensorSpec(model.input_shape, model.inputs[0].dtype)
+        infer = tf.function(infer, input_signature=[spec])
+
+    def run(luminance):
+        tensor = keras.ops.convert_to_tensor(luminance)
+        return keras.ops.convert_to_numpy(infer(tensor)).astype(np.float32)
+
+    return Network(run, model.count_params())
+
+
+def relative(path):
+    """A path as it may be printed and kept: relative to the working folder where it can be."""
+    path = pathlib.Path(path)
+    try:
+        return path.resolve().relative_to(pathlib.Path.cwd()).as_posix()
+    except ValueError:
+        return os.fspath(path)
