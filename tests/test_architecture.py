@@ -147,8 +147,8 @@ def test_the_docstring_of_the_package_names_every_room():
     assert {*FOLDERS, *(entry.stem for entry in ENTRY_POINTS)} - words <= {"__main__"}
 
 
-# The second half of one architecture is another.
-PARTS = {"blind_wiener": {"filter_bank"}}
+# The second half of one architecture is another, and one is another at several scales.
+PARTS = {"blind_wiener": {"filter_bank"}, "pyramid": {"blind_wiener"}}
 
 
 def test_architectures_import_blocks_and_their_parts_and_nothing_else():

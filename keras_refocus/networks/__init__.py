@@ -22,6 +22,7 @@ from keras_refocus.networks.multipatch import multipatch_generator
 from keras_refocus.networks.multiscale import multiscale_generator
 from keras_refocus.networks.nafnet import nafnet_generator
 from keras_refocus.networks.patchgan import critic, double_scale_discriminator, patch_discriminator
+from keras_refocus.networks.pyramid import pyramid_generator
 from keras_refocus.networks.resnet import resnet_colorizer, resnet_decolorizer, resnet_generator
 from keras_refocus.networks.scale_recurrent import scale_recurrent_generator
 from keras_refocus.networks.unet import unet_generator
@@ -39,6 +40,7 @@ __all__ = [
 
 GENERATORS = {
     "blind_wiener": blind_wiener_generator,
+    "pyramid": pyramid_generator,
     "filter_bank": filter_bank_generator,
     "unet": unet_generator,
     "resnet": resnet_generator,

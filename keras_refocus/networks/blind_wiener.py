@@ -73,6 +73,43 @@ def blind_wiener_generator(
     Raises:
         ValueError: If the window is not a power of two of at least 8 or an option is not positive.
     """
+    picture = blocks.luminance_input()
+    restored = restore(
+        picture,
+        window=window,
+        features=features,
+        width=width,
+        gates=gates,
+        planes=planes,
+        refine=refine,
+        refine_options=refine_options,
+    )
+    return keras.Model(picture, restored, name=name)
+
+
+def restore(
+    picture, *, prior=None, window, features, width, gates, planes, refine=True, refine_options=None
+):
+    """Restore a picture by filters that are estimated from it, and by the filter bank.
+
+    Args:
+        picture: Symbolic luminance `(batch, height, width, 1)`.
+        prior: What another network has changed in it, for the filter bank; see
+            `filter_bank.restore`.
+        window: This and the following as in `blind_wiener_generator`.
+        features: See there.
+        width: See there.
+        gates: See there.
+        planes: See there.
+        refine: See there.
+        refine_options: See there.
+
+    Returns:
+        Symbolic restored luminance of the same shape.
+
+    Raises:
+        ValueError: If the window is not a power of two of at least 8 or an option is not positive.
+    """
     blocks.check_positive(window=window, features=features, width=width, gates=gates)
     if isinstance(planes, bool) or not isinstance(planes, int) or planes < 0:
         raise ValueError(
@@ -87,17 +124,15 @@ def blind_wiener_generator(
             "`refine_options` are for `refine`. Received: refine=False, "
             f"refine_options={refine_options!r}. Leave them out, or refine."
         )
-    picture = blocks.luminance_input()
     # The transforms lose too much in 16 bits.
     change, describe = _estimated_change(
         picture, window=window, features=features, width=width, gates=gates, planes=planes
     )
-    if refine:
-        options = dict(refine_options or {})
-        restored = filter_bank.restore(picture, estimate=change, context=describe, **options)
-    else:
-        restored = blocks.add_residual(picture, change)
-    return keras.Model(picture, restored, name=name)
+    if not refine:
+        return blocks.add_residual(picture, change)
+    return filter_bank.restore(
+        picture, estimate=change, prior=prior, context=describe, **dict(refine_options or {})
+    )
 
 
 def _estimated_change(picture, *, window, features, width, gates, planes):

@@ -37,7 +37,7 @@ def count_macs(model, height, width):
     One multiply-accumulate is two floating-point operations.
 
     Args:
-        model: Functional `keras.Model` whose input is `(batch, height, width, channels)`.
+        model: Functional `keras.Model` whose inputs are all `(batch, height, width, channels)`.
         height: Height of the picture in pixels.
         width: Width of the picture in pixels.
 
@@ -53,7 +53,8 @@ def count_macs(model, height, width):
         nonlocal total
         outputs = layer(*args, **kwargs)
         if isinstance(layer, keras.Model):
-            total += count_macs(layer, *args[0].shape[1:3])
+            first, *_ = keras.tree.flatten(args)
+            total += count_macs(layer, *first.shape[1:3])
         elif isinstance(layer, keras.Layer) and layer.weights:
             total += _layer_macs(layer, args[0].shape, outputs.shape)
         elif type(layer).__name__ == "Conv" and not isinstance(layer, keras.Layer):
@@ -63,8 +64,10 @@ def count_macs(model, height, width):
 
     # A copy on an input of known size: the sizes inside are worked out anew, and the model stays
     # as it was.
-    picture = keras.Input(batch_shape=(1, height, width, model.input_shape[-1]))
-    keras.models.clone_model(model, input_tensors=picture, call_function=count)
+    pictures = keras.tree.map_structure(
+        lambda given: keras.Input(batch_shape=(1, height, width, given.shape[-1])), model.input
+    )
+    keras.models.clone_model(model, input_tensors=pictures, call_function=count)
     return total
 
 

@@ -92,6 +92,7 @@ def restore(
     picture,
     *,
     estimate=None,
+    prior=None,
     context=None,
     widths=(48, 96, 192),
     depths=(1, 2, 4),
@@ -112,6 +113,8 @@ def restore(
         estimate: What another network would change in it, of the same shape, or `None`. At first
             it is taken as it is; how much of it each pixel takes is learned, as for the filters,
             and the network sees it.
+        prior: What was changed in it at a coarser scale, of the same shape, or `None`. The network
+            sees it and learns how much of it each pixel takes, at first nothing.
         context: Callable that gives what another network knows of each cell of a coarse grid, a
             tensor `(batch, height, width, features)`, from a tensor of that grid's height and width
             and from the side of its cells in pixels; or `None`.
@@ -189,6 +192,12 @@ def restore(
         x = x + keras.layers.Conv2D(widths[0], 3, padding="same", name="estimate_stem")(
             estimated / contrast
         )
+    if prior is not None:
+        prior, _ = blocks.pad_to_multiple(prior, stem_factor * 2 ** (len(widths) - 1))
+        before = ops.space_to_depth(prior, stem_factor) if stem_factor > 1 else prior
+        x = x + keras.layers.Conv2D(
+            widths[0], 3, padding="same", kernel_initializer="zeros", name="prior_stem"
+        )(before / contrast)
     # Which frequencies are missing shows in wide neighbourhoods only; there the blur is told from
     # the scene.
     factor = 2 ** (len(widths) - 1)
@@ -216,6 +225,9 @@ def restore(
     if estimate is not None:
         share = blocks.last_convolution(x, stem_factor**2, kernel_size=1, name="estimate_share")
         residual = residual + (1.0 + share) * estimated
+    if prior is not None:
+        share = blocks.last_convolution(x, stem_factor**2, kernel_size=1, name="prior_share")
+        residual = residual + share * before
     if stem_factor > 1:
         residual = ops.depth_to_space(residual, stem_factor)
     return blocks.add_residual(picture, blocks.crop_to_size(residual, size))

@@ -64,7 +64,7 @@ def test_pictures_to_restored_photo(name, pairs, tmp_path):
     run, models = tmp_path / "run", tmp_path / "models"
     first, second = train_two_epochs(run, pairs, name)
     assert np.isfinite([first["loss"], second["loss"], second["val_psnr"]]).all()
-    assert ("coarse_loss" in first) == (name in {"multiscale", "scale_recurrent"})
+    assert ("coarse_loss" in first) == (name in {"multiscale", "pyramid", "scale_recurrent"})
     assert "Epoch 2 of 2." in (run / "report.md").read_text()
 
     export.main([str(run), "--out", str(models), "--tile", "64"])

@@ -13,15 +13,17 @@ TINY_FILTER_BANK = {
     "disk_radii": (1.0,),
     "smoothings": (5.0,),
 }
+TINY_BLIND_WIENER = {
+    "window": 8,
+    "features": 4,
+    "width": 8,
+    "gates": 2,
+    "refine_options": TINY_FILTER_BANK,
+}
 # Small enough that the whole file takes seconds; everything else is as in the full size.
 TINY_GENERATORS = {
-    "blind_wiener": {
-        "window": 8,
-        "features": 4,
-        "width": 8,
-        "gates": 2,
-        "refine_options": TINY_FILTER_BANK,
-    },
+    "blind_wiener": TINY_BLIND_WIENER,
+    "pyramid": TINY_BLIND_WIENER | {"scales": 3},
     "filter_bank": TINY_FILTER_BANK,
     "unet": {"widths": (8, 12), "depths": (1, 1), "decoder_depths": (1,), "stem_factor": 2},
     "resnet": {"filters": 4, "residual_blocks": 2},
