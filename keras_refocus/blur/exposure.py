@@ -254,6 +254,10 @@ SETTINGS |= {
     "defocus": dataclasses.replace(
         SETTINGS["clean"], still=1.0, still_defocus=1.0, defocus_radius=(0.7, 2.0)
     ),
+    # a lens that was set to something else, as of portraits that came back as they were
+    "defocus_wide": dataclasses.replace(
+        SETTINGS["clean"], still=1.0, still_defocus=1.0, defocus_radius=(2.0, 6.0)
+    ),
 }
 
 

@@ -356,6 +356,17 @@ def test_defocus_spreads_light_over_a_disk(rng):
     assert result.sharp[32, 31, 0] == 0
 
 
+def test_wide_defocus_has_a_radius_of_two_to_six_pixels():
+    radii = []
+    for seed in range(12):
+        result = expose(make_impulse(), SETTINGS["defocus_wide"], np.random.default_rng(seed))
+        light = to_linear(result.blurred[..., 0])
+        assert result.kind == "still" and light.sum() == pytest.approx(1, abs=0.02)
+        # The light of a disk is spread over its area.
+        radii.append(np.sqrt(1 / (np.pi * light.max())))
+    assert 1.8 < min(radii) < 3 and 4.5 < max(radii) < 6.5
+
+
 def noisy_patch(level, *, shot, read, correlation):
     settings = dataclasses.replace(
         SETTINGS["clean"],
