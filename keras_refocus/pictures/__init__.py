@@ -2,7 +2,15 @@
 
 Floor 1; of its floor it may use `system`. Only `color` knows of 100, 110 and 255.
 
-    images      read and write photos: orientation, profiles, depth, alpha, metadata
+    images      read and write photos: the names that others use
+    photo       a picture in memory; the names of the formats
+    reading     tell the format, decode, put colours, orientation and metadata right
+    decoded     what every decoder gives
+    decoders    JPEG, PNG, WebP, BMP, HEIC
+    tiff        TIFF
+    srgb        profiles and CMYK to sRGB
+    metadata    what is kept of EXIF
+    writing     encode and write a file whole
     color       sRGB, linear light and CIELAB; gamut; colourfulness
     grayscale   the grey gate: grey, or grey in one tint, or coloured
     color_bins  chroma as 313 colours, and how rare each is

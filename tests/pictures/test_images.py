@@ -9,7 +9,8 @@ import pytest
 import tifffile
 from PIL import ExifTags, Image, ImageCms, PngImagePlugin, TiffImagePlugin
 
-from keras_refocus.pictures import images
+from keras_refocus.pictures import decoders, images, writing
+from keras_refocus.pictures import photo as photo_module
 
 
 @pytest.fixture
@@ -140,7 +141,7 @@ def test_heic_of_more_than_8_bits():
 
 
 def test_heic_without_its_reader(monkeypatch):
-    monkeypatch.setattr(images.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(decoders.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match="pip install pillow-heif"):
         images.read(b"\0\0\0\x18ftypheic" + bytes(16))
 
@@ -809,7 +810,7 @@ def test_nothing_is_overwritten_unasked(tmp_path, rgb8):
 
 def test_a_file_that_appears_while_writing_is_kept(tmp_path, rgb8, monkeypatch):
     path = tmp_path / "photo.png"
-    monkeypatch.setattr(images.os, "fsync", lambda descriptor: path.write_bytes(b"precious"))
+    monkeypatch.setattr(writing.os, "fsync", lambda descriptor: path.write_bytes(b"precious"))
     with pytest.raises(FileExistsError):
         images.write(path, images.Photo(rgb=rgb8))
     assert path.read_bytes() == b"precious"
@@ -820,7 +821,7 @@ def test_a_file_system_without_hard_links(tmp_path, rgb8, monkeypatch):
     def refuse(self, target):
         raise PermissionError(errno.EPERM, "no hard links here")
 
-    monkeypatch.setattr(images.pathlib.Path, "hardlink_to", refuse)
+    monkeypatch.setattr(writing.pathlib.Path, "hardlink_to", refuse)
     images.write(tmp_path / "a.png", images.Photo(rgb=rgb8))
     np.testing.assert_array_equal(images.read(tmp_path / "a.png").rgb, rgb8)
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.png"]
@@ -829,7 +830,7 @@ def test_a_file_system_without_hard_links(tmp_path, rgb8, monkeypatch):
 @pytest.mark.parametrize("suffix", [*images.FORMATS.values()])
 @pytest.mark.parametrize("bits", [8, 16])
 def test_a_full_disk_leaves_nothing_behind(tmp_path, rgb16, monkeypatch, suffix, bits):
-    class FullDisk(images._Sink):
+    class FullDisk(writing._Sink):
         def __init__(self, file):
             super().__init__(file)
             self.write = self.refuse
@@ -839,7 +840,7 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path, rgb16, monkeypatch, suffix,
 
     old = tmp_path / f"old{suffix}"
     old.write_bytes(b"old")
-    monkeypatch.setattr(images, "_Sink", FullDisk)
+    monkeypatch.setattr(writing, "_Sink", FullDisk)
     rgb = rgb16 if bits == 16 else (rgb16 >> 8).astype("uint8")
     for path, overwrite in ((tmp_path / f"new{suffix}", False), (old, True)):
         with pytest.raises(OSError) as error:
@@ -883,7 +884,7 @@ def test_bad_requests_to_write(tmp_path, rgb8):
 
 
 def test_bands_meet_without_a_seam(tmp_path, monkeypatch, rgb8, alpha8):
-    monkeypatch.setattr(images, "_BAND", 70)  # Two rows and a bit.
+    monkeypatch.setattr(photo_module, "_BAND", 70)  # Two rows and a bit.
     profile = imagecodecs.cms_profile("adobergb")
     content = encoded(np.dstack([rgb8, alpha8]), "PNG", icc_profile=profile)
     banded = images.read(content)
