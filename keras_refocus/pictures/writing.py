@@ -270,12 +270,7 @@ def _write_tiff(file, photo, exif, quality):
     }
     tags = []
     for tag in exif:
-        if tag not in (
-            *metadata.RESOLUTION,
-            metadata.RESOLUTION_UNIT,
-            metadata.SOFTWARE,
-            *directories,
-        ):
+        if tag not in kept_elsewhere:
             # Titles and comments of Windows are bytes, everything else is text.
             kind, count = ("B", len(exif[tag])) if tag >= 40091 else ("s", 0)
             tags.append((tag, kind, count, exif[tag], True))
