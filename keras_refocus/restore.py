@@ -33,9 +33,6 @@ logger = logging.getLogger(__name__)
 RESTORED_SUFFIX = "_restored"
 COMPARE_SUFFIX = "_compare"
 
-# Read but not written.
-_READ_ONLY = (".heic", ".heif")
-
 # Width of a side-by-side picture in pixels: for looking, and inside what every format can hold.
 _COMPARE_WIDTH = 4096
 _COMPARE_GAP = 16
@@ -257,7 +254,7 @@ def _key(path: Path) -> str:
 
 def _writable_suffix(suffix: str) -> str:
     lower = suffix.lower()
-    return suffix if lower in images.SUFFIXES and lower not in _READ_ONLY else ".png"
+    return suffix if lower in images.SUFFIXES and lower not in images.READ_ONLY else ".png"
 
 
 def _restorer(arguments: argparse.Namespace, options: pipeline.RestoreOptions):

@@ -6,8 +6,11 @@ Floor 1; of its floor it may use `system`. Only `color` knows of 100, 110 and 25
     photo       a picture in memory; the names of the formats
     reading     tell the format, decode, put colours, orientation and metadata right
     decoded     what every decoder gives
-    decoders    JPEG, PNG, WebP, BMP, HEIC
+    decoders    JPEG, WebP, BMP, GIF, HEIC, AVIF, JPEG 2000 and JPEG XL
+    png         PNG
     tiff        TIFF
+    codestreams sizes that coded streams promise, before decoding
+    code_points colours named by number or by gamma and primaries
     srgb        profiles and CMYK to sRGB
     metadata    what is kept of EXIF
     writing     encode and write a file whole

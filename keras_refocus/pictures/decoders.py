@@ -1,15 +1,27 @@
-"""Decode JPEG, PNG, WebP, BMP and HEIC with the libraries that know them.
+"""Decode JPEG, WebP, BMP, GIF, HEIC, AVIF, JPEG 2000 and JPEG XL with the libraries that know them.
 
 Each is a function `(file, check_size) -> Decoded`; `check_size(width, height)` is called before any
 pixel is decoded, and refuses.
 """
 
+import hashlib
 import importlib.util
+import io
+import struct
 
 import numpy as np
-from PIL import BmpImagePlugin, Image, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
+from PIL import (
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    Jpeg2KImagePlugin,
+    JpegImagePlugin,
+    WebPImagePlugin,
+)
 
-from keras_refocus.pictures.decoded import FIRST_ONLY, Decoded, Refused, from_array
+from keras_refocus.pictures import codestreams
+from keras_refocus.pictures.decoded import FIRST_ONLY, Decoded, Refused, from_array, take_info
+from keras_refocus.pictures.photo import bands
 
 _PILLOW_SPACES = {
     # Mode of Pillow: space, mode to convert to, type.
@@ -29,54 +41,176 @@ _PILLOW_SPACES = {
 
 
 def read_jpeg(file, check_size, enough):
+    header = codestreams.header(file)
+    check_size(header.width, header.height)
+    if header.bits != 8 or header.marker not in _PILLOW_FRAMES:
+        return _from_imagecodecs_jpeg(file, header)
+    file.seek(0)
     image = JpegImagePlugin.JpegImageFile(file)
     if enough is not None:
-        check_size(*image.size)
         height, width = enough(image.height, image.width)
         image.draft(None, (width, height))
-    return from_pillow(image, check_size)
-
-
-def read_webp(file, check_size):
-    image = WebPImagePlugin.WebPImageFile(file)
-    return from_pillow(image, check_size, is_first=getattr(image, "is_animated", False))
-
-
-def read_bmp(file, check_size):
-    return from_pillow(BmpImagePlugin.BmpImageFile(file), check_size)
-
-
-def read_png(file, check_size):
-    image = PngImagePlugin.PngImageFile(file)
-    is_first = getattr(image, "is_animated", False)
-    file.seek(24)  # After the signature, and length, name, width and height of the first chunk.
-    if file.read(1) != b"\x10":
-        return from_pillow(image, check_size, is_first=is_first)
-    check_size(*image.size)
-    import imagecodecs
-
-    file.seek(0)
-    content = file.read()
-    if b"eXIf" in content and "exif" not in image.info:
-        image.load()  # Pillow looks behind the pixels only when it has to decode them.
-    array = imagecodecs.png_decode(content)
-    if array.ndim == 2:
-        array = array[..., np.newaxis]
-    transparent = image.info.get("transparency")
-    if transparent is not None and array.shape[2] in (1, 3):
-        opaque = (array != np.asarray(transparent, "uint16")).any(axis=-1, keepdims=True)
-        array = np.concatenate([array, opaque * np.uint16(65535)], axis=-1)
-    picture = from_array(
-        array, "gray" if array.shape[2] < 3 else "rgb", has_alpha=array.shape[2] in (2, 4)
-    )
-    _take_info(picture, image)
-    if is_first:
+    notices = []
+    try:
+        image.load()
+    except OSError as error:
+        if "truncated" not in str(error):
+            raise
+        image = _without_its_end(file, image, error)
+        notices.append("The JPEG file lacks its end marker; its pixels are all there.")
+    picture = _from_pillow(image)
+    picture.notices += notices
+    if b"hdrgm:" in image.info.get("xmp", b""):
+        picture.notices.append(_GAIN_MAP)
+    elif "mp" in image.info:
         picture.notices.append(FIRST_ONLY)
     return picture
 
 
-def from_pillow(image, check_size, *, is_first=False):
+# Baseline, extended and progressive, by Huffman or arithmetic codes.
+_PILLOW_FRAMES = (0xC0, 0xC1, 0xC2, 0xC9, 0xCA)
+_GAIN_MAP = "The file holds a gain map for displays of high dynamic range; it was not applied."
+# Ends of a file that decode to different pixels where any of them is missing.
+_TAILS = (b"\xff\xd9", b"\x5a\xa5\x3c\xc3" * 64 + b"\xff\xd9")
+
+
+def _without_its_end(file, image, error):
+    """Decode a JPEG whose end marker is missing, or raise `error` if pixels are missing too.
+
+    Decoders fill up what is missing in silence. Where nothing is, what stands between the last
+    pixel and the end marker changes nothing; where something is, it does.
+    """
+    size, mode = image.size, image.mode
+    file.seek(0)
+    content = file.read().rstrip(b"\0")
+    seen = []
+    for tail in _TAILS:
+        image = JpegImagePlugin.JpegImageFile(io.BytesIO(content + tail))
+        image.draft(mode, size)
+        image.load()
+        total = hashlib.sha256()
+        for band in bands(image.height, image.width):
+            total.update(image.crop((0, band.start, image.width, band.stop)).tobytes())
+        seen.append(total.digest())
+    if seen[0] != seen[1]:
+        raise error
+    return image
+
+
+def _from_imagecodecs_jpeg(file, header):
+    """Decode JPEG of 12 bits, which Pillow does not.
+
+    JPEG-LS and lossless JPEG are refused: on damaged files their decoders can take minutes.
+    """
+    if header.marker not in _PILLOW_FRAMES or header.bits != 12:
+        what = {0xF7: "a JPEG-LS", 0xC3: "a lossless JPEG"}.get(
+            header.marker, f"a {header.bits}-bit JPEG"
+        )
+        raise Refused(_unsupported(what))
+    import imagecodecs
+
+    file.seek(0)
+    array = imagecodecs.jpeg_decode(file.read())
+    if array.ndim == 3 and array.shape[2] != 3:
+        raise Refused(_unsupported(f"a 12-bit JPEG of {array.shape[2]} channels"))
+    return _from_bits(array, header.bits)
+
+
+def _unsupported(what):
+    return f"The picture must be of a kind that is read. Received: {what} file, not supported."
+
+
+def _from_bits(array, bits):
+    """Stretch values of some bits over those of 8 or 16; channels as gray, rgb and alpha."""
+    if array.ndim == 2:
+        array = array[..., np.newaxis]
+    if array.ndim != 3 or array.shape[2] > 4 or array.dtype not in (np.uint8, np.uint16):
+        raise Refused(_unsupported(f"a picture of shape {array.shape} and type {array.dtype}"))
+    picture = from_array(
+        array, "gray" if array.shape[2] < 3 else "rgb", has_alpha=array.shape[2] in (2, 4)
+    )
+    whole = 8 * array.dtype.itemsize
+    if bits < whole:
+        top, most = (1 << bits) - 1, np.iinfo(array.dtype).max
+
+        def rows(start, stop):
+            # To the nearest level: the last of the few levels becomes the last of the many.
+            band = np.minimum(array[start:stop], top).astype("uint32")
+            return ((band * most + top // 2) // top).astype(array.dtype)
+
+        picture.rows = rows
+    return picture
+
+
+def read_webp(file, check_size):
+    image = WebPImagePlugin.WebPImageFile(file)
     check_size(*image.size)
+    if getattr(image, "is_animated", False):
+        return _from_pillow(image, is_first=True)
+    import imagecodecs
+
+    # Pillow's decoder of animations needs room for several frames also where there is one.
+    file.seek(0)
+    content = file.read()
+    if codestreams.header(content) != codestreams.Header(*image.size, 8):
+        raise ValueError("the file and its picture disagree about the size")
+    array = imagecodecs.webp_decode(content, hasalpha=image.mode == "RGBA")
+    picture = from_array(array, "rgb", has_alpha=array.shape[2] == 4)
+    take_info(picture, image)
+    return picture
+
+
+def read_bmp(file, check_size):
+    image = BmpImagePlugin.BmpImageFile(file)
+    check_size(*image.size)
+    return _from_pillow(image)
+
+
+def read_gif(file, check_size):
+    image = GifImagePlugin.GifImageFile(file)
+    check_size(*image.size)
+    return _from_pillow(image, is_first=image.is_animated)
+
+
+def read_avif(file, check_size):
+    from PIL import AvifImagePlugin, features
+
+    if not features.check("avif"):
+        raise Refused(_unsupported("an AVIF"))
+    image = AvifImagePlugin.AvifImageFile(file)
+    check_size(*image.size)
+    picture = _from_pillow(image, is_first=getattr(image, "is_animated", False))
+    file.seek(0)
+    # The box `colr` of the first picture lies in the header.
+    _, found, colours = file.read(1 << 16).partition(b"colrnclx")
+    if found and len(colours) >= 4:
+        picture.code_points = struct.unpack(">HH", colours[:4])
+    return picture
+
+
+def read_jpeg_2000(file, check_size):
+    header = codestreams.header(file)
+    check_size(header.width, header.height)
+    file.seek(0)
+    if header.bits == 8:
+        return _from_pillow(Jpeg2KImagePlugin.Jpeg2KImageFile(file))
+    import imagecodecs
+
+    return _from_bits(imagecodecs.jpeg2k_decode(file.read()), header.bits)
+
+
+def read_jpeg_xl(file, check_size):
+    header = codestreams.header(file)
+    check_size(header.width, header.height)
+    import imagecodecs
+
+    file.seek(0)
+    # The decoder turns the picture upright.
+    array = imagecodecs.jpegxl_decode(file.read(), index=0)
+    return _from_bits(array, 8 * array.dtype.itemsize)
+
+
+def _from_pillow(image, *, is_first=False):
     image.load()
     if image.mode not in _PILLOW_SPACES:
         raise Refused(
@@ -103,23 +237,10 @@ def from_pillow(image, check_size, *, is_first=False):
         dtype=np.dtype("uint8"),
         exif=Image.Exif(),
     )
-    _take_info(picture, image)
+    take_info(picture, image)
     if is_first:
         picture.notices.append(FIRST_ONLY)
     return picture
-
-
-def _take_info(picture, image):
-    """Take profile, EXIF and resolution from a file that Pillow has opened."""
-    picture.icc = image.info.get("icc_profile")
-    if image.format != "BMP":  # Its writers put in what they like.
-        picture.dpi = image.info.get("dpi")
-    try:
-        # Behind the pixels of a 16-bit PNG there is nothing that has not been looked at.
-        if "exif" in image.info or image.format != "PNG":
-            picture.exif = image.getexif()
-    except Exception as error:  # Damaged metadata must not cost the picture.
-        picture.notices.append(f"The metadata is damaged and was left out ({error}).")
 
 
 def read_heic(file, check_size):
@@ -134,7 +255,7 @@ def read_heic(file, check_size):
     image = heif[heif.primary_index]
     check_size(*image.size)
     mode = image.mode.split(";")[0]
-    array = np.asarray(image)
+    array = np.asarray(image)  # A view of the decoder's memory.
     if array.ndim == 2:
         array = array[..., np.newaxis]
     picture = from_array(
@@ -142,6 +263,9 @@ def read_heic(file, check_size):
     )
     picture.is_premultiplied = mode[-1] == "a"
     picture.icc = image.info.get("icc_profile")
+    nclx = image.info.get("nclx_profile")
+    if nclx:
+        picture.code_points = (nclx["color_primaries"], nclx["transfer_characteristics"])
     picture.orientation = 1  # The decoder has applied it.
     if image.info.get("exif"):
         try:
@@ -149,6 +273,8 @@ def read_heic(file, check_size):
         except Exception as error:  # Damaged metadata must not cost the picture.
             picture.exif = Image.Exif()
             picture.notices.append(f"The metadata is damaged and was left out ({error}).")
+    if any("hdrgainmap" in str(kind) for kind in image.info.get("aux") or ()):
+        picture.notices.append(_GAIN_MAP)
     if len(heif) > 1:
         picture.notices.append(FIRST_ONLY)
     return picture

@@ -7,7 +7,7 @@ RESOLUTION = (282, 283)  # XResolution, YResolution; kept where they say somethi
 RESOLUTION_UNIT = 296
 SOFTWARE = 305
 # What is kept of EXIF: what is not listed is how the file was stored, or is not ours to rewrite.
-_KEPT_TAGS = (
+KEPT_TAGS = (
     270,  # ImageDescription
     271,  # Make
     272,  # Model
@@ -19,6 +19,7 @@ _KEPT_TAGS = (
     *range(40091, 40096),  # XPTitle, XPComment, XPAuthor, XPKeywords, XPSubject
 )
 _COLOR_SPACE = 0xA001
+_INTEROPERABILITY = 0xA005
 # Maker notes hold offsets that moving breaks; sizes and the interoperability block no longer hold.
 _DROPPED_EXIF_TAGS = (0x927C, 0xA002, 0xA003, 0xA005)
 
@@ -29,7 +30,7 @@ def clean_exif(picture):
     orientation = exif.get(_ORIENTATION, 1)
     try:
         kept = Image.Exif()
-        for tag in _KEPT_TAGS:
+        for tag in KEPT_TAGS:
             if isinstance(exif.get(tag), str | bytes):
                 kept[tag] = _raw(exif[tag])
         kept.update(_resolution_tags(exif, picture.dpi))
@@ -45,6 +46,28 @@ def clean_exif(picture):
     except Exception as error:  # Damaged metadata must not cost the picture.
         picture.notices.append(f"The metadata is damaged and was left out ({error}).")
         return b"", orientation
+
+
+def adobe_rgb(exif: Image.Exif) -> bool | None:
+    """Whether EXIF says that colours are those of Adobe RGB (1998).
+
+    By the interoperability index `R03` (DCF 2.0), or by 2 as the colour space, which some cameras
+    write.
+
+    Returns:
+        `None` if EXIF says only that they are not those of sRGB.
+    """
+    try:
+        details = exif.get_ifd(ExifTags.IFD.Exif)
+        space = details.get(_COLOR_SPACE)
+        index = ""
+        if _INTEROPERABILITY in details:
+            index = (exif.get_ifd(ExifTags.IFD.Interop) or {}).get(1, "")
+        if space == 2 or str(index).rstrip("\0 ") == "R03":
+            return True
+        return None if space == 0xFFFF else False
+    except Exception:  # Damaged metadata says nothing.
+        return False
 
 
 def _raw(value):

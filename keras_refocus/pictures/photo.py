@@ -11,15 +11,21 @@ FORMATS = {"JPEG": ".jpg", "PNG": ".png", "TIFF": ".tif", "WebP": ".webp", "BMP"
 FORMAT_OF_SUFFIX = {
     ".jpg": "JPEG",
     ".jpeg": "JPEG",
+    ".jpe": "JPEG",
+    ".jfif": "JPEG",
     ".png": "PNG",
     ".tif": "TIFF",
     ".tiff": "TIFF",
     ".webp": "WebP",
     ".bmp": "BMP",
+    ".dib": "BMP",
 }
 
+#: Suffixes of formats that are read and not written.
+READ_ONLY = frozenset(".heic .heif .avif .gif .jp2 .j2k .jxl .mpo".split())
+
 #: Suffixes, in lower case, of files that may be pictures for `read`. What counts is the content.
-SUFFIXES = frozenset(FORMAT_OF_SUFFIX) | {".heic", ".heif"}
+SUFFIXES = frozenset(FORMAT_OF_SUFFIX) | READ_ONLY
 
 # Pixels of a band, for conversions that need temporaries.
 _BAND = 2_000_000

@@ -10,11 +10,15 @@ from typing import BinaryIO
 
 import numpy as np
 
-from keras_refocus.pictures import decoders, metadata, srgb, tiff
+from keras_refocus.pictures import decoders, metadata, png, srgb, tiff
 from keras_refocus.pictures.decoded import READABLE, Refused
 from keras_refocus.pictures.photo import Photo
 
 logger = logging.getLogger(__name__)
+
+
+# Decoders keep a pointer for every row. No scanner or stitcher makes longer sides.
+_LONGEST = 1_000_000
 
 
 def read(
@@ -40,7 +44,8 @@ def read(
     Raises:
         FileNotFoundError: There is no such file.
         ValueError: It is not a picture of a format that is read (or HEIC, and pillow-heif is not
-            installed), it is damaged or cut off, it has no pixels, or more than `max_pixels`.
+            installed), it is damaged or cut off, it has no pixels, more than `max_pixels`, a side
+            of more than a million, or needs more memory than there is.
     """
     with _open(source) as (file, name):
         reader, kind = _identify(file, name)
@@ -50,6 +55,11 @@ def read(
                 raise Refused(
                     "The picture must have at least one pixel. Received: "
                     f"source={name}, {width} x {height} pixels."
+                )
+            if max(width, height) > _LONGEST:
+                raise Refused(
+                    f"The picture must be at most {_LONGEST:,} pixels wide and high. Received: "
+                    f"source={name}, {width} x {height} pixels. Cut it into parts."
                 )
             if width * height > max_pixels:
                 raise Refused(
@@ -67,7 +77,10 @@ def read(
         except Refused as error:
             raise ValueError(str(error)) from None
         except MemoryError:
-            raise
+            raise ValueError(
+                f"The picture must fit into the memory. Received: source={name}, for which there "
+                "is not enough. Make it smaller, or close other programs."
+            ) from None
         except Exception as error:
             # Decoders on damaged input raise whatever they stumble over: OSError, SyntaxError,
             # struct.error, KeyError and more. For the caller it is one thing.
@@ -120,7 +133,7 @@ def _open(source) -> Iterator[tuple[BinaryIO, str]]:
 def _identify(file, name):
     """Tell the format from the first bytes; the name of a file proves nothing."""
     file.seek(0)
-    head = file.read(16)
+    head = file.read(32)
     file.seek(0)
     if not head:
         raise ValueError(
@@ -129,11 +142,19 @@ def _identify(file, name):
     if head.startswith(b"\xff\xd8\xff"):
         return decoders.read_jpeg, "JPEG"
     if head.startswith(b"\x89PNG\r\n\x1a\n"):
-        return decoders.read_png, "PNG"
+        return png.read_png, "PNG"
     if head.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
         return tiff.read_tiff, "TIFF"
     if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
         return decoders.read_webp, "WebP"
+    if head.startswith(b"GIF8"):
+        return decoders.read_gif, "GIF"
+    if head.startswith((b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  ")):
+        return decoders.read_jpeg_2000, "JPEG 2000"
+    if head.startswith((b"\xff\x0a", b"\0\0\0\x0cJXL ")):
+        return decoders.read_jpeg_xl, "JPEG XL"
+    if head[4:8] == b"ftyp" and (head[8:12] in (b"avif", b"avis") or b"avif" in head[16:]):
+        return decoders.read_avif, "AVIF"
     if head.startswith(b"BM"):
         return decoders.read_bmp, "BMP"
     if head[4:8] == b"ftyp" and head[8:12] in (

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keras_refocus.pictures import color
+from keras_refocus.pictures import code_points, color, metadata
 from keras_refocus.pictures.photo import bands
 
 
@@ -19,6 +19,7 @@ def to_srgb(picture):
             if picture.is_premultiplied:
                 pixels = _unpremultiplied(pixels, channels)
         rgb[band] = convert(pixels[..., :channels])
+    picture.rows = None  # With it goes the decoder's copy.
     return rgb, alpha
 
 
@@ -42,7 +43,84 @@ def _converter(picture):
             "The picture is CMYK without a colour profile; its colours are only roughly right."
         )
         return _naive_cmyk
-    return lambda pixels: pixels  # One grey channel spreads over three by broadcasting.
+    if picture.code_points is not None:
+        return _code_points_converter(picture)
+    if picture.gamma is not None or picture.chromaticities is not None:
+        return _gamma_converter(picture)
+    if picture.space == "rgb":
+        is_adobe = metadata.adobe_rgb(picture.exif)
+        if is_adobe:
+            import imagecodecs
+
+            picture.icc = imagecodecs.cms_profile("adobergb")
+            return _icc_converter(picture)
+        if is_adobe is None:
+            picture.notices.append(
+                "The file says that its colours are not those of sRGB, and not which they are; "
+                "they were taken for sRGB."
+            )
+    return _unchanged
+
+
+def _unchanged(pixels):
+    return pixels  # One grey channel spreads over three by broadcasting.
+
+
+# Code point for what is not said.
+_UNSPECIFIED = 2
+
+
+def _code_points_converter(picture):
+    primaries, transfer = picture.code_points
+    unknown = []
+    if primaries not in (*code_points.PRIMARIES, _UNSPECIFIED):
+        unknown.append(f"primaries {primaries}")
+    if transfer not in (*code_points.TRANSFERS, _UNSPECIFIED):
+        unknown.append(f"transfer {transfer}")
+    if unknown:
+        picture.notices.append(
+            f"The file's colours (code points of H.273: {', '.join(unknown)}) are not known here "
+            "and were not applied."
+        )
+    if transfer in code_points.HDR:
+        picture.notices.append(
+            f"The picture has high dynamic range ({code_points.HDR[transfer]}); what is brighter "
+            "than its reference white was clipped."
+        )
+    return _through_floats(
+        code_points.PRIMARIES.get(primaries), code_points.TRANSFERS.get(transfer), picture
+    )
+
+
+def _gamma_converter(picture):
+    """Convert by `gAMA` and `cHRM` of PNG."""
+    curve = None
+    if picture.gamma is not None:
+        if not 0.05 <= picture.gamma <= 20:
+            picture.notices.append(
+                f"The file's gamma of {picture.gamma:g} is not possible and was not applied."
+            )
+        elif abs(picture.gamma * 2.2 - 1) > 0.05:
+            # As libpng: within a twentieth of 1 / 2.2 it is sRGB that is meant.
+            exponent = 1 / picture.gamma
+
+            def curve(code):
+                return code**exponent
+
+    return _through_floats(picture.chromaticities, curve, picture)
+
+
+def _through_floats(chromaticities, curve, picture):
+    try:
+        convert = code_points.converter(chromaticities, curve)
+    except ValueError as error:
+        picture.notices.append(f"The file's primaries were not applied ({error}).")
+        convert = code_points.converter(None, curve)
+    probe = color.to_float(_probe(picture.space, picture.dtype))
+    # Half a level is rounding of what the file says; most files say sRGB.
+    if np.abs(convert(probe) - probe).max() < 0.5 / np.iinfo("uint8").max:
+        return _unchanged
+    return lambda pixels: color.from_float(convert(color.to_float(pixels)), pixels.dtype)
 
 
 def _naive_cmyk(pixels):
@@ -76,7 +154,7 @@ def _icc_converter(picture):
     probe = _probe(picture.space, picture.dtype)
     converted = color.to_float(convert(probe))
     if picture.space != "cmyk" and np.abs(converted - color.to_float(probe)).max() < 0.5 / 255:
-        return lambda pixels: pixels
+        return _unchanged
     return convert
 
 

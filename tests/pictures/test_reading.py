@@ -1,0 +1,393 @@
+"""Colours, kinds of files and damage; `test_images` has the formats there and back."""
+
+import functools
+import io
+import os
+import struct
+import subprocess
+import sys
+import zlib
+
+import hypothesis
+import imagecodecs
+import numpy as np
+import pytest
+import tifffile
+from hypothesis import strategies
+from PIL import ExifTags, Image
+
+from keras_refocus.pictures import code_points, codestreams, images
+
+
+def ramp(height=24, width=32):
+    y, x = np.mgrid[0:height, 0:width]
+    return np.stack([60 + 2 * x, 60 + 3 * y, 200 - x - y], -1).astype("uint8")
+
+
+def saved(image, format, **options):
+    if isinstance(image, np.ndarray):
+        image = Image.fromarray(image)
+    buffer = io.BytesIO()
+    image.save(buffer, format, **options)
+    return buffer.getvalue()
+
+
+def tiff(array, **options):
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, array, **options)
+    return buffer.getvalue()
+
+
+def chunk(name, data):
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+
+def png_with(*chunks, rgb=None):
+    content = imagecodecs.png_encode(ramp() if rgb is None else rgb)
+    return content[:33] + b"".join(chunks) + content[33:]
+
+
+# YCbCr in TIFF
+
+
+def ycbcr(rgb):
+    """ITU-R BT.601 over the full range, as JFIF and TIFF have it by default."""
+    red, green, blue = np.moveaxis(rgb.astype("float64"), -1, 0)
+    luma = 0.299 * red + 0.587 * green + 0.114 * blue
+    chroma = (128 + (blue - luma) / 1.772 * 254 / 255, 128 + (red - luma) / 1.402 * 254 / 255)
+    return np.rint(np.stack([luma, *chroma], -1)).clip(0, 255).astype("uint8")
+
+
+@pytest.mark.parametrize("compression", [None, "lzw", "deflate", "packbits"])
+def test_ycbcr_tiff(compression):
+    tags = [(530, "H", 2, (1, 1), True)]
+    content = tiff(ycbcr(ramp()), photometric="ycbcr", compression=compression, extratags=tags)
+    assert np.abs(images.read(content).rgb.astype(int) - ramp()).max() <= 2
+
+
+@pytest.mark.parametrize("across, down", [(2, 2), (2, 1), (4, 1)])
+def test_subsampled_ycbcr_tiff(across, down):
+    height, width = 5, 9  # Units reach over both edges.
+    luma = np.arange(45, dtype="uint8").reshape(height, width) + 50
+    padded = np.pad(luma, ((0, -height % down), (0, -width % across)))
+    units = []
+    for y in range(0, padded.shape[0], down):
+        for x in range(0, padded.shape[1], across):
+            units.append(padded[y : y + down, x : x + across].tobytes() + bytes([128, 128]))
+    data = b"".join(units)
+    entries = [
+        (256, 3, 1, width), (257, 3, 1, height), (259, 3, 1, 1), (262, 3, 1, 6),
+        (273, 4, 1, 8), (277, 3, 1, 3), (278, 3, 1, height), (279, 4, 1, len(data)),
+        (530, 3, 2, across | down << 16),
+    ]  # fmt: skip
+    bits = struct.pack("<3H", 8, 8, 8)
+    entries.append((258, 3, 3, 8 + len(data)))
+    directory = struct.pack("<H", len(entries))
+    for entry in sorted(entries):
+        directory += struct.pack("<HHII", *entry)
+    head = b"II*\0" + struct.pack("<I", 8 + len(data) + len(bits))
+    photo = images.read(head + data + bits + directory + bytes(4))
+    # Chroma at its middle is grey, and grey is luma.
+    np.testing.assert_array_equal(photo.rgb, np.repeat(luma[..., None], 3, -1))
+
+
+# Colours without a profile
+
+
+def linear_to_srgb(light):
+    return np.where(light <= 0.0031308, light * 12.92, 1.055 * light ** (1 / 2.4) - 0.055)
+
+
+def test_png_gamma():
+    photo = images.read(png_with(chunk(b"gAMA", struct.pack(">I", 100_000))))
+    expected = linear_to_srgb(ramp() / 255) * 255
+    assert np.abs(photo.rgb - expected).max() < 0.51 and photo.notices == ()
+    # What says sRGB is sRGB, and the usual gamma means it.
+    for chunks in (
+        [chunk(b"gAMA", struct.pack(">I", 45455))],
+        [chunk(b"gAMA", struct.pack(">I", 100_000)), chunk(b"sRGB", b"\0")],
+    ):
+        np.testing.assert_array_equal(images.read(png_with(*chunks)).rgb, ramp())
+
+
+def test_display_p3_by_every_road():
+    rgb = np.full((4, 4, 3), (200, 100, 50), "uint8")
+    # CSS Color 4: color(display-p3 0.784 0.392 0.196) is about rgb(215.2 95.5 37.2).
+    p3 = (31270, 32900, 68000, 32000, 26500, 69000, 15000, 6000)
+    for content in (
+        png_with(chunk(b"cICP", bytes([12, 13, 0, 1])), rgb=rgb),
+        png_with(chunk(b"cHRM", struct.pack(">8I", *p3)), rgb=rgb),
+    ):
+        np.testing.assert_allclose(images.read(content).rgb[0, 0], (215.2, 95.5, 37.2), atol=1.6)
+
+
+def test_gray_stays_gray_in_any_primaries():
+    for primaries in code_points.PRIMARIES.values():
+        np.testing.assert_allclose(code_points.to_srgb_matrix(primaries) @ [1, 1, 1], 1, atol=1e-6)
+
+
+def test_high_dynamic_range():
+    # BT.2408: reference white is 58% of PQ and 75% of HLG.
+    for transfer, name, code in ((16, "PQ", 0.5807), (18, "HLG", 0.75)):
+        level = np.full((2, 2, 3), round(code * 65535), "uint16")
+        photo = images.read(png_with(chunk(b"cICP", bytes([9, transfer, 0, 1])), rgb=level))
+        assert photo.rgb.min() > 0.98 * 65535
+        assert name in photo.notices[0] and "clipped" in photo.notices[0]
+        dark = images.read(png_with(chunk(b"cICP", bytes([9, transfer, 0, 1])), rgb=level // 2))
+        assert dark.rgb.max() < 0.7 * 65535
+
+
+def test_unknown_code_points_are_named():
+    photo = images.read(png_with(chunk(b"cICP", bytes([77, 99, 0, 1]))))
+    np.testing.assert_array_equal(photo.rgb, ramp())
+    assert "primaries 77" in photo.notices[0] and "transfer 99" in photo.notices[0]
+
+
+def exif_with(interoperability=None, **details):
+    """EXIF with an interoperability directory, which Pillow does not write."""
+    entries = [(0xA001, 3, 1, struct.pack("<HH", details["space"], 0))]
+    if interoperability:
+        entries.append((0xA005, 4, 1, struct.pack("<I", 56)))
+    body = b"II*\0" + struct.pack("<I", 8)
+    body += struct.pack("<HHHII", 1, 0x8769, 4, 1, 26) + bytes(4)
+    body += struct.pack("<H", len(entries))
+    body += b"".join(struct.pack("<HHI", *entry[:3]) + entry[3] for entry in entries) + bytes(4)
+    body = body.ljust(56, b"\0")
+    if interoperability:
+        body += struct.pack("<HHHI", 1, 1, 2, 4) + interoperability + bytes(4)
+    return b"Exif\0\0" + body
+
+
+def test_adobe_rgb_by_exif():
+    content = saved(ramp(), "JPEG", quality=95, exif=exif_with(b"R03\0", space=0xFFFF))
+    profile = imagecodecs.cms_profile("adobergb")
+    same = saved(ramp(), "JPEG", quality=95, icc_profile=profile)
+    np.testing.assert_array_equal(images.read(content).rgb, images.read(same).rgb)
+    plain = images.read(saved(ramp(), "JPEG", quality=95, exif=exif_with(b"R98\0", space=1)))
+    assert (plain.rgb != images.read(content).rgb).any() and plain.notices == ()
+    unknown = images.read(saved(ramp(), "JPEG", exif=exif_with(space=0xFFFF)))
+    assert "not those of sRGB" in unknown.notices[0]
+
+
+# BigTIFF
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_bigtiff_orientation_and_exif(order):
+    tags = [(274, "H", 1, 6, True), (315, "s", 0, "Ada", True)]
+    content = tiff(
+        ramp(), photometric="rgb", bigtiff=True, byteorder=order, extratags=tags, metadata=None
+    )
+    photo = images.read(content)
+    np.testing.assert_array_equal(photo.rgb, ramp()[::-1].transpose(1, 0, 2))
+    assert photo.notices == ()
+    exif = Image.Exif()
+    exif.load(photo.metadata)
+    assert exif[315] == "Ada" and ExifTags.Base.Orientation not in exif
+
+
+# Kinds of files
+
+
+@pytest.mark.parametrize("format", ["GIF", "AVIF", "JPEG 2000", "JPEG XL"])
+def test_formats_that_are_only_read(format):
+    content = (
+        imagecodecs.jpegxl_encode(ramp())
+        if format == "JPEG XL"
+        else saved(ramp(), format.replace(" ", ""))
+    )
+    photo = images.read(content)
+    assert photo.format == format
+    assert np.abs(photo.rgb.astype(int) - ramp()).mean() < 5
+    with pytest.raises(ValueError, match="at most 100 pixels.*32 x 24"):
+        images.read(content, max_pixels=100)
+
+
+def test_first_frame_of_a_gif():
+    other = Image.fromarray(255 - ramp())
+    photo = images.read(saved(ramp(), "GIF", save_all=True, append_images=[other]))
+    assert photo.notices == ("The file holds several pictures; only the first was read.",)
+    assert np.abs(photo.rgb.astype(int) - ramp()).mean() < 5
+
+
+def test_second_picture_of_an_mpo():
+    other = Image.fromarray(255 - ramp())
+    photo = images.read(saved(ramp(), "MPO", save_all=True, append_images=[other]))
+    assert photo.notices == ("The file holds several pictures; only the first was read.",)
+
+
+def test_jpeg_without_its_end_marker():
+    for options in ({}, {"progressive": True}):
+        content = saved(ramp(), "JPEG", **options)
+        photo = images.read(content[:-2])
+        np.testing.assert_array_equal(photo.rgb, images.read(content).rgb)
+        assert "lacks its end marker" in photo.notices[0]
+        with pytest.raises(ValueError, match="damaged or cut off"):
+            images.read(content[:-30])
+
+
+def test_12_bit_jpeg():
+    levels = ramp().astype("uint16") * 16
+    photo = images.read(imagecodecs.jpeg_encode(levels, bitspersample=12, level=98))
+    # 4095 levels over 65535.
+    assert photo.bits == 16
+    assert np.abs(photo.rgb / 65535 - levels / 4095).mean() < 0.02
+
+
+def test_kinds_of_jpeg_that_are_not_read():
+    gray = np.tile(np.arange(64, dtype="uint8"), (64, 1))
+    for content in (imagecodecs.jpegls_encode(gray), imagecodecs.ljpeg_encode(gray)):
+        with pytest.raises(ValueError, match="not supported"):
+            images.read(content)
+
+
+def test_palettes_of_tiff():
+    palette = np.random.default_rng(0).integers(0, 65536, (3, 65536)).astype("uint16")
+    index = np.array([[0, 1000, 65535]], "uint16")
+    photo = images.read(tiff(index, photometric="palette", colormap=palette))
+    np.testing.assert_array_equal(photo.rgb[0], palette[:, index[0]].T)
+
+
+def test_large_texts_and_profiles_of_png():
+    text = chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(2 << 20)))
+    np.testing.assert_array_equal(images.read(png_with(text)).rgb, ramp())
+    profile = imagecodecs.cms_profile("adobergb")
+    padded = struct.pack(">I", len(profile) + (2 << 20)) + profile[4:] + bytes(2 << 20)
+    large = chunk(b"iCCP", b"large\0\0" + zlib.compress(padded))
+    small = chunk(b"iCCP", b"small\0\0" + zlib.compress(profile))
+    np.testing.assert_array_equal(
+        images.read(png_with(large)).rgb, images.read(png_with(small)).rgb
+    )
+
+
+# What must be refused
+
+
+def test_png_whose_pixels_end_early():
+    content = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 8, 8, 8, 0, 0, 0, 0))
+    content += chunk(b"IDAT", zlib.compress(bytes(9 * 5))) + chunk(b"IEND", b"")
+    with pytest.raises(ValueError, match="damaged or cut off"):
+        images.read(content)
+
+
+def test_long_sides_are_refused():
+    header = struct.pack(">IIBBBBB", 1, 200_000_000, 8, 2, 0, 0, 0)
+    with pytest.raises(ValueError, match="1,000,000 pixels wide and high"):
+        images.read(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header))
+
+
+@pytest.mark.parametrize("codec", ["jpegxl", "jpeg2000", "png", "webp", "jpeg"])
+def test_streams_larger_than_their_tile(codec):
+    """The header of the file says 16 x 16; that of the stream in it 256 x 256."""
+    options = {"photometric": "rgb", "compression": codec, "metadata": None}
+    content = tiff(np.zeros((256, 256, 3), "uint8"), rowsperstrip=256, **options)
+    for tag in (256, 257, 278):  # Width, height, rows of a strip.
+        for kind, form in ((3, "<H"), (4, "<I")):
+            entry = struct.pack("<HHI", tag, kind, 1)
+            content = content.replace(entry + struct.pack(form, 256), entry + struct.pack(form, 16))
+    with pytest.raises(ValueError, match="16 x 16 pixels holds a picture of 256 x 256"):
+        images.read(content)
+
+
+def test_tiles_far_larger_than_the_picture():
+    content = tiff(np.zeros((16, 16), "uint8"), tile=(16, 16), metadata=None)
+    for tag in (322, 323):
+        for kind, form in ((3, "<H"), (4, "<I")):
+            entry = struct.pack("<HHI", tag, kind, 1)
+            content = content.replace(
+                entry + struct.pack(form, 16), entry + struct.pack(form, 60000)
+            )
+    with pytest.raises(ValueError, match="strips or tiles.*60000 x 60000"):
+        images.read(content)
+
+
+def test_sizes_before_decoding():
+    for content in (
+        saved(ramp(), "JPEG"), saved(ramp(), "PNG"), saved(ramp(), "WEBP"),
+        saved(ramp(), "WEBP", lossless=True), saved(ramp(), "JPEG2000"),
+        imagecodecs.jpegxl_encode(ramp()),
+        imagecodecs.jpegxl_encode(ramp(), usecontainer=True),
+    ):  # fmt: skip
+        found = codestreams.header(content)
+        assert (found.width, found.height) == (32, 24)
+    wide = codestreams.header(imagecodecs.jpegxl_encode(np.zeros((37, 1001, 3), "uint8")))
+    assert (wide.width, wide.height) == (1001, 37)
+
+
+def test_too_little_memory_is_the_documented_error(monkeypatch):
+    monkeypatch.setattr(images.read.__globals__["srgb"], "to_srgb", _no_memory)
+    with pytest.raises(ValueError, match="fit into the memory"):
+        images.read(saved(ramp(), "PNG"))
+
+
+def _no_memory(picture):
+    raise MemoryError
+
+
+_READ_WITH_A_LIMIT = """
+import pathlib, resource, sys
+from keras_refocus.pictures import images
+images.read(sys.argv[2])
+held = next(l for l in pathlib.Path("/proc/self/status").read_text().splitlines() if "VmSize" in l)
+size = int(held.split()[1]) * 1024 + int(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_AS, (size, size))
+print(images.read(sys.argv[3]).rgb.shape)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits of a process")
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "TIFF", "WEBP", "BMP"])
+def test_memory_is_three_times_the_picture_at_most(tmp_path, format):
+    small, large = tmp_path / "small", tmp_path / "large"
+    options = {"compression": "tiff_lzw"} if format == "TIFF" else {}
+    options |= {"quality": 10, "method": 0} if format == "WEBP" else {}
+    saved_small = saved(ramp(), format, **options)
+    small.write_bytes(saved_small)
+    image = Image.linear_gradient("L").convert("RGB").resize((4000, 3000))
+    large.write_bytes(saved(image, format, **options))
+    limit = 3 * 4000 * 3000 * 3 + (8 << 20)
+    run = subprocess.run(
+        [sys.executable, "-c", _READ_WITH_A_LIMIT, str(limit), str(small), str(large)],
+        env={**os.environ, "MALLOC_ARENA_MAX": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.stdout.strip() == "(3000, 4000, 3)", run.stderr[-800:]
+
+
+# Damage
+
+
+@functools.cache
+def small_files():
+    rgb = ramp()
+    return {
+        **{f: saved(rgb, f) for f in ("JPEG", "PNG", "WEBP", "BMP", "GIF", "AVIF")},
+        "JPEG XL": imagecodecs.jpegxl_encode(rgb),
+        "PNG 16": imagecodecs.png_encode(rgb.astype("uint16") * 257),
+        "TIFF": tiff(rgb, photometric="rgb", compression="lzw"),
+        "TIFF tiles": tiff(rgb, photometric="rgb", compression="deflate", tile=(16, 16)),
+        "BigTIFF": tiff(rgb, photometric="rgb", bigtiff=True),
+        "TIFF JPEG XL": tiff(rgb, photometric="rgb", compression="jpegxl"),
+    }
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("kind", small_files())
+@hypothesis.settings(max_examples=25, deadline=10_000, derandomize=True, database=None)
+@hypothesis.given(data=strategies.data())
+def test_damaged_files_are_read_or_refused(kind, data):
+    content = bytearray(small_files()[kind])
+    place = strategies.integers(0, len(content) - 1)
+    for position, value in data.draw(
+        strategies.lists(strategies.tuples(place, strategies.integers(0, 255)), max_size=12)
+    ):
+        content[position] = value
+    cut = data.draw(strategies.one_of(strategies.none(), place))
+    try:
+        photo = images.read(bytes(content[:cut]), max_pixels=1_000_000)
+    except ValueError as error:
+        assert "Received" in str(error)
+    else:
+        assert photo.rgb.size <= 3_000_000
