@@ -143,20 +143,39 @@ def _from_bits(array, bits):
 
 
 def read_webp(file, check_size):
-    image = WebPImagePlugin.WebPImageFile(file)
-    check_size(*image.size)
-    if getattr(image, "is_animated", False):
+    head = file.read(32)
+    header = codestreams.header(head)
+    check_size(header.width, header.height)
+    if head[12:16] == b"VP8X" and head[20] & 0x02:
+        file.seek(0)
+        image = WebPImagePlugin.WebPImageFile(file)
+        check_size(*image.size)
         return _from_pillow(image, is_first=True)
-    import imagecodecs
-
-    # Pillow's decoder of animations needs room for several frames also where there is one.
+    # Pillow's decoder is that of animations, with room for several frames.
     file.seek(0)
     content = file.read()
-    if codestreams.header(content) != codestreams.Header(*image.size, 8):
+    has_alpha = head[12:16] == b"VP8X" and bool(head[20] & 0x10)
+    if head[12:16] == b"VP8L":
+        has_alpha = bool(head[24] & 0x10)
+    import imagecodecs
+
+    array = imagecodecs.webp_decode(content, hasalpha=has_alpha)
+    if array.shape[:2] != (header.height, header.width):
         raise ValueError("the file and its picture disagree about the size")
-    array = imagecodecs.webp_decode(content, hasalpha=image.mode == "RGBA")
-    picture = from_array(array, "rgb", has_alpha=array.shape[2] == 4)
-    take_info(picture, image)
+    picture = from_array(array, "rgb", has_alpha=has_alpha)
+    position = 12
+    while position + 8 <= len(content):
+        name, length = struct.unpack_from("<4sI", content, position)
+        body = content[position + 8 : position + 8 + length]
+        if name == b"ICCP":
+            picture.icc = body
+        elif name == b"EXIF":
+            try:
+                picture.exif.load(body)
+            except Exception as error:  # Damaged metadata must not cost the picture.
+                picture.exif = Image.Exif()
+                picture.notices.append(f"The metadata is damaged and was left out ({error}).")
+        position += 8 + length + length % 2
     return picture
 
 

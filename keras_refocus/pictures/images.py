@@ -11,9 +11,9 @@ What is converted on reading, and how exactly:
   compensation. 16-bit pictures stay in 16 bits all the way (unoptimised float pipeline: about 0.5 s
   per megapixel). Colours outside sRGB are clipped to it. A profile that is sRGB to within half a
   level of 255 changes nothing.
-* Without a profile: the code points of PNG (cICP), HEIC and AVIF (nclx), gamma and primaries of PNG,
-  and Adobe RGB by EXIF. Of high dynamic range (PQ, HLG) what is brighter than its reference white
-  is clipped, with a notice. What is not known is named in a notice and not applied.
+* Without a profile count the code points of PNG (cICP), HEIC and AVIF (nclx), gamma and primaries
+  of PNG, and Adobe RGB by EXIF. Of high dynamic range (PQ, HLG) what is brighter than its reference
+  white is clipped, with a notice. What is not known is named in a notice and not applied.
 * CMYK without a profile is converted by (1 - ink)(1 - black), with a notice: its colours are only
   roughly right.
 * The EXIF orientation is applied.

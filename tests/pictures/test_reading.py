@@ -112,13 +112,20 @@ def test_png_gamma():
 
 def test_display_p3_by_every_road():
     rgb = np.full((4, 4, 3), (200, 100, 50), "uint8")
-    # CSS Color 4: color(display-p3 0.784 0.392 0.196) is about rgb(215.2 95.5 37.2).
+    # CSS Color 4, sample code: lin_P3_to_XYZ, then XYZ_to_lin_sRGB, as one matrix.
+    matrix = [
+        [1.22494018, -0.22494018, 0.0],
+        [-0.04205695, 1.04205695, 0.0],
+        [-0.01963755, -0.07863605, 1.0982736],
+    ]
+    light = ((rgb[0, 0] / 255 + 0.055) / 1.055) ** 2.4
+    expected = linear_to_srgb(matrix @ light) * 255
     p3 = (31270, 32900, 68000, 32000, 26500, 69000, 15000, 6000)
     for content in (
         png_with(chunk(b"cICP", bytes([12, 13, 0, 1])), rgb=rgb),
         png_with(chunk(b"cHRM", struct.pack(">8I", *p3)), rgb=rgb),
     ):
-        np.testing.assert_allclose(images.read(content).rgb[0, 0], (215.2, 95.5, 37.2), atol=1.6)
+        np.testing.assert_allclose(images.read(content).rgb[0, 0], expected, atol=0.6)
 
 
 def test_gray_stays_gray_in_any_primaries():
