@@ -15,6 +15,8 @@ _VERBS = {
     "train": "train a network on your own photos or pairs",
     "evaluate": "measure a model on pairs or photos",
     "export": "write a trained network as a SavedModel",
+    "import": "turn files of published weights into a model",
+    "models": "list the installed models and their licences",
     "curate": "choose, check and clean training pictures",
     "benchmark": "measure speed and memory on this machine",
 }
@@ -26,9 +28,15 @@ _EXAMPLES = {
     "train": "refocus train restorer --photos my_photos/ --run runs/mine",
     "evaluate": "refocus evaluate restorer --pairs my_pairs/",
     "export": "refocus export runs/mine --out saved_models",
+    "import": "refocus import DMPHN_1_2_4/ --out my_models --accept-licence",
+    "models": "refocus models --models my_models",
     "curate": "refocus curate my_photos/ --out chosen/",
     "benchmark": "refocus benchmark restore --size 1280x720",
 }
+
+
+# A module cannot have the name of a statement, or nobody could import it.
+_MODULES = {"import": "import_weights"}
 
 
 def main(argv=None):
@@ -52,11 +60,15 @@ def main(argv=None):
             file=sys.stderr,
         )
         return 2
-    return importlib.import_module(f"keras_refocus.{verb}").main(rest)
+    return importlib.import_module(_module(verb)).main(rest)
 
 
 def _installed() -> list[str]:
-    return [verb for verb in _VERBS if importlib.util.find_spec(f"keras_refocus.{verb}")]
+    return [verb for verb in _VERBS if importlib.util.find_spec(_module(verb))]
+
+
+def _module(verb: str) -> str:
+    return f"keras_refocus.{_MODULES.get(verb, verb)}"
 
 
 def _help(verbs: list[str]) -> str:

@@ -11,12 +11,15 @@ import difflib
 import inspect
 
 from keras_refocus.networks.blind_wiener import blind_wiener_generator
+from keras_refocus.networks.dncnn import dncnn_generator
+from keras_refocus.networks.drunet import drunet_generator
 from keras_refocus.networks.filter_bank import filter_bank_generator
 from keras_refocus.networks.fpn import (
     fpn_inception_resnet_v2_generator,
     fpn_mobilenet_dsc_generator,
     fpn_mobilenet_v2_generator,
 )
+from keras_refocus.networks.hinet import hinet_generator
 from keras_refocus.networks.mobilenet_colorizer import mobilenet_v2_colorizer, tune_colors
 from keras_refocus.networks.multipatch import multipatch_generator
 from keras_refocus.networks.multiscale import multiscale_generator
@@ -51,6 +54,9 @@ GENERATORS = {
     "scale_recurrent": scale_recurrent_generator,
     "multiscale": multiscale_generator,
     "nafnet": nafnet_generator,
+    "dncnn": dncnn_generator,
+    "drunet": drunet_generator,
+    "hinet": hinet_generator,
 }
 
 COLORIZERS = {

@@ -10,6 +10,11 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_refocus.pictures import color
+
+# What a network can be shown of a picture, and in how many channels.
+SIGNALS = {"luminance": 1, "gray": 1, "rgb": 3}
+
 # Variance of luminance below which a neighbourhood counts as flat: half a percent of the range,
 # about the noise of a good photo.
 _FLAT = 1e-4
@@ -26,6 +31,42 @@ def luminance_input():
     networks here add a residual to it.
     """
     return keras.Input(shape=(None, None, 1), dtype="float32", name="luminance")
+
+
+def from_luminance(luminance, signal):
+    """What a network sees of a picture whose luminance is given.
+
+    Published networks were trained on sRGB, where greys lie elsewhere than on the scale of L.
+
+    Args:
+        luminance: Tensor of shape `(batch, height, width, 1)`, float32 in [0, 1].
+        signal: `"luminance"`, as it is; `"gray"`, the sRGB value of the grey of that luminance;
+            `"rgb"`, that value three times.
+
+    Returns:
+        Tensor of shape `(batch, height, width, SIGNALS[signal])`, float32 in [0, 1].
+
+    Raises:
+        ValueError: If there is no such signal.
+    """
+    if signal not in SIGNALS:
+        raise ValueError(
+            f"`signal` must be one of {', '.join(SIGNALS)}. Received: signal={signal!r}."
+        )
+    if signal == "luminance":
+        return luminance
+    return ops.repeat(color.luminance_to_gray(luminance), SIGNALS[signal], axis=-1)
+
+
+def to_luminance(result, signal):
+    """Luminance of what a network gives, float32; undoes `from_luminance`.
+
+    sRGB beyond [0, 1] has no luminance, so it is clipped before; luminance stays as it is.
+    """
+    if signal == "luminance":
+        return result
+    result = ops.clip(ops.cast(result, "float32"), 0.0, 1.0)
+    return color.gray_to_luminance(result) if signal == "gray" else color.rgb_to_luminance(result)
 
 
 def _indices(x, axis):
@@ -46,7 +87,7 @@ def axis_indices(x):
     return _indices(x, 1), _indices(x, 2)
 
 
-def pad_to_multiple(x, multiple):
+def pad_to_multiple(x, multiple, *, zeros=False):
     """Repeat the last row and column until both sides are multiples of a number.
 
     Clamped gather, because reflecting fails on sides of one pixel.
@@ -54,6 +95,7 @@ def pad_to_multiple(x, multiple):
     Args:
         x: Tensor of shape `(batch, height, width, channels)`, height and width at least 1.
         multiple: Positive integer.
+        zeros: Whether what is added is zero instead.
 
     Returns:
         Tuple `(padded, size)`: the padded tensor, and what `crop_to_size` needs to undo it.
@@ -66,7 +108,11 @@ def pad_to_multiple(x, multiple):
             # because symbolic tensors take no bare slice.
             starts = index[(slice(None, None, multiple),)]
             padded = ops.reshape(ops.expand_dims(starts, 1) + within, (-1,))
-            x = ops.take(x, ops.minimum(padded, ops.max(index)), axis=axis)
+            last = ops.max(index)
+            x = ops.take(x, ops.minimum(padded, last), axis=axis)
+            if zeros:
+                inside = ops.reshape(ops.cast(padded <= last, x.dtype), (-1,) + (1,) * (3 - axis))
+                x = ops.multiply(x, inside)
     return x, size
 
 
@@ -126,7 +172,7 @@ def crop_to_size(x, size):
     return ops.take(ops.take(x, rows, axis=1), columns, axis=2)
 
 
-def window_mean(x, window, axis):
+def window_mean(x, window, axis, *, before=None):
     """Mean along one axis over a window around each position, moved inwards at the borders.
 
     Where the axis is no longer than the window, that is the mean of the whole axis. By cumulative
@@ -136,6 +182,7 @@ def window_mean(x, window, axis):
         x: Tensor of shape `(batch, height, width, channels)`.
         window: Positive integer.
         axis: 1 for rows, 2 for columns.
+        before: How many positions of the window lie before its own, by default half of it.
 
     Returns:
         Tensor of the shape and dtype of `x`.
@@ -143,7 +190,7 @@ def window_mean(x, window, axis):
     index = _indices(x, axis)
     length = ops.add(ops.max(index), 1)
     first = ops.minimum(
-        ops.maximum(ops.subtract(index, window // 2), 0),
+        ops.maximum(ops.subtract(index, window // 2 if before is None else before), 0),
         ops.maximum(ops.subtract(length, window), 0),
     )
     last = ops.minimum(ops.add(first, window), length)
@@ -163,6 +210,31 @@ def upsample_shuffle(x, channels, *, use_bias=True, name=None):
     """
     x = keras.layers.Conv2D(4 * channels, 1, use_bias=use_bias, name=name)(x)
     return ops.depth_to_space(x, 2)
+
+
+def upsample_transposed(x, channels, *, kernel_size=4, activation=None, use_bias=True, name=None):
+    """Double the size by a transposed convolution, as published networks do.
+
+    With a kernel of 4, output pixel i sees the inputs at i / 2 - 1 to i / 2 + 1.
+    """
+    return keras.layers.Conv2DTranspose(
+        channels,
+        kernel_size,
+        strides=2,
+        padding="same",
+        activation=activation,
+        use_bias=use_bias,
+        name=name,
+    )(x)
+
+
+def halve_centred(x, channels, *, kernel_size=3, use_bias=True, name=None):
+    """Halve the size by a convolution with as many zeros before the picture as after it.
+
+    As PyTorch pads; TensorFlow's `"same"` puts the odd zero after it.
+    """
+    x = keras.layers.ZeroPadding2D((kernel_size - 1) // 2)(x)
+    return keras.layers.Conv2D(channels, kernel_size, strides=2, use_bias=use_bias, name=name)(x)
 
 
 def enlarge_bilinear(x, factor=2):
@@ -301,20 +373,25 @@ def add_residual(picture, residual):
     return keras.layers.Add(dtype="float32", name="restored")([picture, residual])
 
 
-def finish(picture, result, size, *, global_skip, offset=0.0):
-    """Crop what a network predicts, and make the restored picture of it.
+def finish(picture, result, size, *, global_skip, offset=0.0, signal="luminance"):
+    """Crop what a network predicts, and make the restored luminance of it.
 
     Args:
-        picture: Input of the network.
+        picture: What the network saw, of the size of the input.
         result: Residual, or picture minus `offset`, of padded size.
         size: As returned by `pad_to_multiple`.
         global_skip: Whether `result` is a residual.
         offset: What was taken from the picture before the network saw it.
+        signal: What `picture` and `result` are, a key of `SIGNALS`.
     """
     result = crop_to_size(result, size)
     if global_skip:
-        return add_residual(picture, result)
-    return keras.layers.Rescaling(1.0, offset=offset, dtype="float32", name="restored")(result)
+        result = add_residual(picture, result)
+    else:
+        result = keras.layers.Rescaling(1.0, offset=offset, dtype="float32", name="restored")(
+            result
+        )
+    return to_luminance(result, signal)
 
 
 def mark_scale(result, factor, *, offset=0.0):

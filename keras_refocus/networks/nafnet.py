@@ -6,23 +6,31 @@ from keras import ops
 from keras_refocus.networks import blocks
 
 
-def _channel_attention(x, cell, window, name):
+def _channel_attention(x, cell, window, name, *, exact):
     """Simplified channel attention: channels weighted by a linear map of their means.
 
     With a window the means are those of the square around each position, moved inwards at the
     borders, as in TLC (Chu et al. 2022). On maps no larger than the window this is the mean of the
     whole map, so a network trained on smaller patches needs no change. Such means hardly change
     from one position to the next, so they are taken once for each cell of positions and
-    interpolated.
+    interpolated; or, `exact`, for each position.
 
     Args:
         x: Feature map.
         cell: Side of a cell, which divides the sides of the map.
         window: Side of the window in cells; `None` for the whole map.
         name: Name of the layers.
+        exact: Whether each position has a mean of its own.
     """
     if window is None:
         mean = keras.layers.GlobalAveragePooling2D(keepdims=True, name=f"{name}_mean")(x)
+        weights = keras.layers.Conv2D(x.shape[-1], 1, name=name)(mean)
+    elif exact:
+        # A window of even side leans to the end, as in the authors' code.
+        window *= cell
+        before = (window - 1) // 2
+        mean = blocks.window_mean(x, window, axis=1, before=before)
+        mean = blocks.window_mean(mean, window, axis=2, before=before)
         weights = keras.layers.Conv2D(x.shape[-1], 1, name=name)(mean)
     else:
         mean = keras.layers.AveragePooling2D(cell, name=f"{name}_mean")(x)
@@ -38,7 +46,7 @@ def _gate(x):
     return ops.multiply(first, second)
 
 
-def _naf_block(x, channels, cell, window, name):
+def _naf_block(x, channels, cell, window, name, *, exact):
     def normalize(x, name):
         return keras.layers.LayerNormalization(epsilon=1e-6, name=name)(x)
 
@@ -49,7 +57,7 @@ def _naf_block(x, channels, cell, window, name):
     y = normalize(x, f"{name}_norm1")
     y = keras.layers.Conv2D(2 * channels, 1, name=f"{name}_expand")(y)
     y = keras.layers.DepthwiseConv2D(3, padding="same", name=f"{name}_depthwise")(y)
-    y = _channel_attention(_gate(y), cell, window, f"{name}_attention")
+    y = _channel_attention(_gate(y), cell, window, f"{name}_attention", exact=exact)
     x = keras.layers.Add(name=f"{name}_add1")([x, project(y, f"{name}_project")])
     y = normalize(x, f"{name}_norm2")
     y = keras.layers.Conv2D(2 * channels, 1, name=f"{name}_feed")(y)
@@ -63,6 +71,8 @@ def nafnet_generator(
     middle_blocks=1,
     decoder_blocks=(1, 1, 1, 1),
     local_window=384,
+    signal="luminance",
+    as_published=False,
     name="nafnet",
 ):
     """Build NAFNet (Chen et al. 2022, "Simple Baselines for Image Restoration").
@@ -77,7 +87,10 @@ def nafnet_generator(
 
     Where we differ: one channel in and out; the learned scales of the two branches, which start at
     zero, are part of the convolutions before them, which start at zero instead: the same functions,
-    less to compute; the means of the channel attention are local by default.
+    less to compute; the means of the channel attention are local by default, and taken once a cell
+    of positions; the edge is repeated where the sides have to be multiples of 16. With
+    `signal="rgb", as_published=True` it is the authors' network, NAFNet without a `local_window`
+    and NAFNetLocal with one.
 
     Only the attention sees more than a neighbourhood. With `local_window` its means do not depend
     on the picture's size beyond the window: train on patches of at most that side, and any picture
@@ -92,11 +105,15 @@ def nafnet_generator(
         local_window: Side in pixels of the window of the channel attention, about 1.5 times the
             side of the training patches, rounded down to a multiple of 16 for four scales; `None`
             for the whole picture.
+        signal: What the network sees, see `blocks.from_luminance`.
+        as_published: Whether means are taken for each position and what is added to the picture is
+            zero, as in the authors' code.
         name: Name of the model.
 
     Returns:
         `keras.Model` from luminance `(batch, height, width, 1)` float32 in [0, 1] to restored
-        luminance of the same shape, not clipped. Any height and width of at least 1.
+        luminance of the same shape, clipped only where `signal` is sRGB. Any height and width of at
+        least 1.
 
     Raises:
         ValueError: If the numbers of scales disagree or an option is not positive.
@@ -123,11 +140,12 @@ def nafnet_generator(
         # A cell is one position at the coarsest scale.
         cell = 2 ** (scales - scale)
         for block in range(count):
-            x = _naf_block(x, width * 2**scale, cell, window, f"{name}_{block}")
+            x = _naf_block(x, width * 2**scale, cell, window, f"{name}_{block}", exact=as_published)
         return x
 
-    picture = blocks.luminance_input()
-    x, size = blocks.pad_to_multiple(picture, 2**scales)
+    luminance = blocks.luminance_input()
+    picture = blocks.from_luminance(luminance, signal)
+    x, size = blocks.pad_to_multiple(picture, 2**scales, zeros=as_published)
     x = keras.layers.Conv2D(width, 3, padding="same", name="stem")(x)
     skips = []
     for scale, count in enumerate(encoder_blocks):
@@ -139,6 +157,8 @@ def nafnet_generator(
         x = blocks.upsample_shuffle(x, width * 2**scale, use_bias=False, name=f"up{scale}")
         x = keras.layers.Add(name=f"skip{scale}")([x, skips[scale]])
         x = run(x, count, scale, f"decoder{scale}")
-    residual = keras.layers.Conv2D(1, 3, padding="same", dtype="float32", name="residual")(x)
-    restored = blocks.add_residual(picture, blocks.crop_to_size(residual, size))
-    return keras.Model(picture, restored, name=name)
+    residual = keras.layers.Conv2D(
+        blocks.SIGNALS[signal], 3, padding="same", dtype="float32", name="residual"
+    )(x)
+    restored = blocks.finish(picture, residual, size, global_skip=True, signal=signal)
+    return keras.Model(luminance, restored, name=name)

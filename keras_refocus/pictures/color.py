@@ -294,6 +294,40 @@ def _check_lab_arrays(luminance, chroma):
     return luminance, chroma
 
 
+def luminance_to_gray(luminance):
+    """Convert luminance to the sRGB value of the grey that has it.
+
+    Args:
+        luminance: Array or tensor of any shape, float in [0, 1], CIELAB L* / 100.
+
+    Returns:
+        Array or tensor of the same shape, float32 in [0, 1]: the value that red, green and blue of
+        that grey share.
+    """
+    if not _is_array(luminance):
+        ops = _keras_ops()
+        return _luminance_to_gray(ops, _float_tensor(luminance))
+    return _luminance_to_gray(_NumPyOps, np.asarray(luminance, "float32")).astype("float32")
+
+
+def gray_to_luminance(gray):
+    """Convert the sRGB value of greys to their luminance; undoes `luminance_to_gray`."""
+    if not _is_array(gray):
+        ops = _keras_ops()
+        return _gray_to_luminance(ops, _float_tensor(gray))
+    return _gray_to_luminance(_NumPyOps, np.asarray(gray, "float32")).astype("float32")
+
+
+def _luminance_to_gray(ops, luminance):
+    lightness = luminance * (_LUMINANCE_SCALE / 116.0) + 16.0 / 116.0
+    return _encode_srgb(ops, _inverse_lightness(ops, lightness))
+
+
+def _gray_to_luminance(ops, gray):
+    lightness = _lightness(ops, _decode_srgb(ops, gray))
+    return lightness * (116.0 / _LUMINANCE_SCALE) - 16.0 / _LUMINANCE_SCALE
+
+
 # How far beyond [0, 1] an encoded value may be before its colour counts as outside the gamut: what
 # the round trip through Lab does to a colour on the boundary, with a margin. 0.005 levels of 255.
 _GAMUT_TOLERANCE = 2e-5

@@ -40,6 +40,9 @@ TINY_GENERATORS = {
         "decoder_blocks": (1, 1),
         "local_window": 8,
     },
+    "dncnn": {"width": 4, "depth": 4},
+    "drunet": {"widths": (4, 6), "depth": 1},
+    "hinet": {"width": 4, "depth": 2, "normalized": (0, 1)},
 }
 TINY_DISCRIMINATORS = {
     "patchgan": {"filters": 4},

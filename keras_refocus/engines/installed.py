@@ -1,0 +1,107 @@
+"""What is installed in a folder of models, and under which licence it came.
+
+Models that were trained here carry no origin; those with published weights carry what
+`refocus import` wrote beside them.
+"""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+from keras_refocus.engines import local as engines
+
+# Under this key of `network.json` lies where weights came from.
+IMPORTED = "imported"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Origin:
+    """Where published weights came from.
+
+    Attributes:
+        family: Name of the family, as `refocus import --as` takes it.
+        title: What people call the network.
+        purpose: What it is good for.
+        trained_on: Data that it was trained on.
+        paper: Authors, title, place and year.
+        address: Page of the authors.
+        code_licence: Licence of the authors' code.
+        weights_licence: Licence of the weights.
+        terms: `"permissive"`, `"non-commercial"` or `"unstated"`.
+        accepted: Whether the user accepted terms that are not permissive.
+        settings: What was chosen that the weights do not tell.
+        files: Name and SHA-256 of each file.
+    """
+
+    family: str
+    title: str
+    purpose: str
+    trained_on: str
+    paper: str
+    address: str
+    code_licence: str
+    weights_licence: str
+    terms: str
+    accepted: bool
+    settings: dict[str, float]
+    files: list[dict[str, str]]
+
+    @property
+    def licence(self) -> str:
+        """Licence of the weights in a few words, for lists and reports."""
+        if self.terms == "permissive":
+            return self.weights_licence
+        return f"{self.terms}: {self.weights_licence}"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Installed:
+    """A model in a folder of models.
+
+    Attributes:
+        name: Of the servable.
+        version: Number of the newest version.
+        folder: Of that version.
+        megabytes: Of that version on disk, in 10^6 bytes.
+        origin: Where its weights came from, `None` if they were trained with this program.
+    """
+
+    name: str
+    version: str
+    folder: Path
+    megabytes: float
+    origin: Origin | None
+
+
+def read_origin(version: Path) -> Origin | None:
+    """Tell where the weights of a SavedModel came from, `None` if it says nothing.
+
+    Args:
+        version: Folder of a version of a servable.
+    """
+    try:
+        found: Any = json.loads((version / engines.NETWORK_FILE).read_text(encoding="utf-8"))
+        return Origin(**found[IMPORTED])
+    except (OSError, KeyError, TypeError, ValueError):
+        return None
+
+
+def list_models(folder: Path) -> list[Installed]:
+    """The newest version of each model in a folder, sorted by name."""
+    result = []
+    for name in engines.servables(folder):
+        version = engines.newest_version(folder / name)
+        if version is None:
+            continue
+        size = sum(part.stat().st_size for part in version.rglob("*") if part.is_file())
+        result.append(
+            Installed(
+                name=name,
+                version=version.name,
+                folder=version,
+                megabytes=size / 1e6,
+                origin=read_origin(version),
+            )
+        )
+    return result

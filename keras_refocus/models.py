@@ -1,0 +1,122 @@
+"""List the models that are installed, with their licences; remove one.
+
+refocus models --models my_models
+refocus models --models my_models --time
+refocus models --models my_models --remove dmphn
+"""
+
+import argparse
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from keras_refocus.engines import installed
+from keras_refocus.engines import local as engines
+from keras_refocus.system import console, machine
+
+_SIZE = (720, 1280)
+_OURS = "this project"
+
+
+def main(argv=None) -> None:
+    """List or remove models from the command line."""
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    try:
+        folder = engines.find_models(arguments.models)
+        if arguments.remove:
+            print(_remove(folder, arguments.remove, parser))
+            return
+        print(folder)
+        print(_table(installed.list_models(folder), folder, measure=arguments.time))
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
+
+
+def _remove(folder: Path, name: str, parser: argparse.ArgumentParser) -> Path:
+    """Delete a model; returns where it was."""
+    if folder == _shipped():
+        parser.error(
+            "models that came with the program stay. Name a folder of your own with --models or "
+            f"{engines.MODELS_VARIABLE}."
+        )
+    if name not in engines.servables(folder):
+        parser.error(engines.missing_model(name, engines.servables(folder), where=str(folder)))
+    target = folder / name
+    if target.is_symlink():
+        parser.error(f"'{target}' is a link; remove it where it was made.")
+    shutil.rmtree(target)
+    return target
+
+
+def _shipped() -> Path | None:
+    """Where the models of the installation lie."""
+    package = Path(engines.__file__).resolve().parent.parent
+    for folder in (package / "saved_models", package.parent / "saved_models"):
+        if engines.servables(folder):
+            return folder
+    return None
+
+
+def _table(models: list[installed.Installed], folder: Path, *, measure: bool) -> str:
+    heads = ["name", "version", "MB", "licence", "what it is"]
+    if measure:
+        heads.insert(3, "s at 720p")
+    rows = [heads]
+    for model in models:
+        origin = model.origin
+        row = [
+            model.name,
+            model.version,
+            f"{model.megabytes:.1f}",
+            origin.licence if origin else _OURS,
+            f"{origin.title}, for {origin.purpose}; {origin.address}" if origin else "",
+        ]
+        if measure:
+            row.insert(3, _seconds(folder, model.name))
+        rows.append(row)
+    widths = [max(len(row[column]) for row in rows) for column in range(len(heads))]
+    return "\n".join(
+        "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )
+
+
+def _seconds(folder: Path, name: str) -> str:
+    """Seconds of a restorer for a photo of 1280x720 on this machine."""
+    if name.startswith((engines.COLORIZER, engines.REFOCUS)):
+        return ""
+    console.keep_memory()
+    console.import_tensorflow()
+    engine = engines.LocalEngine(folder)
+    plane = np.random.default_rng(0).random((1, *_SIZE, 1), np.float32)
+    seconds, _ = machine.median_times(lambda: engine.restore(plane, model=name), runs=1)
+    engine.close()
+    return f"{seconds:.2f}"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="refocus models",
+        usage="refocus models [--models DIR] [--time | --remove NAME]",
+        description="List the models that are installed: size, licence, where they are from. What "
+        "can be added is shown by `refocus import --list`.",
+        epilog="example: refocus models --models my_models",
+    )
+    parser.add_argument(
+        "--models",
+        metavar="DIR",
+        help=f"folder they are in (default: ${engines.MODELS_VARIABLE}, else those installed)",
+    )
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument(
+        "--time", action="store_true", help="measure each restorer on 1280x720 pixels, all cores"
+    )
+    what.add_argument("--remove", metavar="NAME", help="delete a model, all of its versions")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,15 @@
+"""Published weights: how files are read, and one map a family from their names to our networks.
+
+Weights are not part of this project: users bring the files of the authors. Nothing here was copied
+from the authors' code; names and shapes are those of the tensors in their files.
+
+    weight_files  files of weights as arrays, without PyTorch and without running code
+    family        what is known of a family, and the tools of its map
+    registry      the families; from files to a network
+    cards         model cards of published weights
+    nafnet        NAFNet (Chen et al. 2022)
+    dmphn         DMPHN (Zhang et al. 2019)
+    dncnn         DnCNN (Zhang et al. 2017)
+    drunet        DRUNet (Zhang et al. 2021)
+    hinet         HINet (Chen et al. 2021)
+"""

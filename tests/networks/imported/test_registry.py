@@ -1,0 +1,150 @@
+"""Published weights give what the authors' networks give; what is incomplete or foreign is told.
+
+The golden files were made by tests/golden/make_imported.py, whose networks were compared with the
+authors' own code.
+"""
+
+import functools
+import json
+import math
+import pathlib
+
+import numpy as np
+import pytest
+
+from keras_refocus import networks
+from keras_refocus.networks.imported import cards, registry
+from keras_refocus.networks.imported.weight_files import Source, Weights
+
+GOLDEN = pathlib.Path(__file__).parents[2] / "golden" / "imported"
+FAMILY_OF = {
+    "nafnet": "nafnet",
+    "dmphn": "dmphn",
+    "dmphn_stacked": "dmphn",
+    "dmphn_1_2_4_8": "dmphn",
+    "dncnn": "dncnn",
+    "dncnn_normalized": "dncnn",
+    "drunet": "drunet",
+    "hinet": "hinet",
+}
+# Of the result of a large picture every 13th row and column is kept.
+STEP = 13
+
+
+@functools.cache
+def golden(name):
+    """The weights of a file, and pairs of a picture and the luminance that it becomes."""
+    with np.load(GOLDEN / f"{name}.npz") as file:
+        flat = file["weights"].astype("float32")
+        tensors = {}
+        for key, shape in json.loads(str(file["names"])).items():
+            tensors[key], flat = np.split(flat, [math.prod(shape)])
+            tensors[key] = tensors[key].reshape(shape)
+        sizes = [tuple(size) for size in file["sizes"].tolist()]
+        results = [file[f"result{index}"] for index in range(len(sizes))]
+    pictures = [np.random.default_rng(size[0]).random(size, np.float32) for size in sizes]
+    weights = Weights(tensors, (Source("made.pth", "0" * 64),))
+    return weights, list(zip(pictures, results, strict=True))
+
+
+def settings_of(name):
+    return {"noise": 25.0} if name == "drunet" else {}
+
+
+@functools.cache
+def imported(name):
+    weights, _ = golden(name)
+    family = registry.recognise(weights)
+    return registry.build(family, weights, settings=settings_of(name))
+
+
+def test_every_golden_file_is_tested_and_every_family_has_one():
+    assert {file.stem for file in GOLDEN.glob("*.npz")} == set(FAMILY_OF)
+    assert set(FAMILY_OF.values()) == set(registry.FAMILIES)
+
+
+@pytest.mark.parametrize(("name", "family"), FAMILY_OF.items())
+def test_a_family_is_recognised_by_names_and_shapes(name, family):
+    assert registry.recognise(golden(name)[0]).name == family
+
+
+@pytest.mark.parametrize("name", FAMILY_OF)
+def test_the_network_gives_what_that_of_its_authors_gives(name):
+    network = imported(name).model
+    for picture, expected in golden(name)[1]:
+        result = np.asarray(network(picture[np.newaxis, ..., np.newaxis]))[0, ..., 0]
+        if result.shape != expected.shape:
+            result = result[::STEP, ::STEP]
+        np.testing.assert_allclose(result, expected, atol=1e-5)
+
+
+def test_options_are_read_off_the_shapes():
+    assert imported("nafnet").options == {
+        "width": 2,
+        "encoder_blocks": (1, 2),
+        "middle_blocks": 1,
+        "decoder_blocks": (2, 1),
+        "local_window": 384,
+        "signal": "rgb",
+        "as_published": True,
+    }
+    stacked, deep = imported("dmphn_stacked").options, imported("dmphn_1_2_4_8").options
+    assert (stacked["levels"], stacked["stacks"], stacked["widths"]) == (3, 2, (2, 2, 3))
+    assert (deep["levels"], deep["stacks"]) == (4, 1)
+    assert imported("dncnn_normalized").options == {"width": 6, "depth": 5, "signal": "gray"}
+    assert imported("drunet").options["widths"] == (3, 4, 5, 6)
+    assert imported("hinet").options["normalized"] == (0, 2)
+
+
+@pytest.mark.parametrize("name", FAMILY_OF)
+def test_no_tensor_may_be_missing_or_left_over(name):
+    weights, _ = golden(name)
+    family = registry.FAMILIES[FAMILY_OF[name]]
+    # The last one: networks whose size is read off the names must not just become smaller.
+    lost = [key for key in weights.tensors if not key.endswith("num_batches_tracked")][-1]
+    fewer = {key: array for key, array in weights.tensors.items() if key != lost}
+    with pytest.raises(ValueError, match="complete|fill its network|must fit"):
+        registry.build(family, Weights(fewer, ()), settings=settings_of(name))
+    more = weights.tensors | {"extra.weight": np.zeros((1, 1, 1, 1), np.float32)}
+    with pytest.raises(ValueError, match=r"extra\.weight"):
+        registry.build(family, Weights(more, ()), settings=settings_of(name))
+
+
+def test_a_tensor_of_another_shape_is_refused():
+    weights, _ = golden("dmphn")
+    key = "decoder_lv2.layer24.weight"
+    wrong = weights.tensors | {key: np.zeros((3, 5, 3, 3), np.float32)}
+    with pytest.raises(ValueError, match="decoder2/residual"):
+        registry.build(registry.FAMILIES["dmphn"], Weights(wrong, ()))
+
+
+def test_foreign_weights_and_names_are_told():
+    foreign = Weights({"layer.weight": np.zeros((2, 2), np.float32)}, ())
+    with pytest.raises(ValueError, match=r"known family.*layer\.weight"):
+        registry.recognise(foreign)
+    with pytest.raises(ValueError, match="Did you mean 'nafnet'"):
+        registry.find("nafnett")
+    with pytest.raises(ValueError, match="complete"):
+        registry.build(registry.FAMILIES["hinet"], foreign)
+    with pytest.raises(ValueError, match="noise"):
+        registry.build(registry.FAMILIES["dmphn"], golden("dmphn")[0], settings={"noise": 3.0})
+
+
+def test_every_family_says_whose_it_is():
+    for family in registry.FAMILIES.values():
+        assert family.generator in networks.GENERATORS
+        assert family.address.startswith("https://")
+        assert family.terms in ("permissive", "non-commercial", "unstated")
+        for text in (family.paper, family.trained_on, family.verified, family.weights_licence):
+            assert text and not text.endswith(".")
+
+
+def test_the_card_names_source_licence_and_files():
+    text = cards.card(imported("dmphn"), "mine")
+    assert text.startswith("# mine\n")
+    assert "none stated (unstated)" in text and "DMPHN-cvpr19" in text
+    assert f"| made.pth | {'0' * 64} |" in text
+    origin = cards.origin(imported("drunet"), accepted=False)
+    assert origin["settings"] == {"noise": 25.0}
+    assert origin["files"] == [{"name": "made.pth", "sha256": "0" * 64}]
+    json.dumps(origin)
