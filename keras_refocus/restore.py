@@ -23,6 +23,7 @@ import cv2
 import numpy as np
 
 import keras_refocus
+from keras_refocus.engines import installed
 from keras_refocus.engines import local as engines
 from keras_refocus.pictures import color, images
 from keras_refocus.restoration import pipeline, tiling
@@ -303,7 +304,8 @@ def _run(
             bar.n = index + 1
     if arguments.report is not None:
         models = arguments.server or str(restorer.engine.models_dir)
-        _write_report(arguments.report, records, options, models)
+        licences = {} if arguments.server else _licences(restorer.engine.models_dir, records)
+        _write_report(arguments.report, records, options, models, licences)
     for source, message in failures:
         print(f"refocus restore: {source}: {message}", file=sys.stderr)
     done = len(records) - len(failures)
@@ -382,17 +384,39 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def _licences(models: Path, records: list[dict]) -> dict[str, dict]:
+    """Whose weights restored the files, of models with published weights, and their licence."""
+    used = sorted({name for record in records for name in record.get("model_versions", {})})
+    versions = {name: engines.newest_version(models / name) for name in used}
+    origins = {
+        name: installed.read_origin(version) for name, version in versions.items() if version
+    }
+    return {
+        name: {
+            "network": origin.title,
+            "licence": origin.licence,
+            "accepted": origin.accepted,
+            "from": origin.address,
+            "files": origin.files,
+        }
+        for name, origin in origins.items()
+        if origin is not None
+    }
+
+
 def _write_report(
     path: Path,
     records: list[dict],
     options: pipeline.RestoreOptions,
     models: str,
+    licences: dict[str, dict],
 ) -> None:
     """Write what was done, to what and with what, replacing the file at once."""
     report = {
         "program": f"keras_refocus {keras_refocus.__version__}",
         "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "models": models,
+        "published_weights": licences,
         "options": dataclasses.asdict(options),
         "files": records,
     }

@@ -19,6 +19,7 @@ from typing import Any
 
 import gradio as gr
 
+from keras_refocus.engines import installed
 from keras_refocus.engines import local as engines
 from keras_refocus.page import finishing
 from keras_refocus.page.sessions import Picture, Session, Sessions
@@ -153,7 +154,7 @@ class PageActions:
             if not name.startswith((engines.COLORIZER, engines.REFOCUS))
         ]  # fmt: skip
         colors = engines.COLORIZER in names
-        choices = [(_model_label(name), name) for name in restorers]
+        choices = [(_model_label(name, self._origin(name)), name) for name in restorers]
         default = engines.RESTORER if engines.RESTORER in restorers else None
         return (
             gr.update(
@@ -363,6 +364,12 @@ class PageActions:
             self._sessions.end(visitor)
         return gr.FileData(path=str(path), orig_name=shared.name), details
 
+    def _origin(self, name: str) -> installed.Origin | None:
+        """Where the weights of a model came from, if that can be told: a server does not say."""
+        folder = getattr(self._restorer.engine, "models_dir", None)
+        version = engines.newest_version(folder / name) if folder else None
+        return installed.read_origin(version) if version else None
+
     def list_models(self) -> dict:
         """List the models and their versions."""
         try:
@@ -474,7 +481,10 @@ def duration_words(seconds: float) -> str:
     return f"{seconds / 60:.0f} minutes"
 
 
-def _model_label(name: str) -> str:
+def _model_label(name: str, origin: installed.Origin | None = None) -> str:
+    """What a model is good for; of published weights also whose they are and their licence."""
+    if origin is not None:
+        return f"{name}: {origin.title}, for {origin.purpose} (licence {origin.licence})"
     return f"{name}: {_GOOD_FOR.get(name, 'your own model')}"
 
 

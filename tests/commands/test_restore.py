@@ -6,12 +6,14 @@ import pathlib
 import shutil
 
 import numpy as np
+import origins
 import pytest
 from PIL import Image
 from tiny_models import write_models
 
 import keras_refocus
 from keras_refocus import restore
+from keras_refocus.engines import local as engines
 from keras_refocus.pictures import images
 
 
@@ -201,6 +203,18 @@ def test_the_model_can_be_chosen(folder, models):
     assert run("album/one.png", "--model", "restorer_gan", models=models) == 0
     before, after = images.read("album/one.png").rgb, images.read("album/one_restored.png").rgb
     assert np.abs(after.astype(int) - before).max() <= 1  # this one changes nothing
+
+
+def test_whose_weights_restored_is_in_the_report(folder, models, tmp_path):
+    own = shutil.copytree(models, tmp_path / "own")
+    for name, expected in ((None, {}), ("restorer", {"restorer"})):
+        if name:
+            origins.write_origin(engines.newest_version(own / name))
+        assert run("album", "--out", f"new{name}", "--report", "out.json", models=own) == 0
+        found = json.loads(pathlib.Path("out.json").read_text())["published_weights"]
+        assert set(found) == expected
+    assert found["restorer"]["licence"] == "unstated: none stated"
+    assert found["restorer"]["accepted"] and found["restorer"]["files"] == origins.ORIGIN["files"]
 
 
 def test_best_is_in_the_report(folder, models):

@@ -244,6 +244,38 @@ def test_untrained_network_returns_its_input(name):
     np.testing.assert_array_equal(_run(networks.build(name, **TINY[name]), picture), picture)
 
 
+@pytest.mark.parametrize("name", ["multipatch", "nafnet", "dncnn", "drunet", "hinet"])
+@pytest.mark.parametrize("signal", ["gray", "rgb"])
+def test_networks_that_see_srgb_give_luminance_in_range(name, signal):
+    options = TINY[name] | {"signal": signal}
+    if name in ("multipatch", "nafnet"):
+        options["as_published"] = True
+    keras.utils.set_random_seed(0)
+    network = networks.build(name, **options)
+    _wake(network)
+    picture = np.round(_picture(2, 13, 9))
+    restored = _run(network, picture)
+    assert restored.shape == picture.shape
+    # Beyond the range sRGB has no luminance.
+    assert 0.0 <= restored.min() and restored.max() <= 1.0 + 1e-6
+
+
+def test_grey_seen_as_srgb_keeps_its_luminance():
+    luminance = np.linspace(0.0, 1.0, 50, dtype="float32").reshape(1, 5, 10, 1)
+    for signal, channels in blocks.SIGNALS.items():
+        seen = blocks.from_luminance(ops.convert_to_tensor(luminance), signal)
+        assert seen.shape[-1] == channels
+        found = ops.convert_to_numpy(blocks.to_luminance(seen, signal))
+        np.testing.assert_allclose(found, luminance, atol=2e-6)
+    # L* of the middle sRGB grey is 53.39.
+    gray = ops.convert_to_numpy(
+        blocks.from_luminance(ops.convert_to_tensor([[[[0.533890]]]]), "gray")
+    )
+    np.testing.assert_allclose(gray.ravel(), 0.5, atol=1e-4)
+    with pytest.raises(ValueError, match="signal='bgr'"):
+        blocks.from_luminance(ops.convert_to_tensor(luminance), "bgr")
+
+
 @pytest.mark.parametrize("name", ["multipatch", "scale_recurrent", "multiscale"])
 def test_network_of_the_paper_paints_the_picture_anew(name):
     network = networks.build(name, **TINY[name], global_skip=False)
@@ -281,6 +313,13 @@ def test_padding_repeats_the_edge_and_crops_back(size, multiple):
     np.testing.assert_array_equal(cropped, picture)
 
 
+def test_padding_with_zeros():
+    picture = 1.0 + _picture(2, 5, 3)
+    network = _model(lambda x: blocks.pad_to_multiple(x, 4, zeros=True)[0], None, None, 1)
+    expected = np.pad(picture, ((0, 0), (0, 3), (0, 1), (0, 0)))
+    np.testing.assert_array_equal(_run(network, picture), expected)
+
+
 @pytest.mark.parametrize("size", [(1, 1), (5, 3)])
 @pytest.mark.parametrize("factor", [1, 2, 8])
 def test_bilinear_enlargement_is_that_of_keras(factor, size):
@@ -295,6 +334,12 @@ def test_window_mean_by_hand():
     network = _model(lambda x: blocks.window_mean(x, 3, axis=2), None, None, 1)
     # Windows [0, 2, 4], [0, 2, 4], [2, 4, 6], [4, 6, 8], [6, 8, 100], [6, 8, 100].
     np.testing.assert_allclose(_run(network, row).ravel(), [2, 2, 4, 6, 38, 38])
+
+
+def test_window_mean_may_lean_to_the_end():
+    row = np.array([0.0, 2.0, 4.0, 6.0, 8.0], "float32").reshape(1, 1, 5, 1)
+    network = _model(lambda x: blocks.window_mean(x, 2, axis=2, before=0), None, None, 1)
+    np.testing.assert_allclose(_run(network, row).ravel(), [1, 3, 5, 7, 7])
 
 
 def test_window_mean_of_a_short_axis_is_its_mean():

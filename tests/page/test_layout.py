@@ -22,6 +22,7 @@ import gradio as gr
 import gradio_client
 import httpx
 import numpy as np
+import origins
 import pytest
 from PIL import Image
 
@@ -141,6 +142,19 @@ def test_with_more_models_there_is_more_to_choose(kept):
     assert [name for _, name in model["choices"]] == ["mine", "restorer", "restorer_gan"]
     assert model["value"] == "restorer"
     assert all(label.startswith(f"{name}: ") for label, name in model["choices"])
+
+
+def test_published_weights_are_offered_with_their_licence(kept, tmp_path):
+    origins.write_origin(tmp_path / "mine" / "1")
+    (tmp_path / "mine" / "1" / "saved_model.pb").touch()
+    engine = HalvingEngine("mine", "restorer")
+    engine.models_dir = tmp_path
+    actions = PageActions(pipeline.Restorer(engine), kept, AppSettings(), app.EXAMPLES)
+    labels = [label for label, _ in actions.offer()[2]["choices"]]
+    assert labels == [
+        "mine: DMPHN, for strong motion blur (licence unstated: none stated)",
+        "restorer: closest to the truth",
+    ]
 
 
 def test_a_server_that_is_gone_is_a_message(actions, engine):

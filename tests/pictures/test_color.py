@@ -225,3 +225,18 @@ def test_colorfulness_by_hand():
     np.testing.assert_allclose(color.colorfulness(both), [expected, 0.0], atol=1e-4)
     with pytest.raises(ValueError, match=r"\(4, 3\)"):
         color.colorfulness(np.zeros((4, 3), "uint8"))
+
+
+def test_greys_and_their_luminance():
+    ops = pytest.importorskip("keras").ops
+    gray = np.linspace(0.0, 1.0, 101, dtype="float32")
+    rgb = np.repeat(gray[:, np.newaxis], 3, axis=-1)
+    luminance = color.rgb_to_luminance(rgb)[:, 0]
+    np.testing.assert_allclose(color.gray_to_luminance(gray), luminance, atol=1e-6)
+    np.testing.assert_allclose(color.luminance_to_gray(luminance), gray, atol=2e-6)
+    for function, values in (
+        (color.gray_to_luminance, gray),
+        (color.luminance_to_gray, luminance),
+    ):
+        tensor = function(ops.convert_to_tensor(values))
+        np.testing.assert_allclose(ops.convert_to_numpy(tensor), function(values), atol=1e-6)

@@ -12,8 +12,6 @@ from keras_refocus.networks.imported.family import Family, Tensors
 
 _MODULES = (nafnet, dmphn, dncnn, drunet, hinet)
 FAMILIES: dict[str, Family] = {module.FAMILY.name: module.FAMILY for module in _MODULES}
-    module.FAMILY.name: module.FAMILY for module in (nafnet, dmphn, dncnn, drunet, hinet)
-}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

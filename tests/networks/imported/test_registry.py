@@ -6,17 +6,15 @@ authors' own code.
 
 import functools
 import json
-import math
-import pathlib
 
 import numpy as np
+import published_weights
 import pytest
 
 from keras_refocus import networks
 from keras_refocus.networks.imported import cards, registry
 from keras_refocus.networks.imported.weight_files import Source, Weights
 
-GOLDEN = pathlib.Path(__file__).parents[2] / "golden" / "imported"
 FAMILY_OF = {
     "nafnet": "nafnet",
     "dmphn": "dmphn",
@@ -34,17 +32,9 @@ STEP = 13
 @functools.cache
 def golden(name):
     """The weights of a file, and pairs of a picture and the luminance that it becomes."""
-    with np.load(GOLDEN / f"{name}.npz") as file:
-        flat = file["weights"].astype("float32")
-        tensors = {}
-        for key, shape in json.loads(str(file["names"])).items():
-            tensors[key], flat = np.split(flat, [math.prod(shape)])
-            tensors[key] = tensors[key].reshape(shape)
-        sizes = [tuple(size) for size in file["sizes"].tolist()]
-        results = [file[f"result{index}"] for index in range(len(sizes))]
-    pictures = [np.random.default_rng(size[0]).random(size, np.float32) for size in sizes]
-    weights = Weights(tensors, (Source("made.pth", "0" * 64),))
-    return weights, list(zip(pictures, results, strict=True))
+    source = Source("made.pth", "0" * 64)
+    weights = Weights(published_weights.tensors(name), (source,))
+    return weights, published_weights.pictures(name)
 
 
 def settings_of(name):
@@ -59,7 +49,7 @@ def imported(name):
 
 
 def test_every_golden_file_is_tested_and_every_family_has_one():
-    assert {file.stem for file in GOLDEN.glob("*.npz")} == set(FAMILY_OF)
+    assert {file.stem for file in published_weights.GOLDEN.glob("*.npz")} == set(FAMILY_OF)
     assert set(FAMILY_OF.values()) == set(registry.FAMILIES)
 
 

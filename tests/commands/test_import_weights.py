@@ -1,0 +1,69 @@
+"""`refocus import`: from a file of weights to a restored photo, and under which licence."""
+
+import json
+
+import numpy as np
+import published_weights
+import pytest
+
+from keras_refocus import import_weights
+from keras_refocus.engines import installed
+from keras_refocus.engines import local as engines
+
+
+def refused(arguments, capsys):
+    with pytest.raises(SystemExit):
+        import_weights.main([str(argument) for argument in arguments])
+    return " ".join(capsys.readouterr().err.split())
+
+
+def test_a_file_becomes_a_model_that_the_pipeline_loads(tmp_path, capsys):
+    file = published_weights.write("dncnn", tmp_path / "dncnn_25.h5")
+    out = tmp_path / "models"
+    import_weights.main([str(file), "--out", str(out)])
+    captured = capsys.readouterr()
+    assert str(out / "dncnn" / "1") in captured.out and "MIT" in captured.out
+    engine = engines.LocalEngine(out)
+    for picture, expected in published_weights.pictures("dncnn"):
+        restored = engine.restore(picture[np.newaxis, ..., np.newaxis], model="dncnn")
+        np.testing.assert_allclose(restored[0, ..., 0], expected, atol=1e-5)
+    engine.close()
+    card = (out / "dncnn" / "README.md").read_text()
+    assert "dncnn_25.h5" in card and "Licence of the weights: MIT" in card
+
+
+def test_weights_that_are_not_permissive_have_to_be_accepted(tmp_path, capsys):
+    file = published_weights.write("hinet", tmp_path / "HINet-GoPro.h5")
+    out = tmp_path / "models"
+    message = refused([file, "--out", out], capsys)
+    assert "--accept-licence" in message and "https://github.com/megvii-model/HINet" in message
+    assert not out.exists()
+    import_weights.main(
+        [str(file), "--out", str(out), "--name", "sharp", "--accept-licence", "--half"]
+    )
+    (model,) = installed.list_models(out)
+    assert (model.name, model.version) == ("sharp", "1")
+    assert model.origin.accepted and model.origin.licence.startswith("unstated: ")
+    assert [entry["name"] for entry in model.origin.files] == ["HINet-GoPro.h5"]
+    network = json.loads((model.folder / engines.NETWORK_FILE).read_text())
+    assert network["generator"] == "hinet" and network["generator_options"]["width"] == 2
+    assert "accepted that" in (out / "sharp" / "README.md").read_text()
+
+
+def test_what_cannot_be_imported_is_told_without_a_traceback(tmp_path, capsys):
+    file = published_weights.write("dncnn", tmp_path / "dncnn.h5")
+    out = ["--out", tmp_path / "models"]
+    assert "name the files" in refused([], capsys)
+    assert "missing.pth" in refused([tmp_path / "missing.pth", *out], capsys)
+    assert "complete" in refused([file, *out, "--as", "nafnet"], capsys)
+    assert "Did you mean 'nafnet'" in refused([file, *out, "--as", "nafnett"], capsys)
+    assert "settings none" in refused([file, *out, "--noise", "5"], capsys)
+    assert not (tmp_path / "models").exists()
+
+
+def test_the_list_names_every_family_with_its_licence(capsys):
+    import_weights.main(["--list"])
+    text = capsys.readouterr().out
+    for name in ("nafnet", "dmphn", "dncnn", "drunet", "hinet"):
+        assert f"\n{name}: " in f"\n{text}"
+    assert "none stated" in text and "--noise" in text and "https://github.com/cszn/KAIR" in text

@@ -1,0 +1,53 @@
+"""`refocus models`: what is installed, and that only what may be removed is."""
+
+import origins
+import pytest
+import tiny_models
+
+from keras_refocus import models
+from keras_refocus.engines import local as engines
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tiny_models.write_models(tmp_path_factory.mktemp("models"))
+    origins.write_origin(folder / "restorer_gan" / "3")
+    return folder
+
+
+def test_models_with_size_licence_and_source(folder, capsys):
+    models.main(["--models", str(folder)])
+    _, heads, *rows = capsys.readouterr().out.splitlines()
+    assert heads.split()[:4] == ["name", "version", "MB", "licence"]
+    assert [row.split()[:2] for row in rows] == [
+        ["colorizer", "2"],
+        ["restorer", "1"],
+        ["restorer_gan", "3"],
+    ]
+    assert "this project" in rows[1]
+    assert "unstated: none stated" in rows[2] and "DMPHN, for strong motion blur" in rows[2]
+
+
+def test_times_of_restorers(folder, capsys):
+    models.main(["--models", str(folder), "--time"])
+    _, heads, colorizer, restorer, _ = capsys.readouterr().out.splitlines()
+    assert "s at 720p" in heads
+    assert float(restorer.split()[3]) >= 0.0
+    assert colorizer.split()[3] == "this"  # not timed
+
+
+def test_a_model_is_removed_when_it_is_named_and_one_s_own(tmp_path, capsys):
+    folder = tiny_models.write_models(tmp_path / "models")
+    models.main(["--models", str(folder), "--remove", "restorer_gan"])
+    assert engines.servables(folder) == ["colorizer", "restorer"]
+    for arguments, message in (
+        (["--models", str(folder), "--remove", "restorr"], "Did you mean 'restorer'"),
+        (["--models", str(folder / "nothing")], "must exist"),
+        (["--models", str(models._shipped()), "--remove", "restorer"], "stay"),
+    ):
+        capsys.readouterr()
+        with pytest.raises(SystemExit):
+            models.main(arguments)
+        assert message in " ".join(capsys.readouterr().err.split())
+    assert engines.servables(folder) == ["colorizer", "restorer"]
+    assert "restorer" in engines.servables(models._shipped())

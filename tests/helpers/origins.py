@@ -1,0 +1,28 @@
+"""What `refocus import` writes beside a model, for models that were not imported."""
+
+import json
+
+from keras_refocus.engines import installed
+from keras_refocus.engines import local as engines
+
+ORIGIN = {
+    "family": "dmphn",
+    "title": "DMPHN",
+    "purpose": "strong motion blur",
+    "trained_on": "GoPro",
+    "paper": "Zhang 2019",
+    "address": "https://example.org",
+    "code_licence": "none stated",
+    "weights_licence": "none stated",
+    "terms": "unstated",
+    "accepted": True,
+    "settings": {},
+    "files": [{"name": "a.pkl", "sha256": "0" * 64}],
+}
+
+
+def write_origin(version):
+    """Let a SavedModel say that its weights were published by others."""
+    file = version / engines.NETWORK_FILE
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps({"generator": "multipatch", installed.IMPORTED: ORIGIN}))
