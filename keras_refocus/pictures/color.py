@@ -319,13 +319,13 @@ def gray_to_luminance(gray):
 
 
 def _luminance_to_gray(ops, luminance):
-    lightness = luminance * (_LUMINANCE_SCALE / 116.0) + 16.0 / 116.0
+    lightness = luminance * (LAB_PER_LUMINANCE / 116.0) + 16.0 / 116.0
     return _encode_srgb(ops, _inverse_lightness(ops, lightness))
 
 
 def _gray_to_luminance(ops, gray):
     lightness = _lightness(ops, _decode_srgb(ops, gray))
-    return lightness * (116.0 / _LUMINANCE_SCALE) - 16.0 / _LUMINANCE_SCALE
+    return lightness * (116.0 / LAB_PER_LUMINANCE) - 16.0 / _LUMINANCE_SCALE
 
 
 # How far beyond [0, 1] an encoded value may be before its colour counts as outside the gamut: what

@@ -84,7 +84,8 @@ FAMILY = Family(
     weights_licence="none stated",
     terms="unstated",
     verified=(
-        "the authors' files DMPHN_1_2_4, DMPHN_1_2_4_8 and SDNet4 give what their network gives"
+        "the authors' files DMPHN_1_2_4 give what their network gives; 1-2-4-8 and stacked ones "
+        "on small random networks"
     ),
     matches=_matches,
     options=_options,
