@@ -49,6 +49,7 @@ class _NumPyOps:
     maximum = staticmethod(np.maximum)
     minimum = staticmethod(np.minimum)
     min = staticmethod(np.min)
+    sum = staticmethod(np.sum)
     zeros_like = staticmethod(np.zeros_like)
     ones_like = staticmethod(np.ones_like)
     where = staticmethod(np.where)
@@ -69,7 +70,7 @@ class _KerasOps:
         from keras import ops
 
         self.maximum, self.minimum = ops.maximum, ops.minimum
-        self.min = ops.min
+        self.min, self.sum = ops.min, ops.sum
         self.zeros_like, self.ones_like = ops.zeros_like, ops.ones_like
         self.clip = ops.clip
         self.where = ops.where
@@ -254,8 +255,7 @@ def rgb_to_luminance(rgb):
 def lab_to_rgb(luminance, chroma):
     """Convert luminance and chroma to sRGB, without clipping.
 
-    Colours outside the sRGB gamut give values below 0 or above 1: `recompose` brings them inside
-    with hue and luminance unchanged.
+    Colours outside the sRGB gamut give values below 0 or above 1: `recompose` brings them inside.
 
     Args:
         luminance: Array or tensor of shape `(..., 1)`, float in [0, 1], CIELAB L* / 100.
@@ -332,38 +332,86 @@ def _gray_to_luminance(ops, gray):
 # the round trip through Lab does to a colour on the boundary, with a margin. 0.005 levels of 255.
 _GAMUT_TOLERANCE = 2e-5
 
-# Halvings in the search for the gamut boundary: chroma is exact to 2 ** -12 of itself.
-_GAMUT_STEPS = 12
+# Gamut mapping; distances are Delta E of 1976. A colour that clipping moves less than _UNNOTICED
+# counts as displayable. One that clipping moves less than _NEAR may change its luminance, by at
+# most _DESCENT times what clipping moves it; from _FAR on none may. _LEAN is how much more
+# than clipping itself the way leads up or down.
+_UNNOTICED = 1.0
+_NEAR, _FAR = 6.0, 12.0
+_DESCENT = 1.5
+_LEAN = 10.0
+# Halvings in the search for the boundary, before a last step by interpolation.
+_GAMUT_STEPS = 9
 
 
-def _reduce_chroma(ops, luminance, chroma):
-    """Scale chroma down until the colour lies just inside the boundary of the sRGB gamut.
+def _clipped(ops, luminance, chroma):
+    """Clip a colour to sRGB: its linear light, its luminance, and the Delta E to the colour."""
+    linear = ops.minimum(ops.maximum(_lab_to_linear(ops, luminance, chroma), 0.0), 1.0)
+    found_luminance, found_chroma = _linear_to_lab(ops, linear)
+    along = LAB_PER_LUMINANCE * (found_luminance - luminance)
+    across = LAB_PER_CHROMA * (found_chroma - chroma)
+    squares = along * along + ops.sum(across * across, -1, keepdims=True)
+    return linear, found_luminance, ops.power(squares, 0.5)
 
-    The boundary is the one of `_is_in_gamut`, with its tolerance: a colour that rounding puts on
-    either side of it comes out the same.
 
-    At constant luminance and hue the gamut is an interval of chroma that begins at grey, so there
-    is one boundary to find, by bisection. Its lower end, which is returned, stays inside
-    throughout.
+def _map_into_gamut(ops, luminance, chroma):
+    """Bring colours outside sRGB inside it, at constant hue; gives linear light in [0, 1].
+
+    As in the gamut mapping of CSS Color 4, section 13.2, chroma is reduced, by bisection, until
+    clipping does not show. (A search for what needs no clipping at all would be wrong: at constant
+    luminance and hue the gamut is no interval. Blue is below zero by a trace between white and a
+    yellow a little darker than the purest, which such a search made nearly white.)
+
+    Other than there, a colour that lies just outside also moves in luminance while its chroma is
+    reduced, towards where clipping would put it: above the purest yellow there is nothing but
+    white, and a yellow a little too light should become the yellow. How far is continuous, and
+    nothing for colours far outside, such as guesses of a colorizer, whose luminance is kept.
     """
-    # The tolerance in linear light: the transfer curve's slope is 12.92 at black, 1.055 / 2.4 at
-    # white.
-    below, above = _GAMUT_TOLERANCE / 12.92, _GAMUT_TOLERANCE * 2.4 / 1.055
+    linear, found, distance = _clipped(ops, luminance, chroma)
+    nearness = ops.minimum(ops.maximum((_FAR - distance) / (_FAR - _NEAR), 0.0), 1.0)
+    limit = _DESCENT / LAB_PER_LUMINANCE * distance * nearness
+    radius = (
+        LAB_PER_CHROMA
+        / LAB_PER_LUMINANCE
+        * ops.power(ops.sum(chroma * chroma, -1, keepdims=True), 0.5)
+    )
+    # Of the move in luminance how much there is for each unit of chroma that is given up, -1 to 1.
+    lean = _LEAN * LAB_PER_LUMINANCE * (found - luminance) / ops.maximum(distance, 1e-4)
+    lean = ops.minimum(ops.maximum(lean, -1.0), 1.0)
+    limit = limit * ops.maximum(lean, -lean)
+
+    def at(scale):
+        shift = ops.minimum(ops.maximum(lean * (1.0 - scale) * radius, -limit), limit)
+        return ops.minimum(ops.maximum(luminance + shift, 0.0), 1.0), chroma * scale
+
+    shows = distance > _UNNOTICED
     inside, outside = ops.zeros_like(luminance), ops.ones_like(luminance)
+    distance_inside, distance_outside = ops.zeros_like(luminance), distance
     for _ in range(_GAMUT_STEPS):
         scale = 0.5 * (inside + outside)
-        linear = _lab_to_linear(ops, luminance, chroma * scale)
-        margin = ops.min(ops.minimum(linear + below, 1.0 + above - linear), -1, keepdims=True)
-        inside = ops.where(margin >= 0.0, scale, inside)
-        outside = ops.where(margin >= 0.0, outside, scale)
-    return chroma * inside
+        _, _, distance = _clipped(ops, *at(scale))
+        is_inside = distance <= _UNNOTICED
+        inside = ops.where(is_inside, scale, inside)
+        distance_inside = ops.where(is_inside, distance, distance_inside)
+        outside = ops.where(is_inside, outside, scale)
+        distance_outside = ops.where(is_inside, distance_outside, distance)
+    # Without this step the result would hang on how a decision was rounded.
+    span = ops.maximum(distance_outside - distance_inside, 1e-6)
+    scale = inside + (outside - inside) * ((_UNNOTICED - distance_inside) / span)
+    scale = ops.minimum(scale, outside)
+    return ops.where(shows, _clipped(ops, *at(scale))[0], linear)
 
 
 def recompose(luminance, chroma):
     """Convert luminance and chroma to sRGB inside the gamut.
 
-    Where the colour leaves sRGB its chroma is reduced to the boundary of the gamut, at constant
-    luminance and hue; other colours are left alone.
+    Where the colour leaves sRGB its chroma is reduced, at constant hue to Delta E 1, and the
+    luminance of one that is only just outside gives way too; other colours are left alone. What
+    was displayable before its luminance moved by 0.01 comes out within Delta E 2 of itself.
+    Luminance of colours far outside (Delta E 12 from what clipping makes of them) is kept to
+    Delta E 1.
+
+    Reference: W3C, CSS Color Module Level 4, section 13.2, but see `_map_into_gamut`.
 
     Args:
         luminance: Array or tensor of shape `(..., 1)`, float, CIELAB L* / 100; what lies outside
@@ -382,9 +430,9 @@ def recompose(luminance, chroma):
         ops = _keras_ops()
         luminance = ops.clip(_float_tensor(luminance), 0.0, 1.0)
         chroma = _float_tensor(chroma)
-        is_inside = _is_in_gamut(ops, lab_to_rgb(luminance, chroma))
-        chroma = ops.where(is_inside, chroma, _reduce_chroma(ops, luminance, chroma))
-        return ops.clip(lab_to_rgb(luminance, chroma), 0.0, 1.0)
+        rgb = lab_to_rgb(luminance, chroma)
+        mapped = _encode_srgb(ops, _map_into_gamut(ops, luminance, chroma))
+        return ops.clip(ops.where(_is_in_gamut(ops, rgb), rgb, mapped), 0.0, 1.0)
     luminance, chroma = _check_lab_arrays(luminance, chroma)
     flat_luminance, flat_chroma = luminance.reshape(-1, 1), chroma.reshape(-1, 2)
     rgb = np.empty((len(flat_luminance), 3), "float32")
@@ -394,9 +442,8 @@ def recompose(luminance, chroma):
         block_rgb = lab_to_rgb(block_luminance, block_chroma)
         outside = np.flatnonzero(~_is_in_gamut(_NumPyOps, block_rgb)[:, 0])
         if outside.size:
-            outside_luminance = block_luminance[outside]
-            reduced = _reduce_chroma(_NumPyOps, outside_luminance, block_chroma[outside])
-            block_rgb[outside] = lab_to_rgb(outside_luminance, reduced)
+            linear = _map_into_gamut(_NumPyOps, block_luminance[outside], block_chroma[outside])
+            block_rgb[outside] = _encode_srgb(_NumPyOps, linear)
         np.clip(block_rgb, 0.0, 1.0, out=rgb[block])
     return rgb.reshape(*luminance.shape[:-1], 3)
 

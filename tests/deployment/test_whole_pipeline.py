@@ -17,7 +17,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 from keras_refocus.deployment import whole_pipeline as servable
 from keras_refocus.local_server.configuration import model_config_for
 from keras_refocus.local_server.services import LocalServer
-from keras_refocus.pictures import grayscale
+from keras_refocus.pictures import color, grayscale
 from keras_refocus.restoration.pipeline import RestoreOptions, Restorer
 
 TILE, OVERLAP = 64, 16
@@ -191,6 +191,19 @@ def test_the_gate_measures_what_grayscale_measures():
             assert np.abs(actual - expected).max() < 1e-2
         expected = grayscale.tint_residual(chroma, shares)
         assert np.abs(servable._tint_residual(*graph[1:]) - expected).max() < 1e-2
+
+
+def test_saturated_colours_are_those_of_recompose():
+    """The whole cube, its luminance moved a little, in the graph's own way through the gamut."""
+    values = np.linspace(0.0, 1.0, 12, dtype="float32")
+    cube = np.stack(np.meshgrid(values, values, values), -1).reshape(48, 36, 3)
+    luminance, chroma = color.rgb_to_lab(cube)
+    plane = tf.TensorSpec((None, None, 1), tf.float32), tf.TensorSpec((None, None, 2), tf.float32)
+    inside_gamut = tf.function(servable._inside_gamut, input_signature=plane, autograph=False)
+    for shift in (-0.05, -0.01, 0.001, 0.01, 0.05):
+        moved = np.clip(luminance + np.float32(shift), 0.0, 1.0)
+        actual = np.clip(inside_gamut(moved, chroma), 0.0, 1.0)
+        assert np.abs(actual - color.recompose(moved, chroma)).max() < 2e-4
 
 
 @pytest.mark.parametrize("format", ["PNG", "JPEG"])
