@@ -182,14 +182,20 @@ def test_colours_out_of_reach_lose_chroma_not_luminance():
     image = gray(dtype=np.uint16)
     result = Restorer(FakeEngine(gain=1.0, chroma=(0.9, 0.9))).restore(image, options).image
     luminance, chroma = lab(result)
-    np.testing.assert_allclose(luminance, lab(image)[0], atol=1e-3)
+    # To Delta E 1, see `color.recompose`.
+    np.testing.assert_allclose(luminance, lab(image)[0], atol=0.0101)
     assert chroma.max() < 0.9
-    np.testing.assert_allclose(chroma[..., 0], chroma[..., 1], atol=2e-3)
+    np.testing.assert_allclose(chroma[..., 0], chroma[..., 1], atol=0.014)
 
 
 def test_a_restorer_that_leaves_the_range_is_clipped():
     result = Restorer(FakeEngine(gain=9.0)).restore(gray())
     assert result.image.min() == 255
+    # Before it is blended, too: half of white and half of the picture, not white.
+    image = gray(dtype=np.uint16)
+    result = Restorer(FakeEngine(gain=9.0)).restore(image, RestoreOptions(strength=0.5))
+    expected = 0.5 * (lab(image)[0] + 1.0)
+    np.testing.assert_allclose(lab(result.image)[0], expected, atol=1e-4)
 
 
 def test_a_restorer_that_breaks_is_an_error_and_not_a_black_picture():
