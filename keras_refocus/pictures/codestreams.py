@@ -129,7 +129,14 @@ def _jpeg2000(file):
     if body[:2] != b"\xff\x51":
         raise ValueError("the JPEG 2000 codestream does not start with its size")
     right, bottom, left, top = struct.unpack(">4I", body[6:22])
+    across, down, tiles_left, tiles_top, channels = struct.unpack(">4IH", body[22:40])
     bits = (file.read(1)[0] & 0x7F) + 1
+    if not 1 <= channels <= 4 or not across or not down or right <= left or bottom <= top:
+        raise ValueError("the JPEG 2000 codestream has an impossible size")
+    tiles = -(-(right - tiles_left) // across) * -(-(bottom - tiles_top) // down)
+    # Decoders make room for every tile, and every tile has a header of 14 bytes.
+    if tiles * 14 > _length(file):
+        raise ValueError("the JPEG 2000 codestream is too short for its tiles")
     return Header(right - left, bottom - top, bits)
 
 

@@ -47,6 +47,7 @@ def read_jpeg(file, check_size, enough):
         return _from_imagecodecs_jpeg(file, header)
     file.seek(0)
     image = JpegImagePlugin.JpegImageFile(file)
+    check_size(*image.size)  # A damaged file may have a second frame header.
     if enough is not None:
         height, width = enough(image.height, image.width)
         image.draft(None, (width, height))
@@ -212,7 +213,9 @@ def read_jpeg_2000(file, check_size):
     check_size(header.width, header.height)
     file.seek(0)
     if header.bits == 8:
-        return _from_pillow(Jpeg2KImagePlugin.Jpeg2KImageFile(file))
+        image = Jpeg2KImagePlugin.Jpeg2KImageFile(file)
+        check_size(*image.size)  # That of the file around the stream, which may be another.
+        return _from_pillow(image)
     import imagecodecs
 
     return _from_bits(imagecodecs.jpeg2k_decode(file.read()), header.bits)

@@ -296,6 +296,22 @@ def test_streams_larger_than_their_tile(codec):
         images.read(content)
 
 
+def test_jpeg_2000_file_larger_than_its_stream():
+    content = saved(ramp(), "JPEG2000")
+    place = content.index(b"ihdr") + 4
+    content = content[:place] + struct.pack(">II", 60000, 50000) + content[place + 8 :]
+    with pytest.raises(ValueError, match="50000 x 60000"):
+        images.read(content)
+
+
+def test_jpeg_2000_of_too_many_tiles():
+    content = saved(ramp(), "JPEG2000")
+    place = content.index(b"\xff\x51") + 22  # Of SIZ, where tiles have their size.
+    content = content[:place] + struct.pack(">II", 1, 1) + content[place + 8 :]
+    with pytest.raises(ValueError, match="too short for its tiles"):
+        images.read(content)
+
+
 def test_tiles_far_larger_than_the_picture():
     content = tiff(np.zeros((16, 16), "uint8"), tile=(16, 16), metadata=None)
     for tag in (322, 323):
@@ -370,7 +386,7 @@ def test_memory_is_three_times_the_picture_at_most(tmp_path, format):
 def small_files():
     rgb = ramp()
     return {
-        **{f: saved(rgb, f) for f in ("JPEG", "PNG", "WEBP", "BMP", "GIF", "AVIF")},
+        **{f: saved(rgb, f) for f in ("JPEG", "PNG", "WEBP", "BMP", "GIF", "AVIF", "JPEG2000")},
         "JPEG XL": imagecodecs.jpegxl_encode(rgb),
         "PNG 16": imagecodecs.png_encode(rgb.astype("uint16") * 257),
         "TIFF": tiff(rgb, photometric="rgb", compression="lzw"),
