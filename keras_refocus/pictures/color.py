@@ -325,7 +325,7 @@ def _luminance_to_gray(ops, luminance):
 
 def _gray_to_luminance(ops, gray):
     lightness = _lightness(ops, _decode_srgb(ops, gray))
-    return lightness * (116.0 / LAB_PER_LUMINANCE) - 16.0 / _LUMINANCE_SCALE
+    return lightness * (116.0 / LAB_PER_LUMINANCE) - 16.0 / LAB_PER_LUMINANCE
 
 
 # How far beyond [0, 1] an encoded value may be before its colour counts as outside the gamut: what
