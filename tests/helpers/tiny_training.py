@@ -84,10 +84,10 @@ def tiny(base=None, **changes):
     return dataclasses.replace(base, **values | changes)
 
 
-def small_job(folder, pairs=None, settings=None, **options):
+def small_job(folder, pairs=None, config=None, **options):
     """A job in this process, validated on two pictures."""
     values = {"pairs": (pairs,) if pairs else (), "workers": 0, "validation_count": 2} | options
-    return RestorerJob(folder=folder, config=settings or tiny(), **values)
+    return RestorerJob(folder=folder, config=config or tiny(), **values)
 
 
 def perceptual_weights(path):
