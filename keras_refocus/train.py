@@ -48,6 +48,13 @@ def _add_restorer(stages):
     data.add_argument(
         "--validation-pairs", type=pathlib.Path, metavar="FOLDER", help="validate on these pairs"
     )
+    data.add_argument(
+        "--teacher",
+        type=pathlib.Path,
+        metavar="PATH",
+        help="a trained restorer, as for --init-from, whose results are learned too: for a smaller "
+        "network (--teacher-weight)",
+    )
     _add_validation(data)
     _add_run(restorer, configs.RestorerConfig, presets.RESTORER_PRESETS)
 
@@ -165,6 +172,7 @@ def main(argv=None):
                     "photos": arguments.photos,
                     "pairs": tuple(arguments.pairs or ()),
                     "validation_pairs": arguments.validation_pairs,
+                    "teacher": arguments.teacher,
                 }
             else:
                 pictures = {"photos": tuple(arguments.photos or ())}
@@ -193,6 +201,13 @@ def main(argv=None):
         sys.exit(130)
 
 
+def _grows_from(generator, other):
+    """Whether a preset's generator can start from another one's weights, and so stays."""
+    from keras_refocus import networks
+
+    return networks.GROWN_FROM.get(generator) == other
+
+
 def _config(parser, arguments):
     """The preset with the given flags, and the generator of what it starts from."""
     from keras_refocus.training import initial_weights
@@ -206,7 +221,8 @@ def _config(parser, arguments):
         # A flag still wins: then the weights must fit it. Of parts no one is the network.
         (path, *others) = arguments.init_from
         network = None if others else initial_weights.network_of(path)
-        config = dataclasses.replace(config, **(network or {}))
+        if network and not _grows_from(config.generator, network["generator"]):
+            config = dataclasses.replace(config, **network)
     elif name == "fine_tune":
         parser.error(
             "the preset fine_tune needs a trained network. Name one with --init-from: a run "
@@ -228,6 +244,7 @@ def _refuse_changes(parser, arguments, job):
             "data_dir",
             "validation_photos",
             "validation_pairs",
+            "teacher",
             "init_from",
             "preset",
         )

@@ -35,6 +35,7 @@ __all__ = [
     "DECOLORIZERS",
     "DISCRIMINATORS",
     "GENERATORS",
+    "GROWN_FROM",
     "architecture",
     "build",
     "options",
@@ -58,6 +59,10 @@ GENERATORS = {
     "drunet": drunet_generator,
     "hinet": hinet_generator,
 }
+
+# Networks that are another one at first, with layers beside that start at zero: its weights are
+# theirs by name.
+GROWN_FROM = {"pyramid": "blind_wiener"}
 
 COLORIZERS = {
     "mobilenet_v2_colorizer": mobilenet_v2_colorizer,

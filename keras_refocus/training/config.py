@@ -162,7 +162,10 @@ class RestorerConfig(TrainingConfig):
     scale_weight: float = _field(
         1.0,
         "weight of the content losses at the coarser scales of generators that have them "
-        "(multiscale, scale_recurrent); 0: compare the finest alone",
+        "(multiscale, pyramid, scale_recurrent); 0: compare the finest alone",
+    )
+    teacher_weight: float = _field(
+        0.5, "share of the content losses that compare with what --teacher restores"
     )
     gradient_penalty_weight: float = _field(10.0, "weight of the gradient penalty of wgan_gp")
     critic_steps: int = _field(1, "discriminator steps for each generator step")
@@ -181,6 +184,11 @@ class RestorerConfig(TrainingConfig):
         if not 0.0 <= self.pairs_share <= 1.0:
             raise ValueError(
                 f"`pairs_share` must be in [0, 1]. Received: pairs_share={self.pairs_share}."
+            )
+        if not 0.0 <= self.teacher_weight <= 1.0:
+            raise ValueError(
+                "`teacher_weight` must be in [0, 1]. "
+                f"Received: teacher_weight={self.teacher_weight}."
             )
 
 

@@ -50,6 +50,11 @@ class DeblurGAN(gan.GAN):
             them (`multiscale`, `scale_recurrent`): each is compared with the sharp picture, shrunk
             by means, and the losses are added up (Tao et al. 2018; Nah et al. 2017 take the mean of
             the scales). 0 compares the finest alone.
+        teacher: Callable from blurred luminance to restored luminance, which the generator learns
+            from beside the sharp pictures (Hinton et al. 2015; for restoration Hui et al. 2019), or
+            `None`. It is no part of the model: neither its weights nor its configuration are kept.
+        teacher_weight: Share of the content losses, at every scale, that compare with what the
+            teacher restores, in [0, 1]; the rest compare with the sharp pictures.
         adversarial: Name of an entry of `losses.ADVERSARIAL`.
         adversarial_weight: Weight of the adversarial loss in the generator's total.
         gradient_penalty_weight: Weight of the gradient penalty, for kinds that have one.
@@ -68,6 +73,8 @@ class DeblurGAN(gan.GAN):
         content,
         warm_up_content=None,
         scale_weight=1.0,
+        teacher=None,
+        teacher_weight=0.5,
         adversarial="ralsgan",
         adversarial_weight=0.01,
         gradient_penalty_weight=10.0,
@@ -88,7 +95,7 @@ class DeblurGAN(gan.GAN):
         warm_up_terms = losses.weighted(warm_up_content, "content", losses.content_loss) or terms
         losses.adversarial(adversarial)
         loss_names = dict.fromkeys(f"{term}_loss" for term in [*terms, *warm_up_terms])
-        names = ["loss", *loss_names, "coarse_loss", "psnr", "ssim"]
+        names = ["loss", *loss_names, "coarse_loss", "teacher_loss", "psnr", "ssim"]
         if discriminator is not None:
             names += ["adversarial_loss", "discriminator_loss", "gradient_penalty"]
         super().__init__(metric_names=names, average_decay=average_decay, seed=seed, name=name)
@@ -99,6 +106,9 @@ class DeblurGAN(gan.GAN):
         self.content = content
         self.warm_up_content = warm_up_content
         self.scale_weight = scale_weight
+        # In a function: a model that is an attribute would be kept with this one's weights.
+        self._teach = teacher and (lambda blurred: ops.clip(teacher(blurred), 0.0, 1.0))
+        self.teacher_weight = teacher_weight
         self._restore = blocks.restore_at_scales(generator)
         self.adversarial = adversarial
         self.adversarial_weight = adversarial_weight
@@ -186,14 +196,27 @@ class DeblurGAN(gan.GAN):
         restored = ops.cast(scales.pop(1), "float32")
         return restored, [(ops.cast(one, "float32"), factor) for factor, one in scales.items()]
 
+    def _compare(self, target, restored, coarser):
+        """Content losses of all scales against a target, and their weighted sum."""
+        values, total = self._content_terms(target, restored)
+        if coarser:
+            scales = [_at_scale(target, *one) for one in coarser]
+            values["coarse_loss"] = sum(self._content_terms(*pair)[1] for pair in scales)
+            total += self.scale_weight * values["coarse_loss"]
+        return values, total
+
     def _update_generator(self, blurred, sharp):
+        taught = None
+        if self._teach:
+            taught = ops.stop_gradient(ops.cast(self._teach(blurred), "float32"))
+
         def generator_loss():
             restored, coarser = self._restore_to_train(blurred)
-            values, total = self._content_terms(sharp, restored)
-            if coarser:
-                scales = [_at_scale(sharp, *one) for one in coarser]
-                values["coarse_loss"] = sum(self._content_terms(*pair)[1] for pair in scales)
-                total += self.scale_weight * values["coarse_loss"]
+            values, total = self._compare(sharp, restored, coarser)
+            if taught is not None:
+                _, values["teacher_loss"] = self._compare(taught, restored, coarser)
+                share = self.teacher_weight
+                total = (1.0 - share) * total + share * values["teacher_loss"]
             if self.adversarial_phase:
                 game = losses.adversarial(self.adversarial)
                 real = None
@@ -240,6 +263,7 @@ class DeblurGAN(gan.GAN):
             "content": dict(self.content),
             "warm_up_content": dict(self.warm_up_content),
             "scale_weight": self.scale_weight,
+            "teacher_weight": self.teacher_weight,
             "adversarial": self.adversarial,
             "adversarial_weight": self.adversarial_weight,
             "gradient_penalty_weight": self.gradient_penalty_weight,

@@ -37,6 +37,41 @@ def network_of(path):
     return network_of_config(config) if "generator" in config else None
 
 
+def load_network(path):
+    """Load a generator, whatever the backend that trains, to be asked and not trained.
+
+    Args:
+        path: Run folder, `.keras` file, or folder of a SavedModel that says which network it is.
+
+    Returns:
+        `keras.Model`.
+
+    Raises:
+        FileNotFoundError: If there is none.
+        ValueError: If a SavedModel does not say which network it is.
+    """
+    path = pathlib.Path(path)
+    if engines.saved_model_folder(path) is None:
+        file = _weights_file(path)
+        if file.suffix != ".keras":
+            raise ValueError(
+                "A network to learn from must be a run folder, a .keras file or a SavedModel. "
+                f"Received: {path}, which holds weights alone."
+            )
+        model = keras.saving.load_model(file, compile=False)
+    else:
+        network = network_of(path)
+        if network is None:
+            raise ValueError(
+                "A SavedModel to learn from must say which network it is. Received: "
+                f"{path} without {engines.NETWORK_FILE}. Export it again from its run folder."
+            )
+        model = networks.build(network["generator"], **network["generator_options"])
+        load(model, [path], network)
+    model.trainable = False
+    return model
+
+
 def network_of_config(config):
     """The generator of a configuration, without the file that its weights began with."""
     name, options = config["generator"], config.get("generator_options", {})
@@ -67,29 +102,22 @@ def load(generator, paths, network):
 def _load_part(generator, path, *, whole):
     """Load the weights that one source holds; return the set of their names."""
     version = engines.saved_model_folder(path)
-    if version is None and path.is_dir():
-        names = [name for name in (run_folder.BEST, run_folder.AVERAGED) if (path / name).is_file()]
-        if not names:
-            raise FileNotFoundError(
-                f"The folder to start from must be a run with {run_folder.BEST} or "
-                f"{run_folder.AVERAGED}, or a SavedModel. Received: {path}, which has neither."
-            )
-        path = path / names[0]
-    if version is None and not path.is_file():
-        raise FileNotFoundError(
-            f"The weights to start from must exist. Received: {path}. Check the path."
-        )
+    if version is None:
+        path = _weights_file(path)
     variables = {variable.path: variable for variable in generator.variables}
     try:
-        if version is None and path.suffix != ".keras":
+        if version is None and path.suffix not in _BY_NAME:
             generator.load_weights(path)
             return set(variables)
-        values = _saved_weights(version) if version else _file_weights(path)
+        values = _saved_weights(version) if version else _BY_NAME[path.suffix](path)
         for name, value in values.items():
             if name not in variables or variables[name].shape != value.shape:
                 raise ValueError(f"its {name!r} of shape {value.shape} is not in there")
-        if whole and len(values) < len(variables):
-            missing = next(name for name in variables if name not in values)
+        needed = (
+            variables if path.suffix != ".npz" else {v.path for v in generator.trainable_variables}
+        )
+        missing = next((name for name in needed if name not in values), None)
+        if whole and missing:
             raise ValueError(f"it has no {missing!r}")
         for name, value in values.items():
             variables[name].assign(value)
@@ -102,10 +130,36 @@ def _load_part(generator, path, *, whole):
     return set(values)
 
 
+def _weights_file(path):
+    """The file that a path names, a run folder or the file itself."""
+    if path.is_dir():
+        names = [name for name in (run_folder.BEST, run_folder.AVERAGED) if (path / name).is_file()]
+        if not names:
+            raise FileNotFoundError(
+                f"The folder to start from must be a run with {run_folder.BEST} or "
+                f"{run_folder.AVERAGED}, or a SavedModel. Received: {path}, which has neither."
+            )
+        path = path / names[0]
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"The weights to start from must exist. Received: {path}. Check the path."
+        )
+    return path
+
+
 def _file_weights(path):
     """Dict from the name of a variable to its value, of a `.keras` file."""
     model = keras.saving.load_model(path, compile=False)
     return {v.path: keras.ops.convert_to_numpy(v.value) for v in model.variables}
+
+
+def _array_weights(path):
+    """The same of an `.npz` file, of any precision."""
+    with np.load(path) as arrays:
+        return {name: arrays[name].astype("float32") for name in arrays.files}
+
+
+_BY_NAME = {".keras": _file_weights, ".npz": _array_weights}
 
 
 def _saved_weights(version):

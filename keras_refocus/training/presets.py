@@ -9,6 +9,13 @@ from keras_refocus.training.config import ColorizerConfig, RestorerConfig
 
 _VGG19 = {"backbone": "vgg19", "weights": "imagenet"}
 
+# Charbonnier, with a little of what counts in dB and of fine detail: run k in docs/experiments.md.
+_RESTORER_CONTENT = {
+    "charbonnier": 1.0,
+    "psnr": {"weight": 0.002, "epsilon": 3e-4},
+    "frequency": 0.03,
+}
+
 
 RESTORER_PRESETS = {
     # Ours. `python -m keras_refocus.train restorer --preset fast --photos PHOTOS`
@@ -30,6 +37,58 @@ RESTORER_PRESETS = {
         average_decay=0.995,
         # Near to a mean in dB, but what is nearly sharp already counts no more than the rest.
         content={"psnr": {"weight": 0.01, "epsilon": 3e-4}},
+    ),
+    # The shipped restorer: `blind_wiener` made coarse to fine, for blur that is longer than its
+    # windows. It starts from a trained network of one scale, or from one of its own kind.
+    # `... --preset pyramid --init-from saved_models/restorer --photos PHOTOS --pairs PAIRS`
+    "pyramid": RestorerConfig(
+        generator="pyramid",
+        generator_options={"scales": 3},
+        blur="clean_mixed",
+        # A scale more sees twice as far.
+        blur_options={"blur_length": [1.0, 60.0], "few_frame_length": [1.0, 44.0]},
+        patch_size=256,
+        batch_size=8,
+        epochs=18,
+        steps_per_epoch=50,
+        learning_rate=4e-4,
+        final_learning_rate=1e-6,
+        warmup_steps=60,
+        average_decay=0.995,
+        scale_weight=0.5,
+        content=_RESTORER_CONTENT,
+    ),
+    # A smaller one of the same kind with a third of its operations, for video and phones, which
+    # learns from the larger one too.
+    # `... --preset fast_sibling --teacher saved_models/restorer --photos PHOTOS --pairs PAIRS`
+    "fast_sibling": RestorerConfig(
+        generator="pyramid",
+        generator_options={
+            "scales": 3,
+            "features": 8,
+            "width": 128,
+            "gates": 4,
+            "refine_options": {
+                "widths": [24, 48, 96],
+                "filter_size": 13,
+                "motion_lengths": [3.0, 6.0],
+                "motion_angles": 6,
+            },
+        },
+        teacher_weight=0.5,
+        blur="clean_mixed",
+        blur_options={"blur_length": [1.0, 60.0], "few_frame_length": [1.0, 44.0]},
+        patch_size=192,
+        batch_size=12,
+        epochs=60,
+        steps_per_epoch=200,
+        learning_rate=1e-3,
+        final_learning_rate=1e-6,
+        warmup_steps=200,
+        beta_2=0.99,
+        average_decay=0.995,
+        scale_weight=0.5,
+        content=_RESTORER_CONTENT,
     ),
     # A few pairs of one's own, on top of a network that is trained: it keeps what it knows.
     # `... --preset fine_tune --init-from saved_models/restorer --pairs MINE`

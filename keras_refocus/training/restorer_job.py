@@ -13,7 +13,7 @@ from keras_refocus.data import sampling, workers
 from keras_refocus.metrics import fidelity
 from keras_refocus.pictures import color
 from keras_refocus.training import config as configs
-from keras_refocus.training import optimizers
+from keras_refocus.training import initial_weights, optimizers
 from keras_refocus.training.deblur_gan import DeblurGAN, validation_psnr
 from keras_refocus.training.job import (
     Job,
@@ -37,17 +37,20 @@ class RestorerJob(Job):
             synthetic blur.
         pairs: Tuple of paths of folders of pairs.
         validation_pairs: Path of a folder of pairs to validate on.
+        teacher: Path of a trained restorer to learn from beside the sharp pictures, as
+            `initial_weights.load_network` takes it, or `None`.
     """
 
     photos: pathlib.Path | None = None
     pairs: tuple = ()
     validation_pairs: pathlib.Path | None = None
+    teacher: pathlib.Path | None = None
 
     stage = "restorer"
     config_class = configs.RestorerConfig
     columns = ("blurred", "restored", "sharp")
     sides = ("blurred", "sharp")
-    _paths = ("data_dir", "photos", "validation_photos", "validation_pairs")
+    _paths = ("data_dir", "photos", "validation_photos", "validation_pairs", "teacher")
     _path_lists = ("pairs",)
     _folder_flags = "--photos or --pairs"
 
@@ -55,7 +58,8 @@ class RestorerJob(Job):
         return _collect(self)
 
     def build(self, pictures):
-        return build_deblur_gan(self.config)
+        teacher = self.teacher and initial_weights.load_network(self.teacher)
+        return build_deblur_gan(self.config, teacher=teacher)
 
     def sampler(self, pictures, phase):
         return sampling.Sampler(
@@ -216,11 +220,12 @@ def sample_sheet(generator, blurred, sharp):
     return color.from_float(rows.reshape(-1, rows.shape[2]), np.uint8)
 
 
-def build_deblur_gan(config):
+def build_deblur_gan(config, *, teacher=None):
     """Build and compile the GAN of a configuration.
 
     Args:
         config: `config.RestorerConfig`.
+        teacher: See `DeblurGAN`.
 
     Returns:
         `DeblurGAN`.
@@ -235,6 +240,8 @@ def build_deblur_gan(config):
         content=config.content,
         warm_up_content=config.warm_up_content,
         scale_weight=config.scale_weight,
+        teacher=teacher,
+        teacher_weight=config.teacher_weight,
         adversarial=config.adversarial,
         adversarial_weight=config.adversarial_weight,
         gradient_penalty_weight=config.gradient_penalty_weight,

@@ -113,6 +113,23 @@ def test_training_resuming_and_starting_from_a_run(pairs, tmp_path, capsys):
         np.testing.assert_allclose(a, b, atol=1e-5)  # The last learning rate is not quite 0.
 
 
+def test_a_preset_that_grows_from_a_network_stays_its_own(no_training, tmp_path):
+    for name, options in (("blind_wiener", {"planes": 2}), ("unet", GENERATOR)):
+        (tmp_path / name).mkdir()
+        config = {"generator": name, "generator_options": options}
+        run_folder.write_json(tmp_path / name / "record.json", {"config": config})
+    for start in ("blind_wiener", "unet"):
+        train_restorer(
+            "--run", "r", "--photos", "p", "--preset", "pyramid", "--init-from", tmp_path / start,
+            "--teacher", "t",
+        )  # fmt: skip
+    first, second = (job for job, _ in no_training)
+    assert (first.config.generator, first.config.generator_options) == ("pyramid", {"scales": 3})
+    # Of another kind it is what is started from, as always.
+    assert (second.config.generator, second.config.generator_options) == ("unet", GENERATOR)
+    assert first.teacher == pathlib.Path("t")
+
+
 def test_a_resumed_run_refuses_to_change(pairs, tmp_path, capsys):
     run = tmp_path / "run"
     train_restorer("--run", run, "--pairs", pairs, *TINY)

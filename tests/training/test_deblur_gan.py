@@ -180,3 +180,36 @@ def test_every_scale_is_compared_with_the_shrunk_sharp_picture(pairs):
 def test_the_finest_scale_alone(pairs):
     logs = multiscale_gan(scale_weight=0.0).fit(*pairs, batch_size=4, verbose=0).history
     assert set(logs) == {"loss", "l1_loss"}
+
+
+def test_a_teacher_has_its_share_of_the_loss_at_every_scale(pairs):
+    blurred, sharp = pairs
+    model = multiscale_gan(scale_weight=0.5, teacher=lambda x: 0.5 * x + 0.75, teacher_weight=0.25)
+    logs = model.fit(*pairs, batch_size=4, verbose=0).history
+
+    def loss(target):
+        # The untrained generator returns its input, at every scale.
+        means = [
+            (blurred - target).reshape(4, 32 // n, n, 32 // n, n, 1).mean((2, 4)) for n in (1, 2, 4)
+        ]
+        fine, *coarse = (2.0 * np.abs(mean).mean() for mean in means)
+        return fine + 0.5 * sum(coarse)
+
+    # What a teacher says is clipped as a picture is.
+    taught = loss(np.clip(0.5 * blurred + 0.75, 0.0, 1.0))
+    assert logs["teacher_loss"][0] == pytest.approx(taught, rel=1e-4)
+    expected = 0.75 * loss(sharp) + 0.25 * taught
+    assert logs["loss"][0] == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_teacher_alone_is_learned_from_and_stays_as_it_is(pairs):
+    teacher = tiny_generator(1)
+    teacher.set_weights([value + 0.02 for value in teacher.get_weights()])
+    before = weights(teacher)
+    model = make(teacher=teacher, teacher_weight=1.0)
+    history = model.fit(*pairs, batch_size=4, epochs=30, verbose=0, shuffle=False).history
+    assert history["teacher_loss"][-1] < 0.9 * history["teacher_loss"][0]
+    assert history["loss"] == history["teacher_loss"]
+    assert not changed(before, teacher)
+    # It is no part of the model: neither its weights nor its optimizer's are kept.
+    assert len(model.weights) == len(make().weights)

@@ -5,6 +5,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
+from tiny_networks import TINY
 from tiny_training import (
     DISCRIMINATOR,
     GENERATOR,
@@ -139,3 +140,59 @@ def test_network_of_a_run_and_of_a_saved_model(tmp_path):
     assert initial_weights.network_of(tmp_path / "restorer") is None
     (version / "assets.extra" / "network.json").write_text(json.dumps(expected))
     assert initial_weights.network_of(tmp_path / "restorer") == expected
+
+
+def test_init_from_arrays_by_name(trained, tmp_path):
+    values = {v.path: ops.convert_to_numpy(v).astype("float16") for v in trained.variables}
+    np.savez(tmp_path / "half.npz", **values)
+    for a, b in zip(initial(tmp_path / "half.npz"), trained.get_weights(), strict=True):
+        assert a.dtype == "float32"
+        np.testing.assert_allclose(a, b, atol=1e-3)
+    del values[trained.trainable_variables[0].path]
+    np.savez(tmp_path / "part.npz", **values)
+    with pytest.raises(ValueError, match="it has no"):
+        initial(tmp_path / "part.npz")
+
+
+def test_a_pyramid_starts_from_a_network_of_one_scale(tmp_path, caplog):
+    """Of a run, which says that it is another network."""
+    alone = networks.build("blind_wiener", **TINY["blind_wiener"])
+    (tmp_path / "run").mkdir()
+    alone.save(tmp_path / "run" / "best.keras")
+    one = {"generator": "blind_wiener", "generator_options": TINY["blind_wiener"]}
+    run_folder.write_json(tmp_path / "run" / "record.json", {"config": one})
+    pyramid = networks.build("pyramid", **TINY["pyramid"])
+    with caplog.at_level("INFO", "keras_refocus"):
+        initial_weights.load(
+            pyramid,
+            [tmp_path / "run"],
+            {"generator": "pyramid", "generator_options": TINY["pyramid"]},
+        )
+    assert "4 of" in caplog.text and "such as prior_stem/kernel" in caplog.text
+    values = {v.path: ops.convert_to_numpy(v) for v in pyramid.variables}
+    for variable in alone.variables:
+        np.testing.assert_array_equal(values[variable.path], ops.convert_to_numpy(variable))
+
+
+def test_a_network_to_learn_from(trained, tmp_path):
+    loaded = initial_weights.load_network(tmp_path / "trained.keras")
+    assert_weights(loaded.get_weights(), trained)
+    assert not loaded.trainable_variables
+    trained.save_weights(tmp_path / "only.weights.h5")
+    with pytest.raises(ValueError, match="weights alone"):
+        initial_weights.load_network(tmp_path / "only.weights.h5")
+    version = tmp_path / "restorer" / "1"
+    version.mkdir(parents=True)
+    (version / "saved_model.pb").touch()
+    with pytest.raises(ValueError, match="network.json"):
+        initial_weights.load_network(tmp_path / "restorer")
+
+
+@pytest.mark.skipif(not ON_TENSORFLOW, reason="SavedModels are written by TensorFlow")
+def test_a_saved_model_to_learn_from(trained, tmp_path):
+    from keras_refocus.deployment import saved_model
+
+    network = {"generator": "unet", "generator_options": GENERATOR}
+    saved_model.export_restorer(trained, tmp_path / "restorer", network=network)
+    loaded = initial_weights.load_network(tmp_path / "restorer")
+    assert_weights(loaded.get_weights(), trained)

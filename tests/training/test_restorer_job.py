@@ -3,6 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 from tiny_training import (
+    GENERATOR,
     preset_in_tiny_form,
     small_job,
     tiny,
@@ -10,11 +11,11 @@ from tiny_training import (
     write_photos,
 )
 
+from keras_refocus import networks
 from keras_refocus.blur import exposure
 from keras_refocus.data import sampling
-from keras_refocus.training import (
-    restorer_job,
-)
+from keras_refocus.networks import costs
+from keras_refocus.training import presets, restorer_job, run, run_folder
 from keras_refocus.training.job import phases
 
 
@@ -101,3 +102,28 @@ def test_pictures_that_do_not_fit_into_memory_are_read_once_for_several_batches(
         assert made.sampler(pictures, phase).echo == (echo or 1)
         large = dataclasses.replace(pictures, decoded_bytes=2 * sampling.CACHE_BYTES)
         assert made.sampler(large, phase).echo == expected
+
+
+def test_the_teacher_of_a_run_is_kept_with_it(pairs, tmp_path):
+    networks.build("unet", **GENERATOR).save(tmp_path / "teacher.keras")
+    job = small_job(
+        tmp_path / "run",
+        pairs,
+        tiny(epochs=1, steps_per_epoch=2, teacher_weight=0.3),
+        teacher=tmp_path / "teacher.keras",
+    )
+    run.run(job)
+    (row,) = run_folder.read_log(tmp_path / "run" / "log.csv")
+    assert row["teacher_loss"] > 0
+    resumed = restorer_job.RestorerJob.from_run(tmp_path / "run")
+    assert resumed.teacher == job.teacher and resumed.config.teacher_weight == 0.3
+    assert f"--teacher {job.teacher}" in resumed.command()
+
+
+def test_the_fast_sibling_has_a_third_of_the_operations():
+    sibling, large = (
+        networks.build(config.generator, **config.generator_options)
+        for config in (presets.RESTORER_PRESETS[name] for name in ("fast_sibling", "pyramid"))
+    )
+    # One after the other at the working size; a third of the large one's is the bar.
+    assert 3 * costs.count_macs(sibling, 720, 1280) < costs.count_macs(large, 720, 1280)
