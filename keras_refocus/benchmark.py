@@ -11,6 +11,8 @@ import importlib.util
 import sys
 from collections.abc import Sequence
 
+from keras_refocus.system import extras
+
 _SUBJECTS = {
     "restore": "a photo from array to array: seconds, megapixels per second, memory",
     "networks": "the generators: parameters, time, memory",
@@ -20,6 +22,7 @@ _SUBJECTS = {
 }
 
 
+@extras.says_what_is_missing
 def main(argv: Sequence[str] | None = None) -> int | None:
     """Run one benchmark with the rest of the arguments."""
     arguments = list(sys.argv[1:] if argv is None else argv)

@@ -16,13 +16,15 @@ import sys
 from collections.abc import Sequence
 
 from keras_refocus.data import curation
-from keras_refocus.system import console
+from keras_refocus.system import console, extras
 
 
+@extras.says_what_is_missing
 def main(argv: Sequence[str] | None = None) -> int:
     """Curate from the command line; returns 0, or 1 if what was asked to hold does not."""
     parser = _parser()
     arguments = parser.parse_args(argv)
+    extras.require("train", "Curating", "imagehash")
     console.start_logging(verbose=arguments.verbose)
     try:
         if arguments.verify:

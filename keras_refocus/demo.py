@@ -19,9 +19,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from keras_refocus.engines import local as engines
-from keras_refocus.system import console
+from keras_refocus.system import console, extras
 
 
+@extras.says_what_is_missing
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve the page until it is stopped; returns the exit status."""
     parser = _parser()
@@ -30,6 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         users = _users(arguments.auth)
     except (OSError, ValueError) as error:
         parser.error(str(error))
+    extras.require("app", "The page")
     console.start_logging(verbose=arguments.verbose)
     # All are read when Gradio is imported.
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
@@ -48,8 +50,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             address = f"grpc://{address}"
         restorer = pipeline.Restorer(address or arguments.models)
         sessions = Sessions(keep_seconds=60 * arguments.keep_minutes)
-    except ImportError as error:
-        parser.error(f'{error}. Run: pip install "keras_refocus[app]"')
     except (OSError, ValueError) as error:
         parser.error(str(error))
     with restorer, sessions, _temporary_files_in(sessions.folder), _stopped_by_signals() as stop:

@@ -6,6 +6,8 @@ import logging
 import pathlib
 import sys
 
+from keras_refocus.system import extras
+
 _log = logging.getLogger(__name__)
 
 
@@ -213,6 +215,7 @@ def _add_faces(stages):
     )
 
 
+@extras.says_what_is_missing
 def main(argv=None):
     """Run the command line; see `refocus evaluate --help`."""
     parser = _parser()

@@ -19,11 +19,12 @@ from pathlib import Path
 from keras_refocus.deployment import saved_model
 from keras_refocus.engines import local as engines
 from keras_refocus.restoration.tiling import TILE
-from keras_refocus.system import console, run_files
+from keras_refocus.system import console, extras, run_files
 
 _SAVED_MODEL = "savedmodel"
 
 
+@extras.says_what_is_missing
 def main(argv=None) -> None:
     """Export from the command line."""
     parser = _parser()
@@ -35,6 +36,9 @@ def main(argv=None) -> None:
             "the whole pipeline decodes and encodes pictures, which only a SavedModel does. "
             f"Received: --format {arguments.format}. Convert each stage by itself."
         )
+    if arguments.format == _SAVED_MODEL:
+        # The requests that warm a server up are written with them.
+        extras.require("train", "Exporting", "tensorflow_serving")
     file = None if arguments.refocus else _network_file(parser, arguments)
     console.start_logging(verbose=arguments.verbose)
     try:

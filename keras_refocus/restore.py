@@ -27,7 +27,7 @@ from keras_refocus.engines import installed
 from keras_refocus.engines import local as engines
 from keras_refocus.pictures import color, images
 from keras_refocus.restoration import pipeline, tiling
-from keras_refocus.system import console
+from keras_refocus.system import console, extras
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +53,7 @@ class Job:
         return [self.target] + ([self.compare] if self.compare else [])
 
 
+@extras.says_what_is_missing
 def main(argv: Sequence[str] | None = None) -> int:
     """Restore files from the command line; returns 0, or 1 if any file failed."""
     parser = _parser()
@@ -61,6 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error("--keep-gps needs --keep-metadata")
     if not 1 <= arguments.quality <= 100:
         parser.error(f"--quality must be 1 to 100. Received: {arguments.quality}")
+    if arguments.server:
+        extras.require("serving", "A server", "tensorflow_serving")
     console.start_logging(verbose=arguments.verbose)
     console.keep_memory(large=False)
     try:

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Sequence
 
 from keras_refocus.engines import local as engines
-from keras_refocus.system import console
+from keras_refocus.system import console, extras
 
 logger = logging.getLogger(__name__)
 
@@ -96,6 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+@extras.says_what_is_missing
 def main(argv: Sequence[str] | None = None) -> None:
     """Serves until interrupted or terminated, then finishes the requests under way."""
     parser = _parser()
@@ -104,6 +105,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         parser.error("--models-root goes with --config; without one, use --models")
     if args.op_threads < 1:
         parser.error(f"--op-threads must be at least 1. Received: {args.op_threads}")
+    extras.require("serving", "Serving")
     console.start_logging(verbose=args.verbose)
     if not args.verbose:
         logging.getLogger("keras_refocus").setLevel(logging.INFO)  # which versions come and go

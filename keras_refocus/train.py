@@ -9,7 +9,7 @@ import logging
 import pathlib
 import sys
 
-from keras_refocus.system import console
+from keras_refocus.system import console, extras
 from keras_refocus.training import config as configs
 from keras_refocus.training import presets
 
@@ -145,10 +145,12 @@ def _add_run(stage, config_class, named):
     )
 
 
+@extras.says_what_is_missing
 def main(argv=None):
     """Run the command line; see `refocus train --help`."""
     parser = _parser()
     arguments = parser.parse_args(argv)
+    extras.require("train", "Training", "matplotlib")
     # What others log stays quiet: TensorFlow tells of every reduction over replicas.
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("keras_refocus").setLevel(logging.INFO)

@@ -23,6 +23,7 @@ from keras_refocus.pictures import color, grayscale, images, provenance
 from keras_refocus.restoration import chroma as upsampling
 from keras_refocus.restoration import flips
 from keras_refocus.restoration.tiling import TILE, Tiles, default_overlap, fitting_tile
+from keras_refocus.system import extras
 
 Mode = Literal["restore", "restore+colorize", "colorize"]
 MODES: tuple[str, ...] = get_args(Mode)
@@ -194,6 +195,7 @@ class Restorer:
 
     def __init__(self, engine: engines.Engine | str | os.PathLike | None = None):
         if isinstance(engine, str) and engine.startswith(("grpc://", "grpcs://")):
+            extras.require("serving", "A server", "tensorflow_serving")
             # Brings TensorFlow and gRPC.
             from keras_refocus.engines.serving import ServingEngine
 

@@ -5,4 +5,5 @@ Floor 1. Knows nothing of pictures or networks.
     console    quiet TensorFlow, progress bars
     run_files  names of the files in the folder of a training run
     machine    what a measurement says about where it was made
+    extras     packages that only parts of the project need
 """
