@@ -12,13 +12,14 @@ from tiny_generators import generator, run
 from keras_refocus import export
 from keras_refocus.deployment import formats as conversion
 from keras_refocus.engines import local as engines
+from keras_refocus.system import run_files
 
 
 def test_command_line(tmp_path, capsys):
     run_folder = tmp_path / "run"
     run_folder.mkdir()
-    generator().save(run_folder / export.AVERAGED_FILE)
-    generator(seed=4).save(run_folder / export.BEST_FILE)
+    generator().save(run_folder / run_files.AVERAGED)
+    generator(seed=4).save(run_folder / run_files.BEST)
     out = tmp_path / "models"
     export.main([str(run_folder), "--out", str(out)])
     assert str(out / "restorer" / "1") in capsys.readouterr().out
@@ -35,9 +36,9 @@ def test_command_line(tmp_path, capsys):
 def test_what_the_run_trained_is_kept_for_trainings_to_come(tmp_path):
     folder = tmp_path / "run"
     folder.mkdir()
-    generator().save(folder / export.AVERAGED_FILE)
+    generator().save(folder / run_files.AVERAGED)
     config = {"generator": "unet", "generator_options": {"widths": [8]}, "epochs": 3}
-    (folder / export.RECORD_FILE).write_text(json.dumps({"config": config}))
+    (folder / run_files.RECORD).write_text(json.dumps({"config": config}))
     export.main([str(folder), "--out", str(tmp_path / "models"), "--half"])
     version = tmp_path / "models" / "restorer" / "1"
     assert json.loads((version / engines.NETWORK_FILE).read_text()) == {
@@ -70,7 +71,7 @@ def test_what_the_run_trained_is_kept_for_trainings_to_come(tmp_path):
 def test_mistakes_are_said_without_a_traceback(tmp_path, capsys, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "run").mkdir()
-    generator().save(tmp_path / "run" / export.AVERAGED_FILE)
+    generator().save(tmp_path / "run" / run_files.AVERAGED)
     stand_in_models.export_sharpener(tmp_path / "model" / "1")
     (tmp_path / "saved_models").mkdir()
     (tmp_path / "saved_models" / "model.tflite").touch()
