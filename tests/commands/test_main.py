@@ -1,5 +1,6 @@
 """The command `refocus`: help, version, spelling, and handing over."""
 
+import importlib
 import re
 import shlex
 import subprocess
@@ -24,14 +25,14 @@ def test_help_lists_each_verb_with_an_example(capsys):
 
 def test_every_verb_listed_has_a_module_with_a_main():
     for verb in command._installed():
-        module = __import__(f"keras_refocus.{verb}", fromlist=["main"])
+        module = importlib.import_module(command._module(verb))
         assert callable(module.main)
 
 
 @pytest.mark.parametrize("verb", command._installed())
 def test_the_examples_name_options_that_exist(verb, capsys):
     words = shlex.split(command._EXAMPLES[verb])[2:]
-    module = __import__(f"keras_refocus.{verb}", fromlist=["main"])
+    module = importlib.import_module(command._module(verb))
     positional = [word for word in words if not word.startswith("-")]
     for arguments in (["--help"], [*positional[:1], "--help"]):
         try:

@@ -207,11 +207,11 @@ def test_the_model_can_be_chosen(folder, models):
 
 def test_whose_weights_restored_is_in_the_report(folder, models, tmp_path):
     own = shutil.copytree(models, tmp_path / "own")
-    for name, expected in ((None, {}), ("restorer", {"restorer"})):
+    for name, expected in ((None, set()), ("restorer", {"restorer"})):
         if name:
             origins.write_origin(engines.newest_version(own / name))
-        assert run("album", "--out", f"new{name}", "--report", "out.json", models=own) == 0
-        found = json.loads(pathlib.Path("out.json").read_text())["published_weights"]
+        assert run("album", "--out", f"new{name}", "--report", f"{name}.json", models=own) == 0
+        found = json.loads(pathlib.Path(f"{name}.json").read_text())["published_weights"]
         assert set(found) == expected
     assert found["restorer"]["licence"] == "unstated: none stated"
     assert found["restorer"]["accepted"] and found["restorer"]["files"] == origins.ORIGIN["files"]
