@@ -29,7 +29,7 @@ import cv2
 import numpy as np
 import psutil
 
-from keras_refocus.pictures import color
+from keras_refocus.pictures import catalogue, color
 from keras_refocus.system import console, machine
 from keras_refocus.training import config as configs
 from keras_refocus.training import presets
@@ -176,10 +176,10 @@ def _measure_all(arguments, config, color_config, folder):
     photos = pairs = None
     if {"photos", "color"} & set(arguments.kinds):
         place = arguments.photos or make_photos(folder / "photos")
-        photos = tuple(sampling.list_photos(place))
+        photos = tuple(catalogue.list_photos(place))
     if "pairs" in arguments.kinds or ("prepared" in arguments.kinds and not arguments.data):
         place = arguments.pairs or make_pairs(folder / "pairs")
-        pairs = tuple(sampling.list_pairs(place))
+        pairs = tuple(catalogue.list_pairs(place, split="train"))
 
     def folder_input(kind, stage, source, sampler=sampling.Sampler, **options):
         for title, cache in (("in memory", {}), ("read each time", {"cache_bytes": 0})):

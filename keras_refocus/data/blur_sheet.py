@@ -16,7 +16,7 @@ from PIL import Image
 
 from keras_refocus.blur import exposure
 from keras_refocus.data import sampling
-from keras_refocus.pictures import color
+from keras_refocus.pictures import catalogue, color
 
 
 def main(argv=None):
@@ -47,7 +47,7 @@ def main(argv=None):
     if arguments.out is None and arguments.benchmark is None:
         parser.error("Give --out sheet.png, --benchmark SECONDS, or both.")
     try:
-        paths = sampling.list_photos(arguments.folder)
+        paths = catalogue.list_photos(arguments.folder)
         if arguments.out is not None:
             count = arguments.rows * arguments.columns
             photos = _load(paths, arguments.size, count)

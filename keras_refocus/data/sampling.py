@@ -12,7 +12,6 @@ import math
 import multiprocessing
 import multiprocessing.connection
 import os
-import pathlib
 import signal
 import threading
 
@@ -24,10 +23,6 @@ from keras_refocus.pictures import color, images
 
 _log = logging.getLogger(__name__)
 
-# Names under which public deblurring sets keep the two sides of a pair.
-_BLURRED_FOLDERS = ("blur", "blurred", "input")
-_SHARP_FOLDERS = ("sharp", "target", "gt", "GT")
-
 # Memory for decoded pictures in each process.
 CACHE_BYTES = 1_000_000_000
 # Batches in a row out of the same pictures when these must be read anew each time.
@@ -35,112 +30,6 @@ _ECHO = 8
 
 # Separate random streams out of one seed.
 _ORDER_STREAM, _EXAMPLE_STREAM, _HOLD_OUT_STREAM = 0, 1, 2
-
-
-def list_photos(folder):
-    """List the pictures below a folder.
-
-    Args:
-        folder: Path of a folder, searched with its sub-folders.
-
-    Returns:
-        Sorted list of paths.
-
-    Raises:
-        FileNotFoundError: If the folder does not exist or holds no picture.
-    """
-    folder = pathlib.Path(folder)
-    if not folder.is_dir():
-        raise FileNotFoundError(
-            f"A folder of pictures must exist. Received: {folder}. Check the path."
-        )
-    paths = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in images.SUFFIXES and not path.name.startswith(".")
-    )
-    if not paths:
-        raise FileNotFoundError(
-            f"The folder must hold at least one picture ({', '.join(sorted(images.SUFFIXES))}). "
-            f"Received: {folder}, which holds none. Point at the folder that has the pictures."
-        )
-    return paths
-
-
-def list_pairs(folder):
-    """List pairs of equal names below `<folder>/blur` and `<folder>/sharp`.
-
-    The folders may also be called `blurred` or `input`, and `target`, `gt` or `GT`. The suffixes
-    of a pair may differ. Known layouts of public sets: sub-folders that each hold the two sides
-    (GoPro: one for each sequence), and blurred pictures anywhere below `test` with their sharp
-    sides, among others, below `GT` (HIDE).
-
-    Args:
-        folder: Path of a folder.
-
-    Returns:
-        Sorted list of `(blurred path, sharp path)`.
-
-    Raises:
-        FileNotFoundError: If the two folders are missing or share no name; the message shows what
-            was found.
-        ValueError: If a picture has no partner.
-    """
-    folder = pathlib.Path(folder)
-    if not folder.is_dir():
-        raise FileNotFoundError(
-            f"A folder of pairs must exist. Received: {folder}. Check the path."
-        )
-    if (folder / "test").is_dir() and (folder / "GT").is_dir():
-        return _match_by_name(folder / "test", folder / "GT")
-    inner = [path for path in sorted(folder.rglob("*")) if path.is_dir()]
-    sides = [found for path in [folder, *inner] if (found := _two_sides(path))]
-    if not sides:
-        inside = sorted(path.name for path in folder.iterdir())[:10]
-        raise FileNotFoundError(
-            f"A folder of pairs must hold {'/'.join(_BLURRED_FOLDERS)} beside "
-            f"{'/'.join(_SHARP_FOLDERS)}, itself or in sub-folders. Received: {folder}, which "
-            f"holds {inside}. Put the two sides of each pair, under the same name, into "
-            f"{folder.name}/blur and {folder.name}/sharp."
-        )
-    return [pair for blurred, sharp in sides for pair in _match_by_path(blurred, sharp)]
-
-
-def _two_sides(folder):
-    """Folders of the blurred and the sharp side directly below a folder, or `None`."""
-    sides = [
-        next((folder / name for name in names if (folder / name).is_dir()), None)
-        for names in (_BLURRED_FOLDERS, _SHARP_FOLDERS)
-    ]
-    return None if None in sides else tuple(sides)
-
-
-def _match_by_path(blurred_folder, sharp_folder):
-    """Pairs of the same path below two folders; every picture must have a partner."""
-    blurred, sharp = (
-        {path.relative_to(side).with_suffix(""): path for path in list_photos(side)}
-        for side in (blurred_folder, sharp_folder)
-    )
-    _refuse_single(blurred.keys() ^ sharp.keys(), blurred_folder.parent)
-    return [(blurred[name], sharp[name]) for name in sorted(blurred)]
-
-
-def _match_by_name(blurred_folder, sharp_folder):
-    """Pairs of the same file name anywhere below two folders; sharp pictures may be left over."""
-    blurred, sharp = (
-        {path.stem: path for path in list_photos(side)} for side in (blurred_folder, sharp_folder)
-    )
-    _refuse_single(blurred.keys() - sharp.keys(), blurred_folder.parent)
-    return [(blurred[name], sharp[name]) for name in sorted(blurred)]
-
-
-def _refuse_single(names, folder):
-    alone = sorted(str(name) for name in names)
-    if alone:
-        raise ValueError(
-            f"Every picture must have a partner of the same name. Received: {len(alone)} without "
-            f"one in {folder}, such as {alone[:5]}. Remove them or add their partners."
-        )
 
 
 def read_rgb(path, *, max_pixels=None):

@@ -7,13 +7,14 @@ the list, the seed and the settings of the blur go into a small manifest.
 import dataclasses
 import hashlib
 import json
+import os
 import pathlib
 
 import numpy as np
 
 from keras_refocus.blur import exposure
 from keras_refocus.data import sampling
-from keras_refocus.pictures import color
+from keras_refocus.pictures import catalogue, color
 
 SHARP = "none"  # The blur of a set that is handed in as it is.
 
@@ -147,26 +148,30 @@ def _sha256(path):
 
 
 def photo_items(folder):
-    """List the photos below a folder as items of a set; see `sampling.list_photos`."""
+    """List the photos below a folder as items of a set; see `catalogue.list_photos`."""
     folder = pathlib.Path(folder)
     return tuple(
         Item(sharp=path.relative_to(folder).as_posix(), sharp_sha256=_sha256(path))
-        for path in sampling.list_photos(folder)
+        for path in catalogue.list_photos(folder)
     )
 
 
 def pair_items(folder):
-    """List the pairs below a folder as items of a set; see `sampling.list_pairs`."""
-    folder = pathlib.Path(folder)
+    """List the pairs to measure on below a folder as items; see `catalogue.list_pairs`."""
     return tuple(
         Item(
-            sharp=sharp.relative_to(folder).as_posix(),
+            sharp=_below(sharp, folder),
             sharp_sha256=_sha256(sharp),
-            blurred=blurred.relative_to(folder).as_posix(),
+            blurred=_below(blurred, folder),
             blurred_sha256=_sha256(blurred),
         )
-        for blurred, sharp in sampling.list_pairs(folder)
+        for blurred, sharp in catalogue.list_pairs(folder, split="test")
     )
+
+
+def _below(path, folder):
+    """A path as seen from a folder; the sharp sides of HIDE lie beside its `test`: `../GT`."""
+    return pathlib.Path(os.path.relpath(path, folder)).as_posix()
 
 
 def write_manifest(path, sets, *, input_psnrs):

@@ -17,6 +17,7 @@ Floor 1; of its floor it may use `system`. Only `color` knows of 100, 110 and 25
     color       sRGB, linear light and CIELAB; gamut; colourfulness
     grayscale   the grey gate: grey, or grey in one tint, or coloured
     color_bins  chroma as 313 colours, and how rare each is
+    catalogue   the pictures and pairs below a folder, and which half of a set they are
     faces       find faces and make them unrecognisable
     provenance  say in a picture that its colours are a guess
 """

@@ -12,8 +12,8 @@ import typing
 import numpy as np
 from tqdm import tqdm
 
-from keras_refocus.data import sampling, workers
-from keras_refocus.pictures import images
+from keras_refocus.data import workers
+from keras_refocus.pictures import catalogue, images
 from keras_refocus.training import config as configs
 from keras_refocus.training import run_folder
 
@@ -129,7 +129,7 @@ def usable_photos(folder, *, look=None):
     Raises:
         ValueError: If none can be read.
     """
-    facts, bad = inspect_pictures(sampling.list_photos(folder), look=look)
+    facts, bad = inspect_pictures(catalogue.list_photos(folder), look=look)
     log_bad(bad)
     if not facts:
         raise ValueError(

@@ -11,7 +11,7 @@ from keras_refocus import networks
 from keras_refocus.blur import exposure
 from keras_refocus.data import sampling, workers
 from keras_refocus.metrics import fidelity
-from keras_refocus.pictures import color
+from keras_refocus.pictures import catalogue, color
 from keras_refocus.training import config as configs
 from keras_refocus.training import initial_weights, optimizers
 from keras_refocus.training.deblur_gan import DeblurGAN, validation_psnr
@@ -95,8 +95,8 @@ class RestorerJob(Job):
         return "validation PSNR {:.2f} dB, SSIM {:.4f}".format(*values)
 
 
-def _usable_pairs(folder):
-    pairs = sampling.list_pairs(folder)
+def _usable_pairs(folder, split):
+    pairs = catalogue.list_pairs(folder, split=split)
     facts, bad = inspect_pictures([path for pair in pairs for path in pair])
     log_bad(bad)
     kept = [pair for pair in pairs if not bad.keys() & set(pair)]
@@ -129,7 +129,7 @@ def _collect(job):
     photo_paths, held_out_photos = list(photos), []
     pairs = []
     for folder in job.pairs:
-        kept, facts = _usable_pairs(folder)
+        kept, facts = _usable_pairs(folder, "train")
         pairs += kept
         found.update(facts)
     held_out_pairs = []
@@ -138,7 +138,7 @@ def _collect(job):
         held_out_photos = list(facts)
         found.update(facts)
     if job.validation_pairs:
-        held_out_pairs, facts = _usable_pairs(job.validation_pairs)
+        held_out_pairs, facts = _usable_pairs(job.validation_pairs, "test")
         found.update(facts)
     training, validation = [], []
     if data_set is not None:

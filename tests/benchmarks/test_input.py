@@ -12,6 +12,7 @@ import tiny_training as tiny
 from keras_refocus.benchmarks import input as benchmark_input
 from keras_refocus.data import prepared as tfds_batches
 from keras_refocus.data import sampling
+from keras_refocus.pictures import catalogue
 from keras_refocus.training import config as configs
 from keras_refocus.training import presets
 
@@ -97,9 +98,9 @@ def test_prepared_sets_of_both_stages_are_measured(small_presets, tmp_path, caps
 
 
 def test_the_made_pictures_can_be_trained_on(tmp_path):
-    photos = sampling.list_photos(benchmark_input.make_photos(tmp_path / "photos", 1))
+    photos = catalogue.list_photos(benchmark_input.make_photos(tmp_path / "photos", 1))
     assert sampling.read_rgb(photos[0]).shape == (960, 1280, 3)
-    pairs = sampling.list_pairs(benchmark_input.make_pairs(tmp_path / "pairs", 1))
+    pairs = catalogue.list_pairs(benchmark_input.make_pairs(tmp_path / "pairs", 1))
     name = benchmark_input.prepare(tmp_path / "data", pairs)
     batches = tfds_batches.TfdsBatches(
         name, size=64, batch_size=1, seed=0, first=0, count=1, data_dir=tmp_path / "data"

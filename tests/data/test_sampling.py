@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from keras_refocus.data import sampling
-from keras_refocus.pictures import color, images
+from keras_refocus.pictures import catalogue, color, images
 
 
 def save(path, rgb):
@@ -35,13 +35,13 @@ def pairs(tmp_path):
 
 
 def photo_sampler(folder, **options):
-    source = sampling.PhotoSource(paths=tuple(sampling.list_photos(folder)))
+    source = sampling.PhotoSource(paths=tuple(catalogue.list_photos(folder)))
     values = {"sources": (source,), "shares": (1.0,), "size": 32, "batch_size": 4, "seed": 7}
     return sampling.Sampler(**values | options)
 
 
 def pair_sampler(folder, **options):
-    source = sampling.PairSource(paths=tuple(sampling.list_pairs(folder)))
+    source = sampling.PairSource(paths=tuple(catalogue.list_pairs(folder)))
     values = {"sources": (source,), "shares": (1.0,), "size": 32, "batch_size": 4, "seed": 7}
     return sampling.Sampler(**values | options)
 
@@ -65,7 +65,7 @@ def test_echoes_are_other_patches_of_pictures_read_once(kind, photos, pairs, mon
         )[1]
     )  # fmt: skip
     if kind == "color":
-        source = sampling.ColorSource(paths=tuple(sampling.list_photos(photos)))
+        source = sampling.ColorSource(paths=tuple(catalogue.list_photos(photos)))
         options = {"sources": (source,), "shares": (1.0,), "size": 32, "batch_size": 4, "seed": 7}
         make = lambda **more: sampling.ColorSampler(**options | more)  # noqa: E731
     else:
@@ -106,7 +106,7 @@ def test_every_picture_is_seen_once_in_a_pass():
 def test_pairs_share_crop_and_flip(pairs):
     # The blurred side of the test pairs is the negative: where lightness is monotonic in the
     # value, equal crops make every bright pixel dark. Compare through the RGB values instead.
-    path = sampling.list_pairs(pairs)[0]
+    path = catalogue.list_pairs(pairs)[0]
     source = sampling.PairSource(paths=(path,))
     for seed in range(5):
         rng = np.random.default_rng(seed)
@@ -127,7 +127,7 @@ def sharp_from_negative(blurred, sharp):
 
 
 def test_center_crop_is_the_central_square(pairs):
-    paths = sampling.list_pairs(pairs)
+    paths = catalogue.list_pairs(pairs)
     rng = np.random.default_rng(0)
     source = sampling.PairSource(paths=tuple(paths))
     _, sharp = source.example(0, rng, 32, "center", sampling._Cache(10**6))
@@ -141,7 +141,7 @@ def test_pictures_below_the_patch_size_are_extended(pairs):
 
 
 def test_degradations_touch_the_blurred_side_only(pairs):
-    paths = tuple(sampling.list_pairs(pairs))
+    paths = tuple(catalogue.list_pairs(pairs))
     examples = []
     for degradations in (None, "mixed"):
         source = sampling.PairSource(paths=paths, degradations=degradations)
@@ -156,8 +156,8 @@ def test_degradations_touch_the_blurred_side_only(pairs):
 
 def test_sources_are_drawn_at_their_shares(photos, pairs):
     sources = (
-        sampling.PhotoSource(paths=tuple(sampling.list_photos(photos)), blur="clean"),
-        sampling.PairSource(paths=tuple(sampling.list_pairs(pairs))),
+        sampling.PhotoSource(paths=tuple(catalogue.list_photos(photos)), blur="clean"),
+        sampling.PairSource(paths=tuple(catalogue.list_pairs(pairs))),
     )
     only_pairs = sampling.Sampler(
         sources=sources, shares=(0.0, 1.0), size=32, batch_size=4, seed=0
@@ -232,13 +232,13 @@ def test_what_does_not_fit_into_memory_is_read_once_for_several_batches():
 def test_pairs_need_partners(pairs):
     (pairs / "blur" / "1.png").unlink()
     with pytest.raises(ValueError, match="1 without.*'1'"):
-        sampling.list_pairs(pairs)
+        catalogue.list_pairs(pairs)
 
 
 def test_other_folder_names_are_known(pairs):
     (pairs / "blur").rename(pairs / "input")
     (pairs / "sharp").rename(pairs / "target")
-    assert len(sampling.list_pairs(pairs)) == 3
+    assert len(catalogue.list_pairs(pairs)) == 3
 
 
 def test_pairs_of_sequences_are_found_in_sub_folders(pairs, tmp_path):
@@ -250,7 +250,7 @@ def test_pairs_of_sequences_are_found_in_sub_folders(pairs, tmp_path):
                 np.zeros((8, 8, 3), np.uint8),
             )
     folder = tmp_path / "gopro" / "test"
-    assert sampling.list_pairs(folder) == [
+    assert catalogue.list_pairs(folder) == [
         (folder / name / "blur" / "000001.png", folder / name / "sharp" / "000001.png")
         for name in "ab"
     ]
@@ -262,28 +262,28 @@ def test_pairs_of_hide_share_one_folder_of_sharp_pictures(tmp_path):
         save(tmp_path / "GT" / f"{name}.png", black)
     save(tmp_path / "test" / "test-close-ups" / "2.png", black)
     save(tmp_path / "test" / "test-long-shot" / "1.png", black)
-    assert sampling.list_pairs(tmp_path) == [
+    assert catalogue.list_pairs(tmp_path) == [
         (tmp_path / "test" / "test-long-shot" / "1.png", tmp_path / "GT" / "1.png"),
         (tmp_path / "test" / "test-close-ups" / "2.png", tmp_path / "GT" / "2.png"),
     ]
     (tmp_path / "GT" / "1.png").unlink()
     with pytest.raises(ValueError, match="1 without.*'1'"):
-        sampling.list_pairs(tmp_path)
+        catalogue.list_pairs(tmp_path)
 
 
 def test_missing_side_shows_what_was_found(pairs):
     (pairs / "blur").rename(pairs / "fuzzy")
     with pytest.raises(FileNotFoundError, match="fuzzy"):
-        sampling.list_pairs(pairs)
+        catalogue.list_pairs(pairs)
 
 
 def test_empty_and_missing_folders_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="at least one picture"):
-        sampling.list_photos(tmp_path)
+        catalogue.list_photos(tmp_path)
     with pytest.raises(FileNotFoundError, match="nowhere"):
-        sampling.list_photos(tmp_path / "nowhere")
+        catalogue.list_photos(tmp_path / "nowhere")
     with pytest.raises(FileNotFoundError, match="nowhere"):
-        sampling.list_pairs(tmp_path / "nowhere")
+        catalogue.list_pairs(tmp_path / "nowhere")
 
 
 def test_hold_out_is_seeded_disjoint_and_bounded():
@@ -298,7 +298,7 @@ def test_hold_out_is_seeded_disjoint_and_bounded():
 
 
 def color_sampler(folder, **options):
-    source = sampling.ColorSource(paths=tuple(sampling.list_photos(folder)))
+    source = sampling.ColorSource(paths=tuple(catalogue.list_photos(folder)))
     values = {"sources": (source,), "shares": (1.0,), "size": 32, "batch_size": 4, "seed": 7}
     return sampling.ColorSampler(**values | options)
 
@@ -353,11 +353,11 @@ def test_tone_changes_luminance_alone(photos):
 
 
 def test_unpaired_colour_batches_show_two_scenes(photos, pairs):
-    gray = sampling.ColorSource(paths=tuple(sampling.list_photos(pairs)))
+    gray = sampling.ColorSource(paths=tuple(catalogue.list_photos(pairs)))
     luminance, picture = color_sampler(photos, gray=gray).batch(0)
     assert luminance.shape == (4, 32, 32, 1) and picture.shape == (4, 32, 32, 3)
     assert np.abs(luminance - picture[..., :1]).max() > 0.1
-    own = sampling.ColorSource(paths=tuple(sampling.list_photos(photos)))
+    own = sampling.ColorSource(paths=tuple(catalogue.list_photos(photos)))
     same = color_sampler(photos, gray=own, crop="center", flip=False)
     pairs_of_scenes = [same.example(position) for position in range(5)]
     assert any((a != b[..., :1]).any() for a, b in pairs_of_scenes)

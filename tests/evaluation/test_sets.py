@@ -1,6 +1,7 @@
 import json
 
 import numpy as np
+import published_layouts as layouts
 import pytest
 from measured_sets import pair_set, photo_set, picture, save
 
@@ -67,3 +68,14 @@ def test_blur_of_a_photo_does_not_depend_on_the_others(photos):
     (photos / "1.png").unlink()
     np.testing.assert_array_equal(photo_set(photos).pair(2)[0], before)
     assert (photo_set(photos, seed=1).pair(2)[0] != before).any()
+
+
+def test_published_sets_are_measured_on_their_test_half(tmp_path):
+    root = layouts.make_hide(tmp_path / "HIDE_dataset")
+    items = sets.pair_items(root)
+    assert len(items) == 4
+    assert all(item.blurred.startswith("test/") for item in items)
+    # The half itself can be named; its sharp sides lie beside it.
+    named = sets.pair_items(root / "test")
+    assert [item.sharp_sha256 for item in named] == [item.sharp_sha256 for item in items]
+    assert all((root / "test" / item.sharp).is_file() for item in named)

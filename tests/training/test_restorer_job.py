@@ -1,6 +1,7 @@
 import dataclasses
 
 import numpy as np
+import published_layouts as layouts
 import pytest
 from tiny_training import (
     GENERATOR,
@@ -40,10 +41,22 @@ def test_nothing_to_resume_is_said(tmp_path):
 
 def test_half_readable_pairs_are_left_out(pairs, tmp_path, caplog):
     (pairs / "blur" / "02.png").write_text("no picture")
-    kept, facts = restorer_job._usable_pairs(pairs)
+    kept, facts = restorer_job._usable_pairs(pairs, "train")
     assert [blurred.name for blurred, _ in kept] == ["00.png", "01.png", "03.png"]
     assert len(facts) == 6
     assert "02.png" in caplog.text and "1 unreadable" in caplog.text
+
+
+def test_training_on_a_published_set_keeps_to_its_training_half(tmp_path):
+    root = layouts.make_hide(tmp_path / "HIDE_dataset")
+    record = restorer_job.RestorerJob(
+        folder=tmp_path / "run", pairs=(root,), config=tiny()
+    ).collect()
+    used = [
+        blurred for source in (*record.sources, *record.validation) for blurred, _ in source.paths
+    ]
+    assert len(used) == 20
+    assert {blurred.parent.name for blurred in used} == {"train"}
 
 
 def test_blur_options_change_the_blur_of_photos(tmp_path):

@@ -1,0 +1,120 @@
+import logging
+
+import published_layouts as layouts
+import pytest
+import tiny_pictures as tiny
+
+from keras_refocus.pictures import catalogue
+
+
+def names(pairs, root):
+    return [tuple(path.relative_to(root).as_posix() for path in pair) for pair in pairs]
+
+
+@pytest.mark.parametrize("make", [layouts.make_hide, layouts.make_redistributed])
+def test_training_takes_the_training_half_of_hide_and_no_test_pair(tmp_path, make):
+    root = make(tmp_path / "HIDE_dataset")
+    training = catalogue.list_pairs(root, split="train")
+    testing = catalogue.list_pairs(root, split="test")
+    assert len(training) == 20 and len(testing) == 4
+    assert not {pair[0].name for pair in training} & {pair[0].name for pair in testing}
+    assert all(name.startswith("train/") for name, _ in names(training, root))
+    assert all(name.startswith("test/") for name, _ in names(testing, root))
+    assert all(blurred.name == sharp.name for blurred, sharp in training + testing)
+
+
+@pytest.mark.parametrize("make", [layouts.make_hide, layouts.make_redistributed])
+def test_each_half_of_hide_can_be_named(tmp_path, make):
+    root = make(tmp_path / "HIDE_dataset")
+    # A purpose does not change what was named outright.
+    for half, count in (("train", 20), ("test", 4)):
+        for split in (None, "train", "test"):
+            assert len(catalogue.list_pairs(root / half, split=split)) == count
+
+
+def test_a_half_is_found_from_inside_its_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(layouts.make_hide(tmp_path / "HIDE_dataset") / "train")
+    assert len(catalogue.list_pairs(".", split="train")) == 20
+
+
+def test_gopro_trains_on_train_and_tests_on_test(tmp_path):
+    root = layouts.make_gopro(tmp_path / "GOPRO_Large")
+    training = names(catalogue.list_pairs(root, split="train"), root)
+    testing = names(catalogue.list_pairs(root, split="test"), root)
+    assert len(training) == 6 and all(pair[0].startswith("train/") for pair in training)
+    assert testing == [
+        tuple(f"test/GOPR0384_11_00/{side}/{frame}.png" for side in ("blur", "sharp"))
+        for frame in ("000047", "000048")
+    ]
+    assert len(catalogue.list_pairs(root)) == 8
+
+
+def test_reds_trains_on_train_and_is_measured_on_val(tmp_path):
+    root = layouts.make_reds(tmp_path)
+    training = names(catalogue.list_pairs(root, split="train"), root)
+    assert training[0] == (
+        "train/train_blur/000/00000000.png",
+        "train/train_sharp/000/00000000.png",
+    )
+    assert len(training) == 4
+    testing = names(catalogue.list_pairs(root, split="test"), root)
+    assert len(testing) == 4 and all(pair[0].startswith("val/val_blur/") for pair in testing)
+
+
+def test_realblur_keeps_to_its_lists(tmp_path):
+    root = layouts.make_realblur(tmp_path)
+    training = names(catalogue.list_pairs(root, split="train"), root)
+    testing = names(catalogue.list_pairs(root, split="test"), root)
+    folder = layouts.realblur_folder("J")
+    assert training[0] == (
+        f"{folder}/scene000/blur/blur_0.png",
+        f"{folder}/scene000/gt/gt_0.png",
+    )
+    assert len(training) == 4
+    assert [pair[0][-10:] for pair in testing] == ["blur_4.png", "blur_5.png"]
+    # Without the lists the pairs are still told by their names.
+    assert len(catalogue.list_pairs(root / folder)) == 6
+
+
+def test_test_pairs_alone_are_refused_for_training(tmp_path):
+    layouts.make_gopro(tmp_path)
+    (tmp_path / "train").rename(tmp_path.with_name("elsewhere"))
+    with pytest.raises(FileNotFoundError, match=r"half 'train'.*\['test'\] only"):
+        catalogue.list_pairs(tmp_path, split="train")
+
+
+def test_plain_pairs_serve_both_purposes(tmp_path):
+    tiny.save_pair(tmp_path / "Blur" / "a.png", tmp_path / "SHARP" / "a.png", 0)
+    expected = [(tmp_path / "Blur" / "a.png", tmp_path / "SHARP" / "a.png")]
+    for split in (None, "train", "test"):
+        assert catalogue.list_pairs(tmp_path, split=split) == expected
+
+
+def test_pairs_of_no_half_are_not_tested_on_beside_a_test_half(tmp_path):
+    for place in (tmp_path, tmp_path / "test"):
+        tiny.save_pair(place / "blur" / "a.png", place / "GT" / "a.png", 0)
+    assert names(catalogue.list_pairs(tmp_path, split="train"), tmp_path) == [
+        ("blur/a.png", "GT/a.png")
+    ]
+    assert names(catalogue.list_pairs(tmp_path, split="test"), tmp_path) == [
+        ("test/blur/a.png", "test/GT/a.png")
+    ]
+
+
+def test_the_half_that_was_taken_is_said(tmp_path, caplog):
+    root = layouts.make_hide(tmp_path / "HIDE_dataset")
+    with caplog.at_level(logging.INFO):
+        catalogue.list_pairs(root, split="train")
+    assert "took 20 pairs of the half 'train'" in caplog.text
+
+
+def test_hidden_files_hidden_folders_and_folders_named_as_pictures_are_left_out(tmp_path):
+    kept = tmp_path / "album" / "B.PNG"
+    for path in (
+        kept,
+        tmp_path / "._B.png",
+        tmp_path / ".thumbnails" / "b.png",
+        tmp_path / "x.png" / "notes.png",
+    ):
+        tiny.save(path, tiny.scene(0))
+    assert catalogue.list_photos(tmp_path) == [kept, tmp_path / "x.png" / "notes.png"]
