@@ -126,7 +126,8 @@ def _of_split(folder, found, splits, split):
             f"{there} only. To use that half all the same, name its own folder, such as "
             f"{folder / there[0]}."
         )
-    _log.info(
+    # At the level that the commands show: which half was taken must not need asking for.
+    _log.warning(
         "%s: took %d pairs of the half '%s'; the folder holds %s",
         folder,
         sum(len(part.pairs) for part in kept),

@@ -103,7 +103,7 @@ def test_pairs_of_no_half_are_not_tested_on_beside_a_test_half(tmp_path):
 
 def test_the_half_that_was_taken_is_said(tmp_path, caplog):
     root = layouts.make_hide(tmp_path / "HIDE_dataset")
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.WARNING):
         catalogue.list_pairs(root, split="train")
     assert "took 20 pairs of the half 'train'" in caplog.text
 
