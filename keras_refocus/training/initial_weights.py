@@ -67,8 +67,9 @@ def load_network(path):
                 f"{path} without {engines.NETWORK_FILE}. Export it again from its run folder."
             )
         model = networks.build(network["generator"], **network["generator_options"])
-        load(model, [path], network)
+        _load_part(model, path, whole=True)
     model.trainable = False
+    _log.info("learning from %s too", path)
     return model
 
 

@@ -70,9 +70,9 @@ RESTORER_PRESETS = {
             "gates": 4,
             "refine_options": {
                 "widths": [24, 48, 96],
-                "filter_size": 13,
+                "filter_size": 11,
                 "motion_lengths": [3.0, 6.0],
-                "motion_angles": 6,
+                "motion_angles": 4,
             },
         },
         teacher_weight=0.5,

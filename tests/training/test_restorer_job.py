@@ -138,5 +138,4 @@ def test_the_fast_sibling_has_a_third_of_the_operations():
         networks.build(config.generator, **config.generator_options)
         for config in (presets.RESTORER_PRESETS[name] for name in ("fast_sibling", "pyramid"))
     )
-    # One after the other at the working size; a third of the large one's is the bar.
     assert 3 * costs.count_macs(sibling, 720, 1280) < costs.count_macs(large, 720, 1280)
