@@ -173,6 +173,7 @@ RESTORER_PRESETS = {
     ),
     # A minute on a laptop, to see that everything runs.
     "quick_test": RestorerConfig(
+        generator="unet",
         generator_options={"widths": [8, 16], "depths": [1, 1], "decoder_depths": [1]},
         patch_size=64,
         batch_size=4,

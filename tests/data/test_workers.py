@@ -136,7 +136,7 @@ def test_close_ends_the_processes():
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no SIGKILL here")
 def test_workers_do_not_outlive_a_killed_training():
     program = """
-        from keras_refocus import data, sampling
+        from keras_refocus.data import sampling, workers as data
 
         if __name__ == "__main__":
             source = sampling.PhotoSource(paths=())

@@ -146,7 +146,7 @@ def test_tensorflow_is_imported_with_the_first_model_and_threads_are_set(models)
     program = f"""
 import sys
 import numpy as np
-from keras_refocus.engines import LocalEngine
+from keras_refocus.engines.local import LocalEngine
 engine = LocalEngine({str(models)!r}, threads=1)
 engine.versions()
 assert "tensorflow" not in sys.modules

@@ -412,7 +412,9 @@ def test_100_megapixels_are_restored_in_bounded_memory(tmp_path):
     images.write(tmp_path / "large.jpg", images.Photo(rgb=np.tile(block, (20, 20, 1))))
     program = (
         "import pathlib, test_app\n"
-        "from keras_refocus import app, machine, pipeline, sessions\n"
+        "from keras_refocus.page import layout as app, sessions\n"
+        "from keras_refocus.restoration import pipeline\n"
+        "from keras_refocus.system import machine\n"
         "with sessions.Sessions() as kept:\n"
         "    restorer = pipeline.Restorer(test_layout.HalvingEngine())\n"
         "    settings = app.AppSettings()\n"

@@ -531,7 +531,8 @@ def test_a_100_megapixel_photo_restores_in_less_than_4_gib(models, tmp_path):
     del big
     program = (
         "import sys\n"
-        "from keras_refocus import machine, restore\n"
+        "from keras_refocus import restore\n"
+        "from keras_refocus.system import machine\n"
         "status = restore.main(sys.argv[1:])\n"
         "print(machine.peak_memory())\n"
         "sys.exit(status)\n"

@@ -11,7 +11,7 @@ from keras_refocus.system import console
 
 def test_tensorflow_is_imported_without_its_notices():
     program = (
-        "from keras_refocus import console\n"
+        "from keras_refocus.system import console\n"
         "console.import_tensorflow()\n"
         "import tensorflow as tf\n"
         "print(int(tf.reduce_sum(tf.ones(3))))\n"
@@ -27,7 +27,7 @@ def test_tensorflow_is_imported_without_its_notices():
 def test_standard_error_comes_back_after_an_error():
     program = (
         "import os\n"
-        "from keras_refocus import console\n"
+        "from keras_refocus.system import console\n"
         "try:\n"
         "    with console._standard_error_closed():\n"
         "        os.write(2, b'hidden')\n"
@@ -43,7 +43,7 @@ def test_a_process_without_standard_error_is_no_problem():
     program = (
         "import os\n"
         "os.close(2)\n"
-        "from keras_refocus import console\n"
+        "from keras_refocus.system import console\n"
         "with console._standard_error_closed():\n"
         "    print('done')\n"
     )
@@ -74,7 +74,7 @@ def test_logging_shows_warnings_or_everything(capsys):
 def test_large_blocks_are_kept_and_given_back_where_the_c_library_can():
     program = (
         "import ctypes, resource\n"
-        "from keras_refocus import console\n"
+        "from keras_refocus.system import console\n"
         "class Use(ctypes.Structure):\n"
         "    _fields_ = [(name, ctypes.c_size_t) for name in 'abcdefghij']\n"
         "library = ctypes.CDLL(None)\n"
@@ -109,7 +109,7 @@ def test_large_blocks_are_kept_and_given_back_where_the_c_library_can():
             [
                 sys.executable,
                 "-c",
-                "from keras_refocus.console import keep_memory, release_memory\n"
+                "from keras_refocus.system.console import keep_memory, release_memory\n"
                 "keep_memory()\n"
                 "release_memory()",
             ],

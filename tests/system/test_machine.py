@@ -34,7 +34,7 @@ def test_peak_memory_counts_what_was_held_for_a_moment_and_not_what_the_parent_h
     held = np.ones(300 * 2**20, np.uint8)
     program = (
         "import numpy as np\n"
-        "from keras_refocus import machine\n"
+        "from keras_refocus.system import machine\n"
         "before = machine.peak_memory()\n"
         "held = np.ones(200 * 2**20, np.uint8)\n"
         "del held\n"

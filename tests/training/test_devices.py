@@ -23,7 +23,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 from tiny_training import tiny
-from keras_refocus import gan, replication, training
+from keras_refocus.training import devices, gan, restorer_job as training
 
 tf.get_logger().setLevel(logging.ERROR)
 cpu = tf.config.list_physical_devices("CPU")[0]
@@ -35,7 +35,7 @@ assert strategy.num_replicas_in_sync == 2
 
 
 def environment(**changes):
-    paths = [str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")]
+    paths = [str(ROOT), str(ROOT / "tests" / "helpers"), os.environ.get("PYTHONPATH", "")]
     paths = os.pathsep.join(path for path in paths if path)
     return os.environ | {"PYTHONPATH": paths, "TF_CPP_MIN_LOG_LEVEL": "3"} | changes
 
