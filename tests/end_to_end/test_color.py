@@ -83,7 +83,8 @@ def test_photos_to_an_old_picture_in_colour(run, tmp_path, capsys):
     result = np.asarray(Image.open(tmp_path / "out" / "old.png"))
     assert np.ptp(result.astype(int), axis=-1).mean() > 5.0
     luminance, expected = color.rgb_to_luminance(result), 0.5 * color.rgb_to_luminance(gray)
-    np.testing.assert_allclose(luminance, expected, atol=0.02)
+    # Where colour is out of reach, as near black, luminance gives way a little (`recompose`).
+    np.testing.assert_allclose(luminance, expected, atol=0.03)
 
 
 def test_colours_of_trained_networks_can_be_tuned():

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from keras_refocus.evaluation import restorer as evaluation
+from keras_refocus.evaluation import sets
 from keras_refocus.metrics import alignment
 
 
@@ -47,7 +48,7 @@ def test_aligned_scores_do_not_count_a_shift(tmp_path):
     for side, start in (("sharp", 8), ("blur", 10)):
         (tmp_path / side).mkdir()
         cv2.imwrite(str(tmp_path / side / "0.png"), truth[8:88, start : start + 100])
-    picture_set = evaluation.PictureSet(folder=tmp_path, items=evaluation.pair_items(tmp_path))
+    picture_set = sets.PictureSet(folder=tmp_path, items=sets.pair_items(tmp_path))
 
     def score(align):
         protocol = evaluation.Protocol(align=align)
