@@ -10,9 +10,10 @@ of rows at a time, so beside the picture and its result one float32 plane is in 
 """
 
 import dataclasses
+import itertools
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from typing import Any, Literal, get_args
 
@@ -278,7 +279,7 @@ class Restorer:
         if restores or colorizes:
             plane = _luminance(source)
             if restores:
-                self._restore_in_place(plane, tiles, options, step)
+                self._restore_in_place([plane], tiles, options, step)
                 restored = plane
             if colorizes:
                 chroma = self._colorize(plane, options.colorizer)
@@ -303,6 +304,46 @@ class Restorer:
             planes=Planes(source, restored, chroma, faces) if keep_stages else None,
         )
 
+    def restore_luminance(
+        self,
+        planes: np.ndarray,
+        options: RestoreOptions | None = None,
+        *,
+        cancel: Callable[[], bool] | None = None,
+    ) -> np.ndarray:
+        """Run stage 1 alone on planes of one size, such as frames of a video.
+
+        Tiles of several planes share a call where the engine takes several.
+
+        Args:
+            planes: Array of shape (planes, height, width, 1), float32 in [0, 1].
+            options: Of it the restorer, tiles, flips and strength count.
+            cancel: As in `restore`.
+
+        Returns:
+            New float32 array of the same shape, in [0, 1].
+
+        Raises:
+            CancelledError: `cancel` said yes (of `concurrent.futures`).
+            FileNotFoundError: The model does not exist.
+            ValueError: The array has another shape, or the model gave no finite numbers.
+        """
+        options = options or RestoreOptions()
+        if planes.ndim != 4 or planes.shape[-1] != 1 or 0 in planes.shape:
+            raise ValueError(
+                "Planes must be of shape (planes, height, width, 1), none of them zero. "
+                f"Received: shape={planes.shape}."
+            )
+        restored = np.array(planes, np.float32)
+        if options.strength == 0:
+            return restored
+        self._versions([options.restorer])
+        tiles = choose_tiles(restored[0], options, self.engine)
+        self._restore_in_place(list(restored), tiles, options, _Steps(0, None, cancel))
+        if options.strength < 1:
+            restored = planes + np.float32(options.strength) * (restored - planes)
+        return restored
+
     def _versions(self, needed: list[str]) -> dict[str, str]:
         """Versions of the models a job needs; the job is refused before any work without them."""
         found = self.engine.versions(*needed) if needed else {}
@@ -314,11 +355,11 @@ class Restorer:
         return {name: found[name] for name in needed}
 
     def _restore_in_place(
-        self, plane: np.ndarray, tiles: Tiles, options: RestoreOptions, step: "_Steps"
+        self, planes: Sequence[np.ndarray], tiles: Tiles, options: RestoreOptions, step: "_Steps"
     ) -> None:
-        # A band leaves the blend after the last tile that reads any of its rows was cut, so the
+        # A band leaves the blend after the last tile that reads any of its rows was cut, so a
         # plane can fill with results from the top while the tiles below read the input.
-        windows = list(tiles)
+        windows = [(plane, window) for plane in planes for window in tiles]
 
         def restore(cut):
             step.check()
@@ -331,17 +372,19 @@ class Restorer:
                 batch = windows[start : start + self.engine.batch_size]
                 # Who takes one at a time takes any size, and sees nothing but the picture.
                 fill = self.engine.batch_size > 1
-                cut = np.stack([tiles.cut(plane, window, fill=fill) for window in batch])
+                cut = np.stack([tiles.cut(plane, window, fill=fill) for plane, window in batch])
                 yield from flips.mean_over_flips(restore, cut) if options.best else restore(cut)
 
-        for top, band in tiles.blend(restored()):
-            if not np.isfinite(band).all():
-                raise ValueError(
-                    "A restorer must give finite numbers. Received: NaN or infinity from "
-                    f"model='{options.restorer}', rows {top} to {top + band.shape[0]}. Choose "
-                    "another model."
-                )
-            plane[top : top + band.shape[0]] = np.clip(band, 0.0, 1.0)
+        results = restored()
+        for plane in planes:
+            for top, band in tiles.blend(itertools.islice(results, len(tiles))):
+                if not np.isfinite(band).all():
+                    raise ValueError(
+                        "A restorer must give finite numbers. Received: NaN or infinity from "
+                        f"model='{options.restorer}', rows {top} to {top + band.shape[0]}. Choose "
+                        "another model."
+                    )
+                plane[top : top + band.shape[0]] = np.clip(band, 0.0, 1.0)
 
     def _colorize(self, luminance: np.ndarray, model: str) -> upsampling.GuidedChroma:
         small = upsampling.shrink(luminance)

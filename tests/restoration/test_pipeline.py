@@ -552,3 +552,29 @@ def test_a_100_megapixel_photo_restores_in_less_than_4_gib(models, tmp_path):
 def test_options_survive_json():
     options = RestoreOptions(mode="colorize", strength=0.5)
     assert RestoreOptions(**json.loads(json.dumps(dataclasses.asdict(options)))) == options
+
+
+# Planes of luminance, as a video hands them over.
+
+
+def test_planes_of_luminance_are_restored_as_each_alone():
+    planes = np.random.default_rng(0).random((3, 40, 50, 1), np.float32)
+    options = RestoreOptions(tile=32, overlap=8)
+    engine = FakeEngine(batch_size=4)
+    with Restorer(engine) as restorer:
+        together = restorer.restore_luminance(planes, options)
+        # Six tiles a plane; tiles of two planes share a call.
+        assert [shape[0] for _, shape in engine.calls] == [4, 4, 4, 4, 2]
+        apart = [restorer.restore_luminance(planes[i : i + 1], options)[0] for i in range(3)]
+        half = restorer.restore_luminance(planes, dataclasses.replace(options, strength=0.5))
+    assert np.array_equal(together, np.stack(apart))
+    assert np.allclose(together, planes * 0.5, atol=1e-6)
+    assert np.allclose(half, planes * 0.75, atol=1e-6)
+
+
+def test_planes_of_another_shape_are_refused_and_work_can_be_cancelled():
+    restorer = Restorer(FakeEngine())
+    with pytest.raises(ValueError, match="planes, height, width, 1"):
+        restorer.restore_luminance(np.zeros((40, 50, 1), np.float32))
+    with pytest.raises(CancelledError):
+        restorer.restore_luminance(np.zeros((1, 8, 8, 1), np.float32), cancel=lambda: True)
