@@ -18,7 +18,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from keras_refocus.engines import local as engines
+from keras_refocus.engines import store
 from keras_refocus.system import console, extras
 
 
@@ -205,7 +205,7 @@ def _parser() -> argparse.ArgumentParser:
     where.add_argument(
         "--models",
         metavar="DIR",
-        help=f"folder of models (default: ${engines.MODELS_VARIABLE}, else those installed)",
+        help=f"folder of models (default: ${store.MODELS_VARIABLE}, else those installed)",
     )
     where.add_argument(
         "--server", metavar="HOST:PORT", help="run the models on TensorFlow Serving instead"

@@ -5,10 +5,10 @@
     refocus export saved_models/restorer --format onnx --out .
 
 The SavedModel takes any number of pictures of any size, speaks the names of
-`keras_refocus.engines`, keeps its output in range, brings warm-up requests of the shape that the
-client really sends, and is compared with the Keras model before it takes its place. The second form
-joins the newest restorer and colorizer to the servable `refocus`: the whole pipeline in one graph.
-The third writes one file for people without TensorFlow, ONNX or LiteRT, from a run or a SavedModel.
+`keras_refocus.engines.contract`, keeps its output in range, brings warm-up requests of the shape
+that the client really sends, and is compared with the Keras model before it takes its place. The
+second form joins the newest restorer and colorizer to the servable `refocus`: the whole pipeline in
+one graph.
 """
 
 import argparse
@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 
 from keras_refocus.deployment import saved_model
-from keras_refocus.engines import local as engines
+from keras_refocus.engines import contract, store
 from keras_refocus.restoration.tiling import TILE
 from keras_refocus.system import console, extras, run_files
 
@@ -42,7 +42,7 @@ def main(argv=None) -> None:
     file = None if arguments.refocus else _network_file(parser, arguments)
     console.start_logging(verbose=arguments.verbose)
     try:
-        models = engines.find_models(arguments.models) if arguments.refocus else None
+        models = store.find_models(arguments.models) if arguments.refocus else None
         console.import_tensorflow()
         compared = False
         if arguments.refocus:
@@ -62,7 +62,7 @@ def main(argv=None) -> None:
 def _network_file(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> Path:
     """Where the network is: a Keras file, or the version folder of a SavedModel to convert."""
     run = arguments.run
-    saved = engines.saved_model_folder(run)
+    saved = store.saved_model_folder(run)
     if saved is not None:
         if arguments.format == _SAVED_MODEL:
             parser.error(f"this is a SavedModel already. Received: run='{run}'")
@@ -145,12 +145,12 @@ def _join(models: Path, arguments: argparse.Namespace) -> Path:
 
     stages = []
     for name in (arguments.restorer, arguments.colorizer):
-        version = engines.newest_version(models / name)
+        version = store.newest_version(models / name)
         if version is None:
-            available = engines.servables(models)
-            raise FileNotFoundError(engines.missing_model(name, available, where=str(models)))
+            available = store.servables(models)
+            raise FileNotFoundError(store.missing_model(name, available, where=str(models)))
         stages.append(version)
-    folder = arguments.out / (arguments.name or engines.REFOCUS)
+    folder = arguments.out / (arguments.name or contract.REFOCUS)
     overwrite = arguments.overwrite
     with saved_model.new_version(folder, arguments.number, overwrite=overwrite) as (draft, target):
         whole_pipeline.export_refocus(*stages, draft, tile=arguments.tile)
@@ -237,13 +237,13 @@ def _parser() -> argparse.ArgumentParser:
     whole.add_argument(
         "--models",
         metavar="DIR",
-        help=f"folder they are in (default: ${engines.MODELS_VARIABLE}, else those installed)",
+        help=f"folder they are in (default: ${store.MODELS_VARIABLE}, else those installed)",
     )
     whole.add_argument(
-        "--restorer", default=engines.RESTORER, help="name of stage 1 (default: %(default)s)"
+        "--restorer", default=contract.RESTORER, help="name of stage 1 (default: %(default)s)"
     )
     whole.add_argument(
-        "--colorizer", default=engines.COLORIZER, help="name of stage 2 (default: %(default)s)"
+        "--colorizer", default=contract.COLORIZER, help="name of stage 2 (default: %(default)s)"
     )
     return parser
 

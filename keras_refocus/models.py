@@ -12,8 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_refocus.engines import installed
-from keras_refocus.engines import local as engines
+from keras_refocus.engines import contract, installed, local, store
 from keras_refocus.system import console, machine
 
 _SIZE = (720, 1280)
@@ -25,7 +24,7 @@ def main(argv=None) -> None:
     parser = _parser()
     arguments = parser.parse_args(argv)
     try:
-        folder = engines.find_models(arguments.models)
+        folder = store.find_models(arguments.models)
         if arguments.remove:
             print(_remove(folder, arguments.remove, parser))
             return
@@ -37,27 +36,18 @@ def main(argv=None) -> None:
 
 def _remove(folder: Path, name: str, parser: argparse.ArgumentParser) -> Path:
     """Delete a model; returns where it was."""
-    if folder == _shipped():
+    if folder == store.installed_models():
         parser.error(
             "models that came with the program stay. Name a folder of your own with --models or "
-            f"{engines.MODELS_VARIABLE}."
+            f"{store.MODELS_VARIABLE}."
         )
-    if name not in engines.servables(folder):
-        parser.error(engines.missing_model(name, engines.servables(folder), where=str(folder)))
+    if name not in store.servables(folder):
+        parser.error(store.missing_model(name, store.servables(folder), where=str(folder)))
     target = folder / name
     if target.is_symlink():
         parser.error(f"'{target}' is a link; remove it where it was made.")
     shutil.rmtree(target)
     return target
-
-
-def _shipped() -> Path | None:
-    """Where the models of the installation lie."""
-    package = Path(engines.__file__).resolve().parent.parent
-    for folder in (package / "saved_models", package.parent / "saved_models"):
-        if engines.servables(folder):
-            return folder
-    return None
 
 
 def _table(models: list[installed.Installed], folder: Path, *, measure: bool) -> str:
@@ -86,11 +76,11 @@ def _table(models: list[installed.Installed], folder: Path, *, measure: bool) ->
 
 def _seconds(folder: Path, name: str) -> str:
     """Seconds of a restorer for a photo of 1280x720 on this machine."""
-    if name.startswith((engines.COLORIZER, engines.REFOCUS)):
+    if name.startswith((contract.COLORIZER, contract.REFOCUS)):
         return ""
     console.keep_memory()
     console.import_tensorflow()
-    engine = engines.LocalEngine(folder)
+    engine = local.LocalEngine(folder)
     plane = np.random.default_rng(0).random((1, *_SIZE, 1), np.float32)
     seconds, _ = machine.median_times(lambda: engine.restore(plane, model=name), runs=1)
     engine.close()
@@ -108,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--models",
         metavar="DIR",
-        help=f"folder they are in (default: ${engines.MODELS_VARIABLE}, else those installed)",
+        help=f"folder they are in (default: ${store.MODELS_VARIABLE}, else those installed)",
     )
     what = parser.add_mutually_exclusive_group()
     what.add_argument(

@@ -23,8 +23,7 @@ import cv2
 import numpy as np
 
 import keras_refocus
-from keras_refocus.engines import installed
-from keras_refocus.engines import local as engines
+from keras_refocus.engines import installed, local, store
 from keras_refocus.pictures import color, images
 from keras_refocus.restoration import pipeline, tiling
 from keras_refocus.system import console, extras
@@ -268,7 +267,7 @@ def _restorer(arguments: argparse.Namespace, options: pipeline.RestoreOptions):
         address = arguments.server
         restorer = pipeline.Restorer(address if "://" in address else f"grpc://{address}")
     else:
-        engine = engines.LocalEngine(arguments.models, threads=arguments.threads)
+        engine = local.LocalEngine(arguments.models, threads=arguments.threads)
         restorer = pipeline.Restorer(engine)
     restorer.check_models(options)
     return restorer
@@ -390,7 +389,7 @@ def _sha256(path: Path) -> str:
 def _licences(models: Path, records: list[dict]) -> dict[str, dict]:
     """Whose weights restored the files, of models with published weights, and their licence."""
     used = sorted({name for record in records for name in record.get("model_versions", {})})
-    versions = {name: engines.newest_version(models / name) for name in used}
+    versions = {name: store.newest_version(models / name) for name in used}
     origins = {
         name: installed.read_origin(version) for name, version in versions.items() if version
     }
@@ -543,7 +542,7 @@ def _parser() -> argparse.ArgumentParser:
     where.add_argument(
         "--models",
         metavar="DIR",
-        help=f"folder of models (default: ${engines.MODELS_VARIABLE}, else those installed)",
+        help=f"folder of models (default: ${store.MODELS_VARIABLE}, else those installed)",
     )
     where.add_argument(
         "--server", metavar="HOST:PORT", help="run the models on TensorFlow Serving instead"

@@ -15,7 +15,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from keras_refocus.engines import local as engines
+from keras_refocus.engines import store
 from keras_refocus.system import console, extras
 
 logger = logging.getLogger(__name__)
@@ -117,7 +117,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         if args.config:
             config = serving_config.read_model_config(args.config, models_root=args.models_root)
         else:
-            config = serving_config.model_config_for(engines.find_models(args.models))
+            config = serving_config.model_config_for(store.find_models(args.models))
         server = local_server.LocalServer(
             config,
             host=args.host,

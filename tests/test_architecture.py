@@ -170,6 +170,16 @@ def test_backends_are_known_where_they_must_be_and_nowhere_else(file):
         assert not used & BACKENDS
 
 
+def test_saved_models_are_opened_in_one_place():
+    """The local server opens them too: it answers with TensorFlow Serving's own status codes."""
+    openers = {
+        name_of(file)
+        for file in MODULES + ENTRY_POINTS
+        if "saved_model.load(" in file.read_text("utf-8")
+    }
+    assert openers == {"engines/store.py", "local_server/models.py"}
+
+
 def test_data_sets_share_colour_reading_and_checks_with_the_package():
     for file in (ROOT / "tfds_builders").rglob("*.py"):
         names = {name for name in imported(file) if name.startswith("keras_refocus.")}

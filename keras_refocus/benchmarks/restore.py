@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from keras_refocus.engines import local as engines
+from keras_refocus.engines import contract, local
 from keras_refocus.pictures import color, images
 from keras_refocus.restoration import pipeline
 from keras_refocus.system import console, machine
@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             picture = images.read(arguments.picture).rgb
         else:
             picture = _photo_like(*_size(arguments.size), np.dtype(arguments.type))
-        engine = _TimedEngine(engines.LocalEngine(arguments.models, threads=arguments.threads))
+        engine = _TimedEngine(local.LocalEngine(arguments.models, threads=arguments.threads))
         console.import_tensorflow()
         restorer = pipeline.Restorer(engine)
         restorer.check_models(options)
@@ -128,7 +128,7 @@ def measure(
 class _TimedEngine:
     """An engine that counts the seconds spent in networks."""
 
-    def __init__(self, engine: engines.Engine):
+    def __init__(self, engine: contract.Engine):
         self._engine = engine
         self.batch_size = engine.batch_size
         self.seconds = 0.0

@@ -32,7 +32,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from keras_refocus.engines import local as engines
+from keras_refocus.engines import contract, store
 from keras_refocus.restoration import pipeline
 from keras_refocus.system import console, machine
 
@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if min(arguments.clients) < 1:
         parser.error("--clients must be at least 1")
     try:
-        models = engines.find_models(arguments.models)
+        models = store.find_models(arguments.models)
         console.import_tensorflow()
         with contextlib.ExitStack() as stack:
             if arguments.server:
@@ -93,7 +93,7 @@ def measure(
     models: Path,
     servers: dict[str, str],
     *,
-    model: str = engines.RESTORER,
+    model: str = contract.RESTORER,
     tile: int = 256,
     clients: Sequence[int] = CLIENTS,
     seconds: float = 2.0,
@@ -121,9 +121,10 @@ def measure(
         The figures, ready for JSON. Rates are tiles or pictures per second, latencies and
         processor time per item (`None` for servers elsewhere) seconds.
     """
+    from keras_refocus.engines.local import LocalEngine
     from keras_refocus.engines.serving import ServingEngine
 
-    local = engines.LocalEngine(models)
+    local = LocalEngine(models)
     rng = np.random.default_rng(0)
     tiles = rng.random((max(BATCHES), tile, tile, 1), np.float32)
     picture = rng.integers(0, 256, (*_PICTURE, 3), np.uint8)
@@ -361,10 +362,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--models",
         metavar="DIR",
-        help=f"folder of models (default: ${engines.MODELS_VARIABLE}, else those installed)",
+        help=f"folder of models (default: ${store.MODELS_VARIABLE}, else those installed)",
     )
     parser.add_argument(
-        "--model", default=engines.RESTORER, help="the restorer to run (default: %(default)s)"
+        "--model", default=contract.RESTORER, help="the restorer to run (default: %(default)s)"
     )
     parser.add_argument(
         "--server",

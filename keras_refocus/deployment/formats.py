@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from keras_refocus.engines import local as engines
+from keras_refocus.engines import contract, store
 
 logger = logging.getLogger(__name__)
 
@@ -58,11 +58,6 @@ def convert(version: str | os.PathLike, file: str | os.PathLike, *, file_format:
             f"The format must be one of {', '.join(SUFFIXES)}. Received: {file_format=}."
         )
     version, file = Path(version), Path(file)
-    if not (version / "saved_model.pb").is_file():
-        raise FileNotFoundError(
-            "What is converted must be the version folder of a SavedModel. "
-            f"Received: '{version}', which has no saved_model.pb."
-        )
     original = _original(version)
     write, runtime, load = {
         "onnx": (_write_onnx, "onnxruntime", _load_onnx),
@@ -96,20 +91,18 @@ def convert(version: str | os.PathLike, file: str | os.PathLike, *, file_format:
 
 def _original(version: Path) -> Callable[[np.ndarray], np.ndarray]:
     """Loads the SavedModel as a function from luminance to its one output."""
-    model = tf.saved_model.load(str(version))
-    signature = model.signatures.get(engines.DEFAULT_SIGNATURE)
-    inputs = list(signature.structured_input_signature[1]) if signature else []
-    outputs = list(signature.structured_outputs) if signature else []
-    if inputs != [engines.LUMINANCE] or len(outputs) != 1:
+    model = store.open_saved_model(version)
+    inputs, outputs = store.tensor_names(model)
+    if inputs != [contract.LUMINANCE] or len(outputs) != 1:
         raise ValueError(
-            f"Only a restorer or a colorizer can be converted, from '{engines.LUMINANCE}' to one "
+            f"Only a restorer or a colorizer can be converted, from '{contract.LUMINANCE}' to one "
             f"output. Received: {inputs=}, {outputs=} in '{version}'."
         )
 
     def run(luminance):
         # `model` owns the variables that the signature refers to.
-        return model.signatures[engines.DEFAULT_SIGNATURE](
-            **{engines.LUMINANCE: tf.constant(luminance)}
+        return model.signatures[contract.DEFAULT_SIGNATURE](
+            **{contract.LUMINANCE: tf.constant(luminance)}
         )[outputs[0]].numpy()
 
     return run
@@ -124,7 +117,7 @@ def _write_onnx(version: Path, file: Path, attempt: int) -> None:
         )
     # In a process of its own: the converter works on sessions and changes settings of TensorFlow.
     command = [sys.executable, "-m", "tf2onnx.convert", "--saved-model", str(version)]
-    command += ["--tag", "serve", "--signature_def", engines.DEFAULT_SIGNATURE]
+    command += ["--tag", "serve", "--signature_def", contract.DEFAULT_SIGNATURE]
     command += ["--opset", str(_OPSET), "--output", str(file)]
     # The optimizer of tf2onnx 1.17 walks sets of strings: one order in ten gives the picture
     # a dimension too many. A fixed order makes the same file every time; `_compare` judges it, and
@@ -140,7 +133,7 @@ def _write_onnx(version: Path, file: Path, attempt: int) -> None:
 
 def _write_litert(version: Path, file: Path, attempt: int) -> None:
     converter = tf.lite.TFLiteConverter.from_saved_model(
-        str(version), signature_keys=[engines.DEFAULT_SIGNATURE]
+        str(version), signature_keys=[contract.DEFAULT_SIGNATURE]
     )
     try:
         content = converter.convert()
@@ -153,7 +146,7 @@ def _load_onnx(file: Path) -> Callable[[np.ndarray], np.ndarray]:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
-    return lambda luminance: session.run(None, {engines.LUMINANCE: luminance})[0]
+    return lambda luminance: session.run(None, {contract.LUMINANCE: luminance})[0]
 
 
 def _load_litert(file: Path) -> Callable[[np.ndarray], np.ndarray]:
@@ -163,8 +156,8 @@ def _load_litert(file: Path) -> Callable[[np.ndarray], np.ndarray]:
 
     def run(luminance):
         # An interpreter keeps the shape it saw last.
-        runner = Interpreter(model_content=content).get_signature_runner(engines.DEFAULT_SIGNATURE)
-        (output,) = runner(**{engines.LUMINANCE: luminance}).values()
+        runner = Interpreter(model_content=content).get_signature_runner(contract.DEFAULT_SIGNATURE)
+        (output,) = runner(**{contract.LUMINANCE: luminance}).values()
         return output
 
     return run

@@ -1,7 +1,7 @@
 """Write a network as a SavedModel that TensorFlow Serving and the pipeline can load.
 
-The SavedModel takes any number of pictures of any size, speaks the names of `engines.local`, keeps
-its output in range, brings warm-up requests of the shape that the client really sends, and is
+The SavedModel takes any number of pictures of any size, speaks the names of `engines.contract`,
+keeps its output in range, brings warm-up requests of the shape that the client really sends, and is
 compared with the Keras model before it takes its place.
 """
 
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_refocus.engines import local as engines
+from keras_refocus.engines import contract, store
 from keras_refocus.restoration.chroma import WORKING_SIZE
 from keras_refocus.restoration.tiling import TILE
 
@@ -28,12 +28,12 @@ _HALF_TOLERANCE = 1.0 / 255.0 / 12.0**0.5
 
 def export_restorer(model, folder: str | os.PathLike, **options) -> Path:
     """Export a generator of restored luminance; see `export_model`."""
-    return _export(model, Path(folder), engines.RESTORED, **options)
+    return _export(model, Path(folder), contract.RESTORED, **options)
 
 
 def export_colorizer(model, folder: str | os.PathLike, **options) -> Path:
     """Export a generator of chroma; see `export_model`."""
-    return _export(model, Path(folder), engines.CHROMA, **options)
+    return _export(model, Path(folder), contract.CHROMA, **options)
 
 
 def export_model(model, folder: str | os.PathLike, **options) -> Path:
@@ -63,7 +63,7 @@ def export_model(model, folder: str | os.PathLike, **options) -> Path:
         ValueError: The model has another number of channels, weights that are not finite, or gives
             other results as a SavedModel.
     """
-    export = export_restorer if kind_of(model) == engines.RESTORER else export_colorizer
+    export = export_restorer if kind_of(model) == contract.RESTORER else export_colorizer
     return export(model, folder, **options)
 
 
@@ -85,14 +85,14 @@ def _export(
             f"The weights must be finite. Received: NaN or infinity in model='{model.name}'. "
             "Export an earlier checkpoint."
         )
-    side = tile if output == engines.RESTORED else WORKING_SIZE
+    side = tile if output == contract.RESTORED else WORKING_SIZE
     with new_version(folder, version, overwrite=overwrite) as (draft, target):
         _write(model, draft, output, half=half)
         _compare(model, draft, output, half=half)
         write_warmup(draft, folder.name, (1, side, side, 1))
         if network is not None:
             text = json.dumps(network, indent=2) + "\n"
-            (draft / engines.NETWORK_FILE).write_text(text, encoding="utf-8")
+            (draft / contract.NETWORK_FILE).write_text(text, encoding="utf-8")
     file = folder / "README.md"
     if not file.exists():
         text = card or _card(folder.name, output, model, target.name)
@@ -158,14 +158,14 @@ def write_warmup(version: Path, servable: str, shape: tuple[int, int, int, int])
 
     request = predict_pb2.PredictRequest()
     request.model_spec.name = servable
-    request.model_spec.signature_name = engines.DEFAULT_SIGNATURE
-    request.inputs[engines.LUMINANCE].CopyFrom(
+    request.model_spec.signature_name = contract.DEFAULT_SIGNATURE
+    request.inputs[contract.LUMINANCE].CopyFrom(
         tf.make_tensor_proto(0.5, dtype=tf.float32, shape=shape)
     )
     log = prediction_log_pb2.PredictionLog(
         predict_log=prediction_log_pb2.PredictLog(request=request)
     )
-    file = version / engines.WARMUP_FILE
+    file = version / contract.WARMUP_FILE
     file.parent.mkdir(exist_ok=True)
     with tf.io.TFRecordWriter(str(file)) as writer:
         writer.write(log.SerializeToString())
@@ -184,11 +184,11 @@ def kind_of(model) -> str:
             f"two (chroma). Received: input_shape={model.input_shape}, "
             f"output_shape={model.output_shape}."
         )
-    return engines.RESTORER if channels == 1 else engines.COLORIZER
+    return contract.RESTORER if channels == 1 else contract.COLORIZER
 
 
 def _limits(output: str) -> tuple[float, float]:
-    return (0.0, 1.0) if output == engines.RESTORED else (-1.0, 1.0)
+    return (0.0, 1.0) if output == contract.RESTORED else (-1.0, 1.0)
 
 
 def _in_float32(model):
@@ -255,7 +255,7 @@ def _write(model, folder: Path, output: str, *, half: bool) -> None:
         "serve",
         serve,
         input_signature=[
-            keras.InputSpec(shape=(None, None, None, 1), dtype="float32", name=engines.LUMINANCE)
+            keras.InputSpec(shape=(None, None, None, 1), dtype="float32", name=contract.LUMINANCE)
         ],
     )
     archive.write_out(str(folder), verbose=False)
@@ -269,24 +269,25 @@ def _compare(model, folder: Path, output: str, *, half: bool) -> None:
     """
     import tensorflow as tf
 
-    signature = tf.saved_model.load(str(folder)).signatures[engines.DEFAULT_SIGNATURE]
+    saved = store.open_saved_model(folder, output)
+    signature = saved.signatures[contract.DEFAULT_SIGNATURE]
     rng = np.random.default_rng(0)
     changes = []
     for shape in _CHECKED_SHAPES:
         luminance = rng.random((*shape, 1), dtype=np.float32)
         exact = np.clip(np.asarray(model(luminance, training=False)), *_limits(output))
         expected = _with_rounded_weights(model, luminance, output) if half else exact
-        actual = signature(**{engines.LUMINANCE: tf.constant(luminance)})[output].numpy()
+        actual = signature(**{contract.LUMINANCE: tf.constant(luminance)})[output].numpy()
         if actual.shape != (*shape, expected.shape[-1]):
             raise ValueError(
                 "A generator must give the size that it takes. Received: "
-                f"{output}={actual.shape} for {engines.LUMINANCE}={luminance.shape}."
+                f"{output}={actual.shape} for {contract.LUMINANCE}={luminance.shape}."
             )
         difference = float(np.abs(actual - expected).max())
         if not difference <= _TOLERANCE:
             raise ValueError(
                 f"The SavedModel must equal the Keras model to {_TOLERANCE}. Received: a "
-                f"difference of {difference:.2g} for {engines.LUMINANCE} of shape "
+                f"difference of {difference:.2g} for {contract.LUMINANCE} of shape "
                 f"{luminance.shape}."
             )
         changes.append(np.square(actual - exact).ravel())
@@ -314,7 +315,7 @@ def _card(servable: str, output: str, model, version: str) -> str:
     """First model card: what the export knows; people add data, results and limits."""
     channels = model.output_shape[-1]
     low, high = _limits(output)
-    if output == engines.RESTORED:
+    if output == contract.RESTORED:
         what = "Removes motion blur: from the luminance of a photo to its restored luminance."
     else:
         what = "Colours grey photos: from luminance to a guess of the chroma."
@@ -327,11 +328,11 @@ def _card(servable: str, output: str, model, version: str) -> str:
         "",
         "## Signature",
         "",
-        f"`{engines.DEFAULT_SIGNATURE}`, any number of pictures N and any size H, W from 1 pixel:",
+        f"`{contract.DEFAULT_SIGNATURE}`, any number of pictures N and any size H, W from 1 pixel:",
         "",
         "| | name | type | range |",
         "|---|---|---|---|",
-        f"| input | `{engines.LUMINANCE}` | float32 [N,H,W,1] | 0 to 1 (CIELAB L* / 100) |",
+        f"| input | `{contract.LUMINANCE}` | float32 [N,H,W,1] | 0 to 1 (CIELAB L* / 100) |",
         f"| output | `{output}` | float32 [N,H,W,{channels}] | {low:g} to {high:g} |",
         "",
         "## Versions",

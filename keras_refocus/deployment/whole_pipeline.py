@@ -20,7 +20,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from keras_refocus.engines import local as engines
+from keras_refocus.engines import contract, store
 from keras_refocus.pictures import color, grayscale
 from keras_refocus.restoration.chroma import WORKING_SIZE
 from keras_refocus.restoration.tiling import ALIGNMENT, TILE, default_overlap
@@ -79,8 +79,8 @@ def export_refocus(
             f"{tile=}."
         )
     pipeline = RefocusGraph(
-        _load_stage(restorer_dir, engines.RESTORED),
-        _load_stage(colorizer_dir, engines.CHROMA),
+        store.open_saved_model(restorer_dir, contract.RESTORED),
+        store.open_saved_model(colorizer_dir, contract.CHROMA),
         tile=tile,
         overlap=overlap,
         max_pixels=max_pixels,
@@ -95,8 +95,8 @@ def export_refocus(
             pipeline,
             str(draft),
             signatures={
-                engines.DEFAULT_SIGNATURE: pipeline.restore_files,
-                engines.IMAGE_SIGNATURE: pipeline.restore_images,
+                contract.DEFAULT_SIGNATURE: pipeline.restore_files,
+                contract.IMAGE_SIGNATURE: pipeline.restore_images,
             },
         )
         check_portable(draft)
@@ -120,7 +120,7 @@ def check_portable(version: str | os.PathLike) -> None:
     from tensorflow.core.protobuf import saved_model_pb2
     from tensorflow.python.framework import op_def_registry
 
-    file = Path(version) / "saved_model.pb"
+    file = Path(version) / contract.SAVED_MODEL_FILE
     saved_model = saved_model_pb2.SavedModel.FromString(file.read_bytes())
     for meta_graph in saved_model.meta_graphs:
         graph = meta_graph.graph_def
@@ -165,14 +165,14 @@ class RefocusGraph(tf.Module):
         self.restore_files = tf.function(
             self._restore_files,
             autograph=False,
-            input_signature=[tf.TensorSpec((None,), tf.string, name=engines.IMAGE_BYTES)],
+            input_signature=[tf.TensorSpec((None,), tf.string, name=contract.IMAGE_BYTES)],
         )
         self.restore_images = tf.function(
             self._restore_images,
             autograph=False,
             input_signature=[
-                tf.TensorSpec((None, None, None, 3), tf.uint8, name=engines.IMAGE),
-                tf.TensorSpec((None,), tf.float32, name=engines.STRENGTH),
+                tf.TensorSpec((None, None, None, 3), tf.uint8, name=contract.IMAGE),
+                tf.TensorSpec((None,), tf.float32, name=contract.STRENGTH),
             ],
         )
 
@@ -187,7 +187,7 @@ class RefocusGraph(tf.Module):
             parallel_iterations=1,
             fn_output_signature=(tf.TensorSpec((), tf.string), tf.TensorSpec((), tf.bool)),
         )
-        return {engines.IMAGE_BYTES: files, engines.IS_GRAYSCALE: is_grayscale}
+        return {contract.IMAGE_BYTES: files, contract.IS_GRAYSCALE: is_grayscale}
 
     def _restore_images(self, image, strength):
         image = tf.ensure_shape(image, (None, None, None, 3))
@@ -218,7 +218,7 @@ class RefocusGraph(tf.Module):
             images, is_grayscale = tf.cond(
                 tf.size(image) > 0, restore_all, lambda: (image, tf.zeros((0,), tf.bool))
             )
-        return {engines.IMAGE: images, engines.IS_GRAYSCALE: is_grayscale}
+        return {contract.IMAGE: images, contract.IS_GRAYSCALE: is_grayscale}
 
     def _decode(self, contents):
         """Reads a JPEG or PNG file as uint8 RGB [H,W,3], after a look at its size."""
@@ -260,7 +260,7 @@ class RefocusGraph(tf.Module):
     def _restore_plane(self, luminance):
         """Runs the restorer tile by tile over [H,W,1] and blends, as `tiling.Tiles` does."""
         tile = self._tile
-        run = self.restorer.signatures[engines.DEFAULT_SIGNATURE]
+        run = self.restorer.signatures[contract.DEFAULT_SIGNATURE]
         height, width = tf.shape(luminance)[0], tf.shape(luminance)[1]
         tops, row_weights = _axis(height, tile, self._overlap)
         lefts, column_weights = _axis(width, tile, self._overlap)
@@ -276,7 +276,7 @@ class RefocusGraph(tf.Module):
             def add_tile(position, band):
                 left = lefts[position]
                 cut = strip[:, left : left + tile]
-                out = run(**{engines.LUMINANCE: cut[tf.newaxis]})[engines.RESTORED][0]
+                out = run(**{contract.LUMINANCE: cut[tf.newaxis]})[contract.RESTORED][0]
                 missing = [[0, tile - tf.shape(cut)[axis]] for axis in (0, 1)]
                 out = tf.pad(out, [*missing, [0, 0]])
                 weight = row_weights[index, :, tf.newaxis] * column_weights[position]
@@ -314,8 +314,8 @@ class RefocusGraph(tf.Module):
     def _colour_lines(self, luminance):
         """Chroma as lines in luminance, [size, size, 4]: what `upsampling.GuidedChroma` fits."""
         small = _shrink(luminance)[tf.newaxis]
-        run = self.colorizer.signatures[engines.DEFAULT_SIGNATURE]
-        chroma = run(**{engines.LUMINANCE: small})[engines.CHROMA]
+        run = self.colorizer.signatures[contract.DEFAULT_SIGNATURE]
+        chroma = run(**{contract.LUMINANCE: small})[contract.CHROMA]
 
         def mean(plane):
             # Average pooling divides by the pixels that are there, at the border too.
@@ -331,26 +331,6 @@ class RefocusGraph(tf.Module):
         flatness = 1.0 / (variance + _EPSILON)
         lines = mean(flatness * tf.concat([slope, offset], axis=-1)) / mean(flatness)
         return lines[0]
-
-
-def _load_stage(folder: str | os.PathLike, output: str):
-    """Loads a SavedModel and checks that it speaks the contract."""
-    folder = Path(folder)
-    if not (folder / "saved_model.pb").is_file():
-        raise FileNotFoundError(
-            "A stage must be the version folder of a SavedModel. "
-            f"Received: '{folder}', which has no saved_model.pb."
-        )
-    model = tf.saved_model.load(str(folder))
-    signature = model.signatures.get(engines.DEFAULT_SIGNATURE)
-    inputs = list(signature.structured_input_signature[1]) if signature else []
-    outputs = list(signature.structured_outputs) if signature else []
-    if inputs != [engines.LUMINANCE] or output not in outputs:
-        raise ValueError(
-            f"This stage must take '{engines.LUMINANCE}' and give '{output}'. "
-            f"Received: {inputs=}, {outputs=} in '{folder}'."
-        )
-    return model
 
 
 def _jpeg_size(contents):
@@ -566,24 +546,24 @@ def _write_warmup(version: Path, servable: str, side: int) -> None:
     from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
     grey = tf.fill((side, side, 3), tf.constant(128, tf.uint8))
-    file = version / engines.WARMUP_FILE
+    file = version / contract.WARMUP_FILE
     file.parent.mkdir(exist_ok=True)
     with contextlib.closing(tf.io.TFRecordWriter(str(file))) as writer:
         for signature, inputs in (
             (
-                engines.DEFAULT_SIGNATURE,
-                {engines.IMAGE_BYTES: [tf.io.encode_png(grey).numpy()]},
+                contract.DEFAULT_SIGNATURE,
+                {contract.IMAGE_BYTES: [tf.io.encode_png(grey).numpy()]},
             ),
             (
-                engines.IMAGE_SIGNATURE,
-                {engines.IMAGE: grey[tf.newaxis], engines.STRENGTH: [1.0]},
+                contract.IMAGE_SIGNATURE,
+                {contract.IMAGE: grey[tf.newaxis], contract.STRENGTH: [1.0]},
             ),
         ):
             request = predict_pb2.PredictRequest()
             request.model_spec.name = servable
             request.model_spec.signature_name = signature
             for name, value in inputs.items():
-                dtype = tf.float32 if name == engines.STRENGTH else None
+                dtype = tf.float32 if name == contract.STRENGTH else None
                 request.inputs[name].CopyFrom(tf.make_tensor_proto(value, dtype=dtype))
             log = prediction_log_pb2.PredictionLog(
                 predict_log=prediction_log_pb2.PredictLog(request=request)

@@ -2,7 +2,9 @@
 
 Floor 1. The pipeline cannot tell the two apart.
 
-    local      models in this process; names of models, signatures and tensors
+    contract   names of models, signatures, tensors and files; what every engine does
+    store      finds models in folders and opens SavedModels
+    local      models in this process
     serving    models on TensorFlow Serving, over gRPC
     installed  what a folder of models holds, and under which licence it came
 """

@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from keras_refocus.engines import local as engines
+from keras_refocus.engines import contract, store
 
 # Under this key of `network.json` lies where weights came from.
 IMPORTED = "imported"
@@ -81,7 +81,7 @@ def read_origin(version: Path) -> Origin | None:
         version: Folder of a version of a servable.
     """
     try:
-        found: Any = json.loads((version / engines.NETWORK_FILE).read_text(encoding="utf-8"))
+        found: Any = json.loads((version / contract.NETWORK_FILE).read_text(encoding="utf-8"))
         return Origin(**found[IMPORTED])
     except (OSError, KeyError, TypeError, ValueError):
         return None
@@ -90,8 +90,8 @@ def read_origin(version: Path) -> Origin | None:
 def list_models(folder: Path) -> list[Installed]:
     """The newest version of each model in a folder, sorted by name."""
     result = []
-    for name in engines.servables(folder):
-        version = engines.newest_version(folder / name)
+    for name in store.servables(folder):
+        version = store.newest_version(folder / name)
         if version is None:
             continue
         size = sum(part.stat().st_size for part in version.rglob("*") if part.is_file())

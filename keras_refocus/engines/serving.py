@@ -1,7 +1,7 @@
 """The engine that asks TensorFlow Serving, or `refocus serve`, over gRPC.
 
-The pipeline cannot tell it from `engines.LocalEngine`. The wire is TensorFlow Serving's own
-PredictionService, with the names of `engines`; nothing here is particular to our server.
+The pipeline cannot tell it from `engines.local.LocalEngine`. The wire is TensorFlow Serving's own
+PredictionService, with the names of `engines.contract`; nothing here is particular to our server.
 """
 
 import itertools
@@ -23,7 +23,7 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from keras_refocus.engines import local as engines
+from keras_refocus.engines import contract
 
 logger = logging.getLogger(__name__)
 
@@ -158,24 +158,24 @@ class ServingEngine:
         ]
         self._turn = itertools.count()
 
-    def restore(self, tiles: np.ndarray, *, model: str = engines.RESTORER) -> np.ndarray:
-        """Run a restorer on luminance; see `engines.Engine.restore`.
+    def restore(self, tiles: np.ndarray, *, model: str = contract.RESTORER) -> np.ndarray:
+        """Run a restorer on luminance; see `contract.Engine.restore`.
 
         Raises:
             ServingError: No server answered, or it refused the request.
         """
-        return self._run(model, tiles, engines.RESTORED, channels=1)
+        return self._run(model, tiles, contract.RESTORED, channels=1)
 
-    def colorize(self, luminance: np.ndarray, *, model: str = engines.COLORIZER) -> np.ndarray:
-        """Run a colorizer on luminance; see `engines.Engine.colorize`.
+    def colorize(self, luminance: np.ndarray, *, model: str = contract.COLORIZER) -> np.ndarray:
+        """Run a colorizer on luminance; see `contract.Engine.colorize`.
 
         Raises:
             ServingError: No server answered, or it refused the request.
         """
-        return self._run(model, luminance, engines.CHROMA, channels=2)
+        return self._run(model, luminance, contract.CHROMA, channels=2)
 
     def versions(self, *models: str) -> dict[str, str]:
-        """Tell which version of each model would answer; see `engines.Engine.versions`.
+        """Tell which version of each model would answer; see `contract.Engine.versions`.
 
         Without names it asks for the models of the contract: a server has no list to give.
 
@@ -183,7 +183,7 @@ class ServingEngine:
             ServingError: No server answered.
         """
         found = {}
-        for name in models or (engines.RESTORER, engines.COLORIZER, engines.REFOCUS):
+        for name in models or (contract.RESTORER, contract.COLORIZER, contract.REFOCUS):
             request = get_model_metadata_pb2.GetModelMetadataRequest()
             request.metadata_field.append("signature_def")
             self._choose_model(request.model_spec, name)
@@ -213,12 +213,7 @@ class ServingEngine:
         self.close()
 
     def _run(self, model: str, luminance: np.ndarray, output: str, *, channels: int) -> np.ndarray:
-        luminance = np.ascontiguousarray(luminance, np.float32)
-        if luminance.ndim != 4 or luminance.shape[-1] != 1 or 0 in luminance.shape:
-            raise ValueError(
-                "A model takes luminance of shape (images, height, width, 1), none of them zero. "
-                f"Received: shape={luminance.shape}."
-            )
+        luminance = np.ascontiguousarray(contract.as_luminance(luminance))
         step = self._tiles_per_request
         if len(luminance) <= step:  # Nothing to overlap: spare it the hand-over between threads.
             request = self._request(model, luminance, output)
@@ -252,9 +247,9 @@ class ServingEngine:
     def _request(self, model: str, piece: np.ndarray, output: str):
         request = predict_pb2.PredictRequest()
         self._choose_model(request.model_spec, model)
-        request.model_spec.signature_name = engines.DEFAULT_SIGNATURE
+        request.model_spec.signature_name = contract.DEFAULT_SIGNATURE
         request.output_filter.append(output)
-        _write_tensor(request.inputs[engines.LUMINANCE], piece)
+        _write_tensor(request.inputs[contract.LUMINANCE], piece)
         return request
 
     def _next(self, method: str):

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from keras_refocus.engines import local as engines
+from keras_refocus.engines import contract, store
 from keras_refocus.system import run_files
 
 
@@ -47,7 +47,7 @@ def load_restorer(path=None, *, best=False):
         FileNotFoundError: If there is no model.
         ValueError: If it is not a restorer.
     """
-    return _load(path, engines.RESTORER, engines.RESTORED, channels=1, best=best)
+    return _load(path, contract.RESTORER, contract.RESTORED, channels=1, best=best)
 
 
 def load_colorizer(path=None, *, best=False, temperature=None, gain=None, smoothing=None):
@@ -57,12 +57,12 @@ def load_colorizer(path=None, *, best=False, temperature=None, gain=None, smooth
     exported.
     """
     tuning = {"temperature": temperature, "gain": gain, "smoothing": smoothing}
-    return _load(path, engines.COLORIZER, engines.CHROMA, channels=2, best=best, tuning=tuning)
+    return _load(path, contract.COLORIZER, contract.CHROMA, channels=2, best=best, tuning=tuning)
 
 
 def _load(path, servable, output, *, channels, best, tuning=None):
-    path = engines.find_models() / servable if path is None else pathlib.Path(path)
-    version = engines.saved_model_folder(path)
+    path = store.find_models() / servable if path is None else pathlib.Path(path)
+    version = store.saved_model_folder(path)
     if version is not None:
         given = {name: value for name, value in (tuning or {}).items() if value is not None}
         if given:
@@ -83,12 +83,12 @@ def _load(path, servable, output, *, channels, best, tuning=None):
 def _saved_model(folder, output):
     import tensorflow as tf
 
-    model = engines.open_saved_model(folder, output)
-    signature = model.signatures[engines.DEFAULT_SIGNATURE]
+    model = store.open_saved_model(folder, output)
+    signature = model.signatures[contract.DEFAULT_SIGNATURE]
 
     # The object has to outlive its signature, which does not hold its variables.
     def run(luminance, _model=model):
-        return signature(**{engines.LUMINANCE: tf.constant(luminance)})[output].numpy()
+        return signature(**{contract.LUMINANCE: tf.constant(luminance)})[output].numpy()
 
     return Network(run, sum(math.prod(variable.shape) for variable in signature.variables))
 

@@ -19,8 +19,7 @@ from typing import Any
 
 import gradio as gr
 
-from keras_refocus.engines import installed
-from keras_refocus.engines import local as engines
+from keras_refocus.engines import contract, installed, store
 from keras_refocus.page import finishing
 from keras_refocus.page.sessions import Picture, Session, Sessions
 from keras_refocus.pictures import images
@@ -99,7 +98,7 @@ class Choices:
         return pipeline.RestoreOptions(
             mode=MODES.get(self.mode, self.mode),
             auto_detect=self.auto_detect,
-            restorer=self.restorer or engines.RESTORER,
+            restorer=self.restorer or contract.RESTORER,
             strength=self.strength,
             saturation=self.saturation,
         )
@@ -151,11 +150,11 @@ class PageActions:
         restorers = [
             name
             for name in names
-            if not name.startswith((engines.COLORIZER, engines.REFOCUS))
+            if not name.startswith((contract.COLORIZER, contract.REFOCUS))
         ]  # fmt: skip
-        colors = engines.COLORIZER in names
+        colors = contract.COLORIZER in names
         choices = [(_model_label(name, self._origin(name)), name) for name in restorers]
-        default = engines.RESTORER if engines.RESTORER in restorers else None
+        default = contract.RESTORER if contract.RESTORER in restorers else None
         return (
             gr.update(
                 choices=list(MODES) if colors else list(MODES)[:1],
@@ -331,7 +330,7 @@ class PageActions:
         blur_faces: bool = False,
         remove_metadata: bool = True,
         visible_mark: bool = False,
-        model: str = engines.RESTORER,
+        model: str = contract.RESTORER,
     ) -> tuple[gr.FileData, dict]:
         """Restore one photo: a file in, a file of its format and depth out, and what was done.
 
@@ -367,7 +366,7 @@ class PageActions:
     def _origin(self, name: str) -> installed.Origin | None:
         """Where the weights of a model came from, if that can be told: a server does not say."""
         folder = getattr(self._restorer.engine, "models_dir", None)
-        version = engines.newest_version(folder / name) if folder else None
+        version = store.newest_version(folder / name) if folder else None
         return installed.read_origin(version) if version else None
 
     def list_models(self) -> dict:

@@ -19,7 +19,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from keras_refocus.engines import local as engines
+from keras_refocus.engines import contract, local, store
 from keras_refocus.pictures import color, grayscale, images, provenance
 from keras_refocus.restoration import chroma as upsampling
 from keras_refocus.restoration import flips
@@ -65,8 +65,8 @@ class RestoreOptions:
     blur_faces: bool = False
     tile: int | None = None
     overlap: int | None = None
-    restorer: str = engines.RESTORER
-    colorizer: str = engines.COLORIZER
+    restorer: str = contract.RESTORER
+    colorizer: str = contract.COLORIZER
     best: bool = False
 
     def __post_init__(self):
@@ -170,7 +170,7 @@ class RestoreResult:
         return dataclasses.replace(self.photo, rgb=rgb)
 
 
-def choose_tiles(source: np.ndarray, options: RestoreOptions, engine: engines.Engine) -> Tiles:
+def choose_tiles(source: np.ndarray, options: RestoreOptions, engine: contract.Engine) -> Tiles:
     """Choose the tiles in which an engine gets a picture `(height, width, ...)` to restore."""
     height, width = source.shape[:2]
     if options.tile == 0:
@@ -187,14 +187,14 @@ class Restorer:
 
     Args:
         engine: A folder of models, to run them in this process; `"grpc://host:8500"`, to ask a
-            server; `None` for the models that `engines.find_models` finds; or an engine.
+            server; `None` for the models that `store.find_models` finds; or an engine.
 
     Raises:
         FileNotFoundError: There are no models to be found.
         ValueError: The address of a server is not one.
     """
 
-    def __init__(self, engine: engines.Engine | str | os.PathLike | None = None):
+    def __init__(self, engine: contract.Engine | str | os.PathLike | None = None):
         if isinstance(engine, str) and engine.startswith(("grpc://", "grpcs://")):
             extras.require("serving", "A server", "tensorflow_serving")
             # Brings TensorFlow and gRPC.
@@ -202,7 +202,7 @@ class Restorer:
 
             engine = ServingEngine(engine)
         elif engine is None or isinstance(engine, str | os.PathLike):
-            engine = engines.LocalEngine(engine)
+            engine = local.LocalEngine(engine)
         self.engine = engine
 
     def __enter__(self):
@@ -350,7 +350,7 @@ class Restorer:
         for name in needed:
             if name not in found:
                 raise FileNotFoundError(
-                    engines.missing_model(name, self.engine.versions(), where="this engine")
+                    store.missing_model(name, self.engine.versions(), where="this engine")
                 )
         return {name: found[name] for name in needed}
 

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from keras_refocus import networks
-from keras_refocus.engines import local as engines
+from keras_refocus.engines import contract, store
 from keras_refocus.training import run_folder
 
 _log = logging.getLogger(__name__)
@@ -25,9 +25,9 @@ def network_of(path):
         is not recorded.
     """
     path = pathlib.Path(path)
-    version = engines.saved_model_folder(path)
+    version = store.saved_model_folder(path)
     if version is not None:
-        file = version / engines.NETWORK_FILE
+        file = version / contract.NETWORK_FILE
         found = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
         return found and network_of_config(found)
     folder = path if path.is_dir() else path.parent
@@ -51,7 +51,7 @@ def load_network(path):
         ValueError: If a SavedModel does not say which network it is.
     """
     path = pathlib.Path(path)
-    if engines.saved_model_folder(path) is None:
+    if store.saved_model_folder(path) is None:
         file = _weights_file(path)
         if file.suffix != ".keras":
             raise ValueError(
@@ -64,7 +64,7 @@ def load_network(path):
         if network is None:
             raise ValueError(
                 "A SavedModel to learn from must say which network it is. Received: "
-                f"{path} without {engines.NETWORK_FILE}. Export it again from its run folder."
+                f"{path} without {contract.NETWORK_FILE}. Export it again from its run folder."
             )
         model = networks.build(network["generator"], **network["generator_options"])
         _load_part(model, path, whole=True)
@@ -102,7 +102,7 @@ def load(generator, paths, network):
 
 def _load_part(generator, path, *, whole):
     """Load the weights that one source holds; return the set of their names."""
-    version = engines.saved_model_folder(path)
+    version = store.saved_model_folder(path)
     if version is None:
         path = _weights_file(path)
     variables = {variable.path: variable for variable in generator.variables}
@@ -165,10 +165,8 @@ _BY_NAME = {".keras": _file_weights, ".npz": _array_weights}
 
 def _saved_weights(version):
     """Dict from the name of a variable to its value, of a SavedModel."""
-    import tensorflow as tf
-
     # The archive keeps its variables in a list without order; their names are those of the network.
-    variables = getattr(tf.saved_model.load(str(version)), "_all_variables", [])
+    variables = getattr(store.open_saved_model(version), "_all_variables", [])
     if not variables:
         raise ValueError("it has no variables")
     return {v.name.split(":")[0]: np.asarray(v.numpy(), "float32") for v in variables}

@@ -11,7 +11,7 @@ from tiny_generators import generator, run
 
 from keras_refocus import export
 from keras_refocus.deployment import formats as conversion
-from keras_refocus.engines import local as engines
+from keras_refocus.engines import contract
 from keras_refocus.system import run_files
 
 
@@ -41,7 +41,7 @@ def test_what_the_run_trained_is_kept_for_trainings_to_come(tmp_path):
     (folder / run_files.RECORD).write_text(json.dumps({"config": config}))
     export.main([str(folder), "--out", str(tmp_path / "models"), "--half"])
     version = tmp_path / "models" / "restorer" / "1"
-    assert json.loads((version / engines.NETWORK_FILE).read_text()) == {
+    assert json.loads((version / contract.NETWORK_FILE).read_text()) == {
         "generator": "unet",
         "generator_options": {"widths": [8]},
     }
@@ -110,9 +110,9 @@ def test_the_whole_pipeline_is_joined_from_both_stages(tmp_path, capsys):
     export.main(["--refocus", "--models", str(models), "--out", str(out), "--tile", "128"])
     assert [path.name for path in (out / "refocus").iterdir()] == ["1"]
     signatures = tf.saved_model.load(str(out / "refocus" / "1")).signatures
-    assert set(signatures) == {engines.DEFAULT_SIGNATURE, engines.IMAGE_SIGNATURE}
+    assert set(signatures) == {contract.DEFAULT_SIGNATURE, contract.IMAGE_SIGNATURE}
     (record, _) = tf.data.TFRecordDataset(
-        str(out / "refocus" / "1" / engines.WARMUP_FILE)
+        str(out / "refocus" / "1" / contract.WARMUP_FILE)
     ).as_numpy_iterator()
     request = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
     assert request.model_spec.name == "refocus"

@@ -7,8 +7,7 @@ import published_weights
 import pytest
 
 from keras_refocus import import_weights
-from keras_refocus.engines import installed
-from keras_refocus.engines import local as engines
+from keras_refocus.engines import contract, installed, local
 
 
 def refused(arguments, capsys):
@@ -23,7 +22,7 @@ def test_a_file_becomes_a_model_that_the_pipeline_loads(tmp_path, capsys):
     import_weights.main([str(file), "--out", str(out)])
     captured = capsys.readouterr()
     assert str(out / "dncnn" / "1") in captured.out and "MIT" in captured.out
-    engine = engines.LocalEngine(out)
+    engine = local.LocalEngine(out)
     for picture, expected in published_weights.pictures("dncnn"):
         restored = engine.restore(picture[np.newaxis, ..., np.newaxis], model="dncnn")
         np.testing.assert_allclose(restored[0, ..., 0], expected, atol=1e-5)
@@ -45,7 +44,7 @@ def test_weights_that_are_not_permissive_have_to_be_accepted(tmp_path, capsys):
     assert (model.name, model.version) == ("sharp", "1")
     assert model.origin.accepted and model.origin.licence.startswith("unstated: ")
     assert [entry["name"] for entry in model.origin.files] == ["HINet-GoPro.h5"]
-    network = json.loads((model.folder / engines.NETWORK_FILE).read_text())
+    network = json.loads((model.folder / contract.NETWORK_FILE).read_text())
     assert network["generator"] == "hinet" and network["generator_options"]["width"] == 2
     assert "accepted that" in (out / "sharp" / "README.md").read_text()
 

@@ -5,7 +5,7 @@ import pytest
 import tiny_models
 
 from keras_refocus import models
-from keras_refocus.engines import local as engines
+from keras_refocus.engines import store
 
 
 @pytest.fixture(scope="module")
@@ -39,15 +39,15 @@ def test_times_of_restorers(folder, capsys):
 def test_a_model_is_removed_when_it_is_named_and_one_s_own(tmp_path, capsys):
     folder = tiny_models.write_models(tmp_path / "models")
     models.main(["--models", str(folder), "--remove", "restorer_gan"])
-    assert engines.servables(folder) == ["colorizer", "restorer"]
+    assert store.servables(folder) == ["colorizer", "restorer"]
     for arguments, message in (
         (["--models", str(folder), "--remove", "restorr"], "Did you mean 'restorer'"),
         (["--models", str(folder / "nothing")], "must exist"),
-        (["--models", str(models._shipped()), "--remove", "restorer"], "stay"),
+        (["--models", str(store.installed_models()), "--remove", "restorer"], "stay"),
     ):
         capsys.readouterr()
         with pytest.raises(SystemExit):
             models.main(arguments)
         assert message in " ".join(capsys.readouterr().err.split())
-    assert engines.servables(folder) == ["colorizer", "restorer"]
-    assert "restorer" in engines.servables(models._shipped())
+    assert store.servables(folder) == ["colorizer", "restorer"]
+    assert "restorer" in store.servables(store.installed_models())

@@ -13,7 +13,7 @@ from tiny_models import write_models
 
 import keras_refocus
 from keras_refocus import restore
-from keras_refocus.engines import local as engines
+from keras_refocus.engines import store
 from keras_refocus.pictures import images
 
 
@@ -209,7 +209,7 @@ def test_whose_weights_restored_is_in_the_report(folder, models, tmp_path):
     own = shutil.copytree(models, tmp_path / "own")
     for name, expected in ((None, set()), ("restorer", {"restorer"})):
         if name:
-            origins.write_origin(engines.newest_version(own / name))
+            origins.write_origin(store.newest_version(own / name))
         assert run("album", "--out", f"new{name}", "--report", f"{name}.json", models=own) == 0
         found = json.loads(pathlib.Path(f"{name}.json").read_text())["published_weights"]
         assert set(found) == expected

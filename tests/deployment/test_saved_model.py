@@ -8,14 +8,14 @@ from tensorflow_serving.apis import prediction_log_pb2
 from tiny_generators import generator, initializer, run
 
 from keras_refocus.deployment import saved_model
-from keras_refocus.engines import local as engines
+from keras_refocus.engines import contract, store
 
 
 def test_a_restorer_speaks_the_contract(tmp_path):
     model = generator(gain=4.0)
     version = saved_model.export_restorer(model, tmp_path / "restorer")
     assert version == tmp_path / "restorer" / "1"
-    signature = tf.saved_model.load(str(version)).signatures[engines.DEFAULT_SIGNATURE]
+    signature = tf.saved_model.load(str(version)).signatures[contract.DEFAULT_SIGNATURE]
     ((), inputs) = signature.structured_input_signature
     assert inputs == {
         "luminance": tf.TensorSpec((None, None, None, 1), tf.float32, name="luminance")
@@ -32,7 +32,7 @@ def test_a_restorer_speaks_the_contract(tmp_path):
 
 def test_a_request_of_the_wrong_rank_is_an_error_and_not_the_end_of_the_process(tmp_path):
     version = saved_model.export_restorer(generator(), tmp_path / "restorer")
-    graph = tf.saved_model.load(str(version)).signatures[engines.DEFAULT_SIGNATURE].graph
+    graph = tf.saved_model.load(str(version)).signatures[contract.DEFAULT_SIGNATURE].graph
     nodes = [node for part in graph.as_graph_def().library.function for node in part.node_def]
     (check,) = [node for node in nodes if node.op == "EnsureShape"]
     assert check.input[0].startswith("luminance")
@@ -81,15 +81,15 @@ def test_a_failed_export_leaves_what_was_there(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="not equal"):
         saved_model.export_restorer(generator(seed=3), folder, version=1, overwrite=True)
     assert sorted(entry.name for entry in folder.iterdir()) == ["1", "README.md"]
-    assert engines.newest_version(folder).name == "1"
+    assert store.newest_version(folder).name == "1"
 
 
 def test_a_savedmodel_that_differs_is_refused(tmp_path):
     model = generator()
-    saved_model._write(model, tmp_path / "1", engines.RESTORED, half=False)
-    saved_model._compare(model, tmp_path / "1", engines.RESTORED, half=False)
+    saved_model._write(model, tmp_path / "1", contract.RESTORED, half=False)
+    saved_model._compare(model, tmp_path / "1", contract.RESTORED, half=False)
     with pytest.raises(ValueError, match="must equal the Keras model"):
-        saved_model._compare(generator(seed=9), tmp_path / "1", engines.RESTORED, half=False)
+        saved_model._compare(generator(seed=9), tmp_path / "1", contract.RESTORED, half=False)
 
 
 def test_half_precision_weights_are_half_the_size_and_nearly_equal(tmp_path):
@@ -160,7 +160,7 @@ def test_warm_up_requests_are_what_the_client_sends(tmp_path):
     (record,) = tf.data.TFRecordDataset(str(file)).as_numpy_iterator()
     request = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
     assert request.model_spec.name == "restorer_gan"
-    assert request.model_spec.signature_name == engines.DEFAULT_SIGNATURE
+    assert request.model_spec.signature_name == contract.DEFAULT_SIGNATURE
     assert list(request.inputs) == ["luminance"]
     luminance = tf.make_ndarray(request.inputs["luminance"])
     assert luminance.shape == (1, 48, 48, 1)

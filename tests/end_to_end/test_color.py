@@ -10,7 +10,7 @@ from PIL import Image
 from tiny_training import defocus, save, texture
 
 from keras_refocus import evaluate, export, networks, restore, train
-from keras_refocus.engines import local as engines
+from keras_refocus.engines import contract
 from keras_refocus.pictures import color
 from keras_refocus.training import colorizer_job, run_folder
 
@@ -52,7 +52,7 @@ def test_photos_to_an_old_picture_in_colour(run, tmp_path, capsys):
     tuning = "--temperature 0.2 --gain 0.9".split()
     export.main([str(run), "--out", str(models), *tuning])
     version = models / "colorizer" / "1"
-    assert json.loads((version / engines.NETWORK_FILE).read_text()) == {
+    assert json.loads((version / contract.NETWORK_FILE).read_text()) == {
         "generator": "mobilenet_v2_colorizer",
         "generator_options": GENERATOR | {"temperature": 0.2},
     }

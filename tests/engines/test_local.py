@@ -1,4 +1,4 @@
-"""Engines: which models are found, which version runs, and what is said when something is off."""
+"""The engine in this process: which version runs, and what is said when something is off."""
 
 import shutil
 import subprocess
@@ -9,58 +9,13 @@ import pytest
 import stand_in_models
 from tiny_models import write_models
 
-from keras_refocus.engines import local as engines
+from keras_refocus.engines import store
 from keras_refocus.engines.local import LocalEngine
 
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
     return write_models(tmp_path_factory.mktemp("models"))
-
-
-def fake_version(folder):
-    folder.mkdir(parents=True)
-    (folder / "saved_model.pb").write_bytes(b"not a model")
-
-
-def test_newest_version_counts_as_numbers_and_skips_the_rest(tmp_path):
-    for name in ("2", "10", "9", ".export-x", "latest"):
-        fake_version(tmp_path / "restorer" / name)
-    (tmp_path / "restorer" / "11").mkdir()  # a copy that never finished
-    (tmp_path / "restorer" / "README.md").write_text("card")
-    assert engines.newest_version(tmp_path / "restorer").name == "10"
-    (tmp_path / "empty").mkdir()
-    assert engines.servables(tmp_path) == ["restorer"]
-    assert engines.servables(tmp_path / "nowhere") == []
-
-
-def test_find_models_prefers_the_option_then_the_variable(tmp_path, monkeypatch):
-    for name in ("option", "variable"):
-        fake_version(tmp_path / name / "restorer" / "1")
-    monkeypatch.setenv(engines.MODELS_VARIABLE, str(tmp_path / "variable"))
-    assert engines.find_models(tmp_path / "option") == tmp_path / "option"
-    assert engines.find_models() == tmp_path / "variable"
-
-
-def test_find_models_in_an_installation_and_in_a_checkout(tmp_path, monkeypatch):
-    monkeypatch.delenv(engines.MODELS_VARIABLE, raising=False)
-    monkeypatch.setattr(
-        engines, "__file__", str(tmp_path / "keras_refocus" / "engines" / "local.py")
-    )
-    with pytest.raises(FileNotFoundError, match="REFOCUS_MODELS"):
-        engines.find_models()
-    fake_version(tmp_path / "saved_models" / "restorer" / "1")
-    assert engines.find_models() == tmp_path / "saved_models"
-    fake_version(tmp_path / "keras_refocus" / "saved_models" / "restorer" / "1")
-    assert engines.find_models() == tmp_path / "keras_refocus" / "saved_models"
-
-
-def test_find_models_names_a_wrong_folder_and_where_it_came_from(tmp_path, monkeypatch):
-    with pytest.raises(FileNotFoundError, match="must exist.*the models option"):
-        engines.find_models(tmp_path / "missing")
-    monkeypatch.setenv(engines.MODELS_VARIABLE, str(tmp_path))
-    with pytest.raises(FileNotFoundError, match="saved_model.pb.*REFOCUS_MODELS"):
-        engines.find_models()
 
 
 def test_results_are_those_of_the_models(models):
@@ -89,9 +44,9 @@ def test_a_loaded_version_stays_until_the_engine_is_closed(models, tmp_path):
 
 def test_only_what_is_needed_is_loaded(models, monkeypatch):
     loaded = []
-    load = engines._load_saved_model
+    load = store.open_saved_model
     monkeypatch.setattr(
-        engines, "_load_saved_model", lambda folder: loaded.append(folder.parts[-2]) or load(folder)
+        store, "open_saved_model", lambda folder: loaded.append(folder.parts[-2]) or load(folder)
     )
     engine = LocalEngine(models)
     assert loaded == []
@@ -112,7 +67,9 @@ def test_a_missing_colorizer_says_what_still_works(models, tmp_path):
 
 
 def test_a_damaged_model_is_named(tmp_path):
-    fake_version(tmp_path / "restorer" / "1")
+    folder = tmp_path / "restorer" / "1"
+    folder.mkdir(parents=True)
+    (folder / "saved_model.pb").write_bytes(b"not a model")
     with pytest.raises(OSError, match="damaged or incomplete"):
         LocalEngine(tmp_path).restore(np.zeros((1, 2, 2, 1), np.float32))
 

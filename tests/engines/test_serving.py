@@ -12,7 +12,7 @@ import tensorflow as tf
 from stand_in_models import export_colorizer, export_painter, export_restorer, export_sharpener
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
-from keras_refocus.engines import local as engines
+from keras_refocus.engines.local import LocalEngine
 from keras_refocus.engines.serving import ServingEngine, ServingError
 from keras_refocus.local_server.configuration import BatchingParameters, model_config_for
 from keras_refocus.local_server.services import LocalServer
@@ -55,7 +55,7 @@ def free_port() -> int:
 @pytest.mark.parametrize("shape", [(1, 1, 1), (3, 17, 5), (20, 16, 16)])
 def test_equals_the_local_engine(server, models, shape):
     luminance = picture(*shape)
-    local = engines.LocalEngine(models)
+    local = LocalEngine(models)
     with ServingEngine(f"grpc://127.0.0.1:{server.port}") as remote:
         assert np.abs(remote.restore(luminance) - local.restore(luminance)).max() < 1e-6
         assert np.abs(remote.colorize(luminance) - local.colorize(luminance)).max() < 1e-6
@@ -74,7 +74,7 @@ def test_pictures_equal_those_of_the_local_engine(painters, batching, grey, best
         with (
             Restorer(f"grpc://127.0.0.1:{server.port}") as remote,
             # Two at once are of one size, as a server's are.
-            Restorer(engines.LocalEngine(painters, batch_size=2)) as local,
+            Restorer(LocalEngine(painters, batch_size=2)) as local,
         ):
             for height, width in [(1, 1), (40, 60), (150, 210)]:
                 rgb = np.random.default_rng(height).integers(0, 256, (height, width, 3), np.uint8)

@@ -2,8 +2,7 @@
 
 import json
 
-from keras_refocus.engines import installed
-from keras_refocus.engines import local as engines
+from keras_refocus.engines import contract, installed
 
 ORIGIN = {
     "family": "dmphn",
@@ -23,6 +22,6 @@ ORIGIN = {
 
 def write_origin(version):
     """Let a SavedModel say that its weights were published by others."""
-    file = version / engines.NETWORK_FILE
+    file = version / contract.NETWORK_FILE
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps({"generator": "multipatch", installed.IMPORTED: ORIGIN}))

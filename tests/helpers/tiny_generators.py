@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from keras_refocus.engines import local as engines
+from keras_refocus.engines import contract
 
 
 def generator(channels=1, gain=1.0, seed=0):
@@ -24,5 +24,5 @@ def initializer(seed):
 
 
 def run(version, luminance):
-    signature = tf.saved_model.load(str(version)).signatures[engines.DEFAULT_SIGNATURE]
+    signature = tf.saved_model.load(str(version)).signatures[contract.DEFAULT_SIGNATURE]
     return signature(luminance=tf.constant(luminance))

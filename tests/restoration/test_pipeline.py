@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from tiny_models import write_models
 
-from keras_refocus.engines import local as engines
+from keras_refocus.engines import store
 from keras_refocus.pictures import color, images, provenance
 from keras_refocus.restoration import pipeline, tiling
 from keras_refocus.restoration.pipeline import RestoreOptions, Restorer, reblend
@@ -507,7 +507,7 @@ def test_an_engine_that_takes_one_tile_at_a_time_gets_tiles_that_fit_the_picture
 @pytest.mark.parametrize(("width", "tile"), [(1101, tiling.TILE), (1700, None)])
 def test_tiles_leave_no_seam_with_the_models_that_are_shipped(width, tile, monkeypatch):
     """Tiled and whole-picture inference agree, on a real photo, at the defaults."""
-    monkeypatch.delenv(engines.MODELS_VARIABLE, raising=False)
+    monkeypatch.delenv(store.MODELS_VARIABLE, raising=False)
     rgb = images.read(EXAMPLES / "coffee.jpg").rgb
     rgb = cv2.resize(rgb, (width, round(width * 0.6667)), interpolation=cv2.INTER_CUBIC)
     with Restorer() as restorer:

@@ -14,7 +14,7 @@ from stand_in_models import export_restorer
 from tensorflow_serving.config import model_server_config_pb2
 
 from keras_refocus.benchmarks import serving as benchmark_serving
-from keras_refocus.engines import local as engines
+from keras_refocus.engines import contract
 from keras_refocus.local_server import configuration as serving_config
 from keras_refocus.local_server.services import LocalServer
 
@@ -75,7 +75,7 @@ def pod():
 
 def test_models_are_the_servables_of_the_contract():
     models = read_model_config()
-    names = [engines.RESTORER, "restorer_gan", engines.COLORIZER]
+    names = [contract.RESTORER, "restorer_gan", contract.COLORIZER]
     assert [model.name for model in models] == names
     for model in models:
         assert model.base_path == f"/models/{model.name}"
@@ -89,7 +89,7 @@ def test_the_refocus_servable_only_needs_its_comment_signs_taken_away():
     whole = head + re.sub(r"(?m)^  # ", "  ", "  # config {" + block)
     config = text_format.Parse(whole, model_server_config_pb2.ModelServerConfig())
     serving_config.check_model_config(config)
-    assert [model.name for model in config.model_config_list.config][-1] == engines.REFOCUS
+    assert [model.name for model in config.model_config_list.config][-1] == contract.REFOCUS
 
 
 def test_stable_labels_name_versions_that_ship():
@@ -469,7 +469,7 @@ def check_fields(value, schema):
         assert isinstance(value, schema)
 
 
-@pytest.mark.parametrize("name", [engines.RESTORER, engines.COLORIZER])
+@pytest.mark.parametrize("name", [contract.RESTORER, contract.COLORIZER])
 def test_kserve(name):
     check_fields(manifest("InferenceService", name), KSERVE)
     model = kserve_model(name)

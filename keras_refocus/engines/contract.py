@@ -1,0 +1,82 @@
+"""What crosses the border to a model: names on the wire, names of files, and what an engine does.
+
+Servables, signatures and tensors have their names here and nowhere else. `export` writes them into
+SavedModels; the engines, the graph of the whole pipeline and the local server read them.
+"""
+
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+# Servables: folders of a model collection, and model names on TensorFlow Serving.
+RESTORER = "restorer"
+COLORIZER = "colorizer"
+REFOCUS = "refocus"
+
+# Signatures.
+DEFAULT_SIGNATURE = "serving_default"
+IMAGE_SIGNATURE = "image"
+
+# Tensors.
+LUMINANCE = "luminance"
+RESTORED = "restored"
+CHROMA = "chroma"
+IMAGE = "image"
+IMAGE_BYTES = "image_bytes"
+IS_GRAYSCALE = "is_grayscale"
+STRENGTH = "strength"
+
+# Files in the folder of a version.
+SAVED_MODEL_FILE = "saved_model.pb"
+WARMUP_FILE = Path("assets.extra", "tf_serving_warmup_requests")
+NETWORK_FILE = Path("assets.extra", "network.json")
+
+
+class Engine(Protocol):
+    """Runs the networks for the pipeline, which cannot tell one engine from another.
+
+    Attributes:
+        batch_size: How many tiles the pipeline should hand over at once. Several are of one size:
+            what reaches beyond the picture is filled with its mirror image, which the network
+            cannot tell from the picture, so that near such a border its result is slightly
+            another. With 1, each tile ends where the picture does.
+    """
+
+    batch_size: int
+
+    def restore(self, tiles: np.ndarray, *, model: str = RESTORER) -> np.ndarray:
+        """Run a restorer: luminance float32 [N,H,W,1] in [0,1] to the same."""
+
+    def colorize(self, luminance: np.ndarray, *, model: str = COLORIZER) -> np.ndarray:
+        """Run a colorizer: luminance float32 [N,H,W,1] in [0,1] to chroma [N,H,W,2] in [-1,1]."""
+
+    def versions(self, *models: str) -> dict[str, str]:
+        """Tell which version of each of these models would answer, leaving out absent ones.
+
+        Without names: of all models the engine knows of.
+        """
+
+    def close(self) -> None:
+        """Let go of models and connections; the engine cannot be used afterwards."""
+
+
+def as_luminance(values: np.ndarray) -> np.ndarray:
+    """Check what a model is about to get.
+
+    Args:
+        values: Luminance of shape `(images, height, width, 1)`, any real dtype.
+
+    Returns:
+        The same as float32, not copied where it is that already.
+
+    Raises:
+        ValueError: It has another shape, or holds nothing.
+    """
+    values = np.asarray(values, np.float32)
+    if values.ndim != 4 or values.shape[-1] != 1 or 0 in values.shape:
+        raise ValueError(
+            "A model takes luminance of shape (images, height, width, 1), none of them zero. "
+            f"Received: shape={values.shape}."
+        )
+    return values
