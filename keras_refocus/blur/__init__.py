@@ -1,6 +1,10 @@
-"""How pictures get blurred: what a sensor integrates while camera and objects move.
+"""Blur as a sensor records it, for training pictures: synthesis from sharp photos.
 
-Floor 2.
+Floor 2. Knows colour, and nothing of files or training.
 
-    exposure  blur synthesis, its settings and paths
+    exposure  one exposure: a photo in, the blurred and the sharp picture out
+    settings  what it draws from, and the named distributions
+    motion    how camera and objects move, and at which moments that is looked at
+    scene     a background and the objects in front of it, as a sensor sees them
+    sensor    sum of light, optics, highlights, noise, response curve, JPEG
 """

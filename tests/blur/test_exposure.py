@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from keras_refocus.blur import exposure
+from keras_refocus.blur import exposure, motion, scene, sensor
 from keras_refocus.blur.exposure import SETTINGS, ExposureSettings, degrade, expose
 
 CLEAN = dataclasses.replace(SETTINGS["clean"], few_frame=0.0, layers=(1.0,))
@@ -212,7 +212,7 @@ def test_mean_position_is_the_photo(kind):
 @pytest.mark.parametrize("kind", ["walk", "shake"])
 def test_middle_of_a_shaken_path_is_not_its_mean(kind):
     # Why there is the other anchor: a quarter of the extent is pixels that nothing tells.
-    paths = [exposure._unit_path(kind, np.random.default_rng(seed)) for seed in range(100)]
+    paths = [motion._unit_path(kind, np.random.default_rng(seed)) for seed in range(100)]
     assert np.mean([abs(path.mean()) for path in paths]) > 0.25
 
 
@@ -280,14 +280,14 @@ def scene_with_square(background, motions):
     picture[20:44, 20:44, :3] = 1
     mask = np.zeros((64, 64), np.float32)
     mask[20:44, 20:44] = 1
-    return exposure._Scene(picture, [mask], motions, (64, 64), (0, 0))
+    return scene.Scene(picture, [mask], motions, (64, 64), (0, 0))
 
 
 def integrate(scene, count=64):
     times = (np.arange(count) + 0.5) / count
     weights = np.full(count, 1 / count)
     frames = scene.frames(times, weights, cv2.INTER_LINEAR)
-    return exposure._integrate(frames, times, weights, (64, 64), None)[..., 0]
+    return sensor.integrate(frames, times, weights, (64, 64), None)[..., 0]
 
 
 def test_moving_object_covers_and_uncovers():
@@ -336,7 +336,7 @@ def test_masks_of_objects_are_full_inside_and_empty_outside():
     photo = make_photo(120, 90)
     shares = []
     for seed in range(30):
-        mask = exposure._object_mask(photo, np.random.default_rng(seed))
+        mask = scene.object_mask(photo, np.random.default_rng(seed))
         assert mask.shape == (120, 90) and mask.dtype == np.float32
         assert mask.min() >= 0 and mask.max() <= 1
         shares.append((mask == 1).mean())

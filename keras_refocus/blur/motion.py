@@ -1,0 +1,220 @@
+"""How camera and objects move during an exposure: paths, homographies, and when to look.
+
+Complex numbers are points of the image plane: x + iy. A motion is an array (points, 3, 3) of
+homographies, evenly spaced in time, from the scene to the sensor in pixels about the centre of the
+window.
+
+References:
+    Boracchi and Foi, "Modeling the performance of image restoration from motion blur", 2012 (path).
+    Kupyn et al., "DeblurGAN", 2018 (impulsive random walk).
+"""
+
+import math
+
+import cv2
+import numpy as np
+
+from keras_refocus.blur.settings import PATH_KINDS, log_uniform
+
+PATH_POINTS = 65  # odd: the middle of the exposure is one of the points
+_MAX_SUBFRAMES = 64
+_LONG_STEP = 1.6  # pixels between two sub-frames of a long path
+NO_MOTION = np.repeat(np.eye(3)[None], 2, axis=0)
+
+
+# Paths
+
+
+def _unit_path(kind, rng):
+    """Return a path of `PATH_POINTS` complex points: zero in the middle, largest extent 1."""
+    time = np.linspace(-0.5, 0.5, PATH_POINTS)
+    heading = np.exp(2j * np.pi * rng.random())
+    if kind == "linear":
+        # mostly constant speed, sometimes braking
+        path = heading * (time + rng.uniform(-0.4, 0.4) * time**2)
+    elif kind == "curved":
+        turn = rng.uniform(0.1, 1.6) * rng.choice((-1, 1))
+        path = heading * np.exp(1j * turn * time) / (1j * turn)
+        path = path * (1 + rng.uniform(-0.5, 0.5) * time)
+    elif kind == "shake":
+        path = heading * rng.uniform(0.0, 1.0) * time
+        for _ in range(3):
+            cycles = rng.uniform(0.4, 2.0)
+            phase = rng.uniform(0, 2 * np.pi, 2)
+            swing = rng.normal(size=2) / (1 + cycles)
+            path = path + swing[0] * np.sin(2 * np.pi * cycles * time + phase[0])
+            path = path + 1j * swing[1] * np.sin(2 * np.pi * cycles * time + phase[1])
+    else:
+        path = _random_walk(rng)
+    path = path - path[PATH_POINTS // 2]
+    sparse = path[::4]
+    extent = np.abs(sparse[:, None] - sparse[None, :]).max()
+    return path / max(extent, 1e-9)
+
+
+def _random_walk(rng):
+    """Return an impulsive random walk with inertia (Boracchi and Foi 2012)."""
+    inertia = rng.uniform(0.6, 1.0)
+    anxiety = rng.uniform(0.02, 0.25)
+    impulse = rng.uniform(0.0, 0.04)
+    pull = rng.uniform(0.0, 0.5) / PATH_POINTS
+    normals = rng.normal(size=(PATH_POINTS, 2)).tolist()
+    chances = rng.random(PATH_POINTS).tolist()
+    turns = np.exp(2j * np.pi * rng.random(PATH_POINTS)).tolist()
+    velocity, position = complex(turns[0]), 0j
+    points = []
+    for (a, b), chance, turn in zip(normals, chances, turns, strict=True):
+        points.append(position)
+        push = anxiety * complex(a, b) - pull * position
+        if chance < impulse:
+            push += 2 * abs(velocity) * turn
+        velocity = inertia * velocity + (1 - inertia) * turn * 0.5 + push
+        velocity /= max(abs(velocity), 1e-6)
+        position += velocity
+    return np.array(points)
+
+
+def _draw_kind(settings, rng):
+    weights = np.asarray(settings.path_weights, dtype=np.float64)
+    return PATH_KINDS[rng.choice(len(PATH_KINDS), p=weights / weights.sum())]
+
+
+# Motions
+
+
+def _draw_transforms(settings, rng, size, length):
+    """Draw the homographies that carry the anchor of the exposure to each moment of it.
+
+    Returns:
+        Array (points, 3, 3) in coordinates whose origin is the centre of the window.
+    """
+
+    def path(kind):
+        points = _unit_path(kind, rng)
+        return points - points.mean() if settings.anchor == "mean" else points
+
+    shift = length * path(_draw_kind(settings, rng))
+    roll = np.deg2rad(rng.normal(0, settings.roll)) * path("shake").real
+    scale = np.exp(rng.normal(0, settings.zoom) * path("linear").real)
+    # A camera that moves along a slanted plane: translation grows linearly over the picture.
+    tilt = rng.normal(0, settings.tilt, 2) / (0.5 * max(size))
+    focal = rng.uniform(600.0, 2000.0)  # pixels; camera rotation gives slight keystone
+    x, y = shift.real, shift.imag
+    transforms = np.empty((PATH_POINTS, 3, 3))
+    transforms[:, 0, 0] = scale * np.cos(roll) + x * tilt[0]
+    transforms[:, 0, 1] = -scale * np.sin(roll) + x * tilt[1]
+    transforms[:, 0, 2] = x
+    transforms[:, 1, 0] = scale * np.sin(roll) + y * tilt[0]
+    transforms[:, 1, 1] = scale * np.cos(roll) + y * tilt[1]
+    transforms[:, 1, 2] = y
+    transforms[:, 2, 0] = -x / focal**2
+    transforms[:, 2, 1] = -y / focal**2
+    transforms[:, 2, 2] = 1
+    return transforms
+
+
+def _draw_object_motion(camera, settings, rng, size, lengths):
+    """Draw the motion of an object on the sensor, given the camera's."""
+    if rng.random() < 0.5:
+        # at another distance: the same path, longer or shorter (-1: the camera follows the object)
+        shift = camera[:, :2, 2] * rng.uniform(-1.2, 1.5)
+        own = np.repeat(np.eye(3)[None], len(camera), axis=0)
+        own[:, :2, 2] = shift
+    else:
+        own = _draw_transforms(settings, rng, size, log_uniform(rng, lengths))
+    return own @ camera
+
+
+def draw_motions(settings, rng, size, lengths):
+    """Draw the camera's motion and those of the objects."""
+    motions = [_draw_transforms(settings, rng, size, log_uniform(rng, lengths))]
+    weights = np.asarray(settings.layers, dtype=np.float64)
+    for _ in range(rng.choice(len(weights), p=weights / weights.sum())):
+        motions.append(_draw_object_motion(motions[0], settings, rng, size, lengths))
+    return motions
+
+
+def check_transforms(transforms):
+    transforms = np.asarray(transforms, dtype=np.float64)
+    if transforms.ndim != 3 or transforms.shape[1:] != (3, 3) or len(transforms) < 2:
+        raise ValueError(
+            f"`transforms` must have the shape (points, 3, 3) with at least two points. "
+            f"Received: shape={transforms.shape}."
+        )
+    return transforms
+
+
+# Tracks of points, and moments
+
+
+def window_corners(size):
+    h, w = size[0] / 2, size[1] / 2
+    return np.array([[0.0, 0.0], [-w, -h], [w, -h], [-w, h], [w, h]])
+
+
+def corner_tracks(transforms, size):
+    """Return where centre and corners of the window go: array (points, 5, 2), pixels."""
+    corners = window_corners(size)
+    moved = transforms @ np.concatenate([corners, np.ones((5, 1))], axis=1).T
+    return np.moveaxis(moved[:, :2] / moved[:, 2:], 2, 1)
+
+
+def interpolate(transforms, times):
+    """Interpolate homographies at `times` in [0, 1] of the exposure."""
+    place = np.clip(np.asarray(times, dtype=np.float64), 0, 1) * (len(transforms) - 1)
+    low = np.minimum(place.astype(int), len(transforms) - 2)
+    part = (place - low)[:, None, None]
+    return transforms[low] * (1 - part) + transforms[low + 1] * part
+
+
+def _subframe_times(tracks):
+    """Choose moments at equal steps of the longest track, weighted by the time spent around them.
+
+    Returns:
+        times in [0, 1] and weights that sum to 1.
+    """
+    steps = np.sqrt((np.diff(tracks, axis=0) ** 2).sum(-1)).max(1)
+    travelled = np.concatenate([[0.0], np.cumsum(steps)])
+    length = travelled[-1]
+    # A comb of impulses d pixels apart repeats its spectrum at 1/d: below two pixels nothing that
+    # repeats falls into the picture's own band, so long paths may take longer steps.
+    count = length if length < 8 else 8 + (length - 8) / _LONG_STEP
+    count = int(min(max(math.ceil(count), 2), _MAX_SUBFRAMES))
+    time = np.linspace(0, 1, len(travelled))
+    # a rest does not travel: a small ramp keeps the function invertible
+    travelled = travelled + 1e-6 * max(length, 1e-3) * time
+    edges = np.interp(np.linspace(0, travelled[-1], count + 1), travelled, time)
+    return (edges[1:] + edges[:-1]) / 2, np.diff(edges)
+
+
+def draw_schedule(kind, tracks, settings, rng):
+    """Return when the scene is sampled, with what weights, and the interpolation that takes.
+
+    Bilinear sampling costs a seventh of cubic; it takes enough samples that its loss can be made
+    good in the mean.
+    """
+    if kind == "still":
+        return np.array([0.5]), np.array([1.0]), cv2.INTER_LINEAR
+    tracks = np.concatenate(tracks, axis=1)
+    if kind == "continuous":
+        times, weights = _subframe_times(tracks)
+        few = len(times) <= 4
+    else:
+        count = int(rng.integers(settings.frame_count[0], settings.frame_count[1] + 1))
+        duty = rng.uniform(0, settings.frame_duty)
+        times, weights = _frame_times(tracks, count, duty)
+        few = len(times) == count
+    return times, weights, cv2.INTER_CUBIC if few else cv2.INTER_LINEAR
+
+
+def _frame_times(tracks, count, duty):
+    """Moments of `count` frames at equal distances, each exposed for the share `duty` of its slot.
+
+    Frames that move more than a pixel while they are exposed are split into up to four moments.
+    """
+    steps = np.sqrt((np.diff(tracks, axis=0) ** 2).sum(-1)).sum(0).max()
+    split = int(min(max(math.ceil(duty * steps / count), 1), 4))
+    within = (np.arange(split) + 0.5) / split - 0.5
+    slots = (np.arange(count) + 0.5) / count
+    times = (slots[:, None] + within * duty / count).ravel()
+    return times, np.full(times.size, 1 / times.size)
