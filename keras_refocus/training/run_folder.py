@@ -14,6 +14,7 @@ A run folder holds
     tensorboard/         curves and samples for TensorBoard
 """
 
+import configparser
 import csv
 import errno
 import importlib.metadata
@@ -56,6 +57,7 @@ __all__ = [
     "duration",
     "environment",
     "measures",
+    "own_commit",
     "read_log",
     "read_record",
     "write_atomically",
@@ -145,18 +147,50 @@ def read_record(folder):
     return json.loads((pathlib.Path(folder) / RECORD).read_text(encoding="utf-8"))
 
 
-def environment():
-    """Commit, versions and machine of this process, for the record of a run."""
-    try:
-        commit = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
-            cwd=pathlib.Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            check=True,
+def own_commit(file=__file__):
+    """Commit of this package's own repository, or `None` where a module of it is not in one.
+
+    An installed package, or a copy in somebody's project, may lie below the repository of another
+    project, whose commit says nothing about this code.
+    """
+    file = pathlib.Path(file).resolve()
+    package = file.parents[1]
+    # What calls us from a hook names its own repository in these.
+    own = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+
+    def git(*words):
+        return subprocess.run(
+            ["git", *words], cwd=package, env=own, capture_output=True, text=True, check=True
         ).stdout.strip()
+
+    try:
+        root = pathlib.Path(git("rev-parse", "--show-toplevel")).resolve()
+        if not _is_this_project(root, package):
+            return None
+        git("ls-files", "--error-unmatch", str(file))
+        return git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
     except (OSError, subprocess.CalledProcessError):
-        commit = None
+        return None
+
+
+def _is_this_project(root, package):
+    """Whether a repository is that of this package, and not one that it was copied into."""
+    if package.parent != root:
+        return False
+    setup = configparser.ConfigParser()
+    try:
+        setup.read(root / "setup.cfg", encoding="utf-8")
+    except (configparser.Error, UnicodeDecodeError):
+        return False
+    return setup.get("metadata", "name", fallback=None) == package.name
+
+
+def environment():
+    """Commit, versions and machine of this process, for the record of a run.
+
+    The commit is `None` where the package is not in a checkout of its own repository; its version
+    is among the versions.
+    """
     packages = (
         "keras_refocus",
         "keras",
@@ -171,7 +205,7 @@ def environment():
         except importlib.metadata.PackageNotFoundError:
             versions[package] = None
     return {
-        "commit": commit,
+        "commit": own_commit(),
         "versions": versions,
         "platform": platform.platform(),
         "cpu_count": os.cpu_count(),
@@ -301,6 +335,7 @@ def write_report(
     if (folder / sample).is_file():
         lines += [f"![{shown} validation patches]({sample})", ""]
     versions = ", ".join(f"{name} {version}" for name, version in session["versions"].items())
+    commit = f"Commit {session['commit']}; " if session["commit"] else ""
     lines += [
         f"Left to right: {', '.join(columns)}.",
         "",
@@ -310,7 +345,7 @@ def write_report(
         command,
         "```",
         "",
-        f"Commit {session['commit']}; {versions}; {session['platform']}.",
+        f"{commit}{versions}; {session['platform']}.",
         "",
         "## Pictures",
         "",

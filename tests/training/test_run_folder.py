@@ -1,4 +1,5 @@
 import errno
+import subprocess
 
 import numpy as np
 import pytest
@@ -116,3 +117,60 @@ def test_environment_names_commit_and_versions():
     values = run_folder.environment()
     assert {"python", "keras", "numpy"} <= set(values["versions"])
     assert values["versions"]["numpy"] == np.__version__
+
+
+def repository(folder, *, name, tracked):
+    """A repository with the module in it, and its commit; git knows of it where it is tracked."""
+    module = folder / "keras_refocus" / "training" / "run_folder.py"
+    module.parent.mkdir(parents=True)
+    module.touch()
+    (folder / "setup.cfg").write_text(f"[metadata]\nname = {name}\n")
+    identity = ["-c", "user.name=someone", "-c", "user.email=someone@example.org"]
+    for words in (
+        ["init", "-q"],
+        ["add", "setup.cfg", *(["keras_refocus"] if tracked else [])],
+        [*identity, "commit", "-q", "-m", "first"],
+    ):
+        subprocess.run(["git", *words], cwd=folder, check=True)
+    head = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=folder, check=True, capture_output=True, text=True
+    )
+    return module, head.stdout.strip()
+
+
+def test_commit_is_that_of_our_own_repository(tmp_path, monkeypatch):
+    module, head = repository(tmp_path / "ours", name="keras_refocus", tracked=True)
+    assert run_folder.own_commit(module) == head
+    # A hook of another repository, in which a training is started.
+    _, other = repository(tmp_path / "theirs", name="gallery", tracked=False)
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "theirs" / ".git"))
+    assert run_folder.own_commit(module) == head != other
+    module.write_text("changed")
+    assert run_folder.own_commit(module) == f"{head}-dirty"
+
+
+@pytest.mark.parametrize(
+    ("place", "name", "tracked"),
+    [
+        ("", "gallery", True),  # Copied into somebody's repository.
+        ("", "keras_refocus", False),  # A checkout that the module is no part of.
+        ("venv/lib/python3.11/site-packages", "keras_refocus", True),
+    ],
+)
+def test_commit_of_somebody_elses_repository_is_not_recorded(tmp_path, place, name, tracked):
+    module, _ = repository(tmp_path, name=name, tracked=tracked)
+    if place:
+        installed = tmp_path / place / module.relative_to(tmp_path)
+        installed.parent.mkdir(parents=True)
+        module.rename(installed)
+        module = installed
+    assert run_folder.own_commit(module) is None
+
+
+def test_report_without_a_commit_names_the_version(tmp_path):
+    session = RECORD["sessions"][0] | {"commit": None, "versions": {"keras_refocus": "0.2.0"}}
+    run_folder.write_report(
+        tmp_path, RECORD | {"sessions": [session]}, ROWS, status="", command="", next_steps=[]
+    )
+    text = (tmp_path / "report.md").read_text()
+    assert "\nkeras_refocus 0.2.0; here.\n" in text and "Commit" not in text
