@@ -82,6 +82,7 @@ def test_mistakes_are_said_without_a_traceback(tmp_path, capsys, monkeypatch, ar
     assert message.lower() in capsys.readouterr().err.lower()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("file_format", "runtime", "suffix"),
     [("litert", "ai_edge_litert", "tflite"), ("onnx", "onnxruntime", "onnx")],

@@ -168,10 +168,12 @@ def error_after_learning(kernel, **options):
     return after / np.square(blurred[..., 0] - sharp).mean()
 
 
+@pytest.mark.slow
 def test_it_learns_to_undo_one_blur():
     assert error_after_learning(np.ones(5) / 5, planes=0) < 0.9
 
 
+@pytest.mark.slow
 def test_it_learns_the_phase_of_a_blur_where_it_has_edges():
     braking = np.array([0.6, 0.25, 0.15, 0.0, 0.0])
     assert error_after_learning(braking, planes=1) < 0.8 * error_after_learning(braking, planes=0)

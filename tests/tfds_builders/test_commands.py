@@ -1,4 +1,4 @@
-"""The README's commands for data sets, run as printed on small trees in the official layouts."""
+"""The commands of docs/data_sets.md, run as printed on small trees in the official layouts."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from tiny_training import GENERATOR
 
 ROOT = pathlib.Path(__file__).parents[2]
 
-# What makes a training of hours one of seconds; the rest of the command is the README's.
+# What makes a training of hours one of seconds; the rest of the command is that of the page.
 BRIEF = (
     "--epochs 1 --final-epochs 0 --steps-per-epoch 2 --warmup-steps 1 --batch-size 2 "
     "--patch-size 32 --validation-count 2"
@@ -30,10 +30,9 @@ TOYS = {
 
 
 def commands():
-    """The commands of the first block of the README's section, without comments."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    section = text.partition("\n## Data sets\n")[2].partition("\n## ")[0]
-    block = re.search(r"```sh\n(.*?)```", section, re.DOTALL)[1]
+    """The commands of the page's first block, without comments."""
+    text = (ROOT / "docs" / "data_sets.md").read_text(encoding="utf-8")
+    block = re.search(r"```sh\n(.*?)```", text, re.DOTALL)[1]
     return [line.partition("#")[0].strip() for line in block.splitlines()]
 
 
