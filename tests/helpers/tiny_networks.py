@@ -23,7 +23,7 @@ TINY_BLIND_WIENER = {
 # Small enough that the whole file takes seconds; everything else is as in the full size.
 TINY_GENERATORS = {
     "blind_wiener": TINY_BLIND_WIENER,
-    "pyramid": TINY_BLIND_WIENER | {"scales": 3},
+    "pyramid": TINY_BLIND_WIENER | {"scales": 2},
     "filter_bank": TINY_FILTER_BANK,
     "unet": {"widths": (8, 12), "depths": (1, 1), "decoder_depths": (1,), "stem_factor": 2},
     "resnet": {"filters": 4, "residual_blocks": 2},

@@ -58,7 +58,7 @@ def test_it_starts_as_the_network_of_one_scale(scales):
 
 
 def test_each_scale_is_that_network_on_the_shrunk_picture():
-    alone, pyramid = pair()
+    alone, pyramid = pair(scales=3)
     picture = noise(1, 48, 32)
     found = scales_of(pyramid, picture)
     assert found.keys() == {1, 2, 4}
@@ -97,7 +97,7 @@ def test_the_finest_scale_sees_what_the_coarser_changed():
     assert np.abs(after[1] - before[1]).max() > 1e-3
 
 
-def test_it_costs_a_third_more_than_one_scale():
+def test_a_second_scale_costs_a_quarter_more():
     alone, pyramid = (
         networks.build(name, **TINY[name] | {"window": 16}) for name in ("blind_wiener", "pyramid")
     )
@@ -107,7 +107,7 @@ def test_it_costs_a_third_more_than_one_scale():
     assert more == (9 * pixels * stem + stem) + (stem * pixels + pixels)
     ratio = costs.count_macs(pyramid, 512, 512) / costs.count_macs(alone, 512, 512)
     # The windows beyond the border count for more in a small picture.
-    assert 1 + 1 / 4 + 1 / 16 < ratio < 1.45
+    assert 1 + 1 / 4 < ratio < 1.4
 
 
 def test_one_scale_has_a_generator_of_its_own():
