@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tiny_data_sets
 from keras import ops
+from tiny_networks import each
 from tiny_training import GENERATOR, save, texture
 
 from keras_refocus import train
@@ -55,7 +56,7 @@ def weights(folder):
     return [ops.convert_to_numpy(value) for value in model.weights]
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", each(STAGES, slow={"colorizer"}))
 def test_a_data_set_by_name_feeds_training_and_resumes_exactly(
     stage, data_dir, tmp_path, monkeypatch
 ):

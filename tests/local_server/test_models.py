@@ -157,6 +157,7 @@ def test_a_version_whose_folder_is_gone_is_unloaded(tmp_path):
 
 
 def test_a_base_path_that_disappears_changes_nothing(tmp_path, caplog):
+    caplog.set_level("WARNING", "keras_refocus")
     add(tmp_path, 1)
     made = manager(tmp_path)
     shutil.rmtree(tmp_path / "m")

@@ -30,9 +30,9 @@ TOYS = {
 
 
 def commands():
-    """The commands of the page's first block, without comments."""
+    """The commands of the page's block of builds and trainings, without comments."""
     text = (ROOT / "docs" / "data_sets.md").read_text(encoding="utf-8")
-    block = re.search(r"```sh\n(.*?)```", text, re.DOTALL)[1]
+    block = re.search(r"```sh\n(tfds build .*?)```", text, re.DOTALL)[1]
     return [line.partition("#")[0].strip() for line in block.splitlines()]
 
 

@@ -74,6 +74,7 @@ def test_uneven_batches_are_refused():
         devices.check_batches(Strategy, {4, 3})
 
 
+@pytest.mark.slow
 def test_two_replicas_equal_one_with_the_whole_batch():
     """LSGAN, whose loss is a mean over pictures, with clipping that acts on the mean gradient."""
     run(
@@ -128,6 +129,7 @@ def test_two_replicas_equal_one_with_the_whole_batch():
     )
 
 
+@pytest.mark.slow
 def test_replicas_draw_numbers_of_their_own_and_the_stream_goes_on():
     run(
         """
