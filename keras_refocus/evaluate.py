@@ -346,7 +346,7 @@ def _evaluate_grayscale(parser, arguments):
         parser.error(f"--count must be at least 1. Received: --count {arguments.count}.")
     try:
         chosen = grayscale.choose(arguments.photos, arguments.count, arguments.seed)
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         parser.error(str(error))
     wrong, count = grayscale.evaluate(chosen, arguments.seed)
     if not count:

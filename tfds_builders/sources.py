@@ -11,12 +11,14 @@ import posixpath
 import threading
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 
 import tensorflow as tf
 from etils import epath
 
-PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+from keras_refocus.pictures import catalogue, images
+
+PICTURE_SUFFIXES = tuple(sorted(images.SUFFIXES))
 _SUFFIXES = (*PICTURE_SUFFIXES, ".txt")
 
 # What a file without a partner lacks.
@@ -85,7 +87,7 @@ def archive_files(path: str) -> dict[str, File]:
     return {
         name: File(path, name)
         for name in names
-        if name.lower().endswith(_SUFFIXES) and not _is_hidden(name)
+        if name.lower().endswith(_SUFFIXES) and not catalogue.is_hidden(name)
     }
 
 
@@ -269,11 +271,6 @@ def _walk(root):
                 yield folder, file
 
 
-def _is_hidden(name):
-    # macOS puts a second, unreadable `._name` into archives for every file.
-    return any(part.startswith((".", "__MACOSX")) for part in name.split("/"))
-
-
 def manual_folder(dl_manager) -> str:
     """The manual folder.
 
@@ -306,12 +303,6 @@ def layout_error(name: str, listing: Listing, instructions: str) -> FileNotFound
     )
 
 
-def by_stem(files: dict[str, File]) -> Iterator[tuple[str, str]]:
-    """Relative path without suffix, and with it, for each file."""
-    for path in files:
-        yield posixpath.splitext(path)[0], path
-
-
 def match_pairs(
     blurred: dict[str, File], sharp: dict[str, File]
 ) -> tuple[list[tuple[str, File, File]], list[tuple[str, str]]]:
@@ -321,14 +312,6 @@ def match_pairs(
         `(pairs, alone)`: `(relative path of the blurred side, blurred, sharp)` of each pair,
         sorted; and `(path, which side is missing)` of each file without a partner, sorted.
     """
-    sharp_by_stem = dict(by_stem(sharp))
-    pairs, alone = [], []
-    for stem, path in sorted(by_stem(blurred)):
-        partner = path if path in sharp else sharp_by_stem.get(stem)
-        if partner is None:
-            alone.append((path, NO_SHARP))
-        else:
-            pairs.append((path, blurred[path], sharp[partner]))
-    blurred_stems = dict(by_stem(blurred))
-    alone += [(path, NO_BLURRED) for stem, path in by_stem(sharp) if stem not in blurred_stems]
-    return pairs, sorted(alone)
+    matched, no_sharp, no_blurred = catalogue.match_names(blurred, sharp)
+    alone = [(path, NO_SHARP) for path in no_sharp] + [(path, NO_BLURRED) for path in no_blurred]
+    return [(one, blurred[one], sharp[other]) for one, other in matched], sorted(alone)

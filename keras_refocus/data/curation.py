@@ -7,7 +7,6 @@ validation and test (or val, testing and the like) are parts that must not share
 The rules are those of the data set builders: see `integrity`.
 """
 
-import collections
 import dataclasses
 import hashlib
 import logging
@@ -20,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from keras_refocus.data import integrity
-from keras_refocus.pictures import color, images
+from keras_refocus.pictures import catalogue, color, images
 
 logger = logging.getLogger(__name__)
 
@@ -29,16 +28,11 @@ MANIFEST = "manifest.sha256"
 #: Name of the report in a folder, unless another is given.
 REPORT = "curation.json"
 
-_BLURRED = ("blur", "blurred", "input")
-_SHARP = ("sharp", "target", "gt")
-
 # Parts of the data by the folder names that stand for them, the best guarded first.
-_PARTS = {
-    "test": ("test", "testing"),
-    "validation": ("validation", "valid", "val"),
-    "train": ("train", "training"),
+_PARTS = ("test", "validation", "train")
+_PART_OF = {
+    name: {"val": "validation"}.get(split, split) for name, split in catalogue.SPLIT_OF.items()
 }
-_PART_OF = {name: part for part, names in _PARTS.items() for name in names}
 _WHOLE = "the folder"
 
 _BLOCK = 1 << 20
@@ -184,62 +178,27 @@ def pictures(folder: str | os.PathLike) -> list[str]:
         FileNotFoundError: If the folder does not exist.
     """
     folder = pathlib.Path(folder)
-    if not folder.is_dir():
-        raise FileNotFoundError(
-            f"A folder of pictures must exist. Received: {folder}. Check the path."
-        )
-    found = []
-    for path, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        place = pathlib.Path(path).relative_to(folder)
-        found += [
-            (place / name).as_posix()
-            for name in names
-            if pathlib.PurePath(name).suffix.lower() in images.SUFFIXES and not name.startswith(".")
-        ]
-    return sorted(found)
+    return [path.relative_to(folder).as_posix() for path in catalogue.pictures_below(folder)]
 
 
 def _units(folder):
     """Photos, pairs as `(blurred, sharp)`, and files without a partner."""
-    names = pictures(folder)
-    if not names:
-        raise FileNotFoundError(
-            "The folder must hold at least one picture "
-            f"({', '.join(sorted(images.SUFFIXES))}). Received: {folder}, which holds none. Point "
-            "at the folder that has the pictures."
-        )
-    children = collections.defaultdict(set)
-    for name in names:
-        for folder_of in pathlib.PurePosixPath(name).parents[:-1]:
-            children[folder_of.parent].add(folder_of)
-    sides = {}
-    for place, inside in children.items():
-        blurred, sharp = (
-            [child for child in inside if child.name.lower() in kinds]
-            for kinds in (_BLURRED, _SHARP)
-        )
-        if blurred and sharp:
-            sides[min(blurred)] = (place, "blurred")
-            sides[min(sharp)] = (place, "sharp")
-    photos, places = [], {}
-    for name in names:
-        path = pathlib.PurePosixPath(name)
-        side = next((parent for parent in path.parents if parent in sides), None)
-        if side is None:
-            photos.append(name)
-            continue
-        place, kind = sides[side]
-        key = (place, path.relative_to(side).with_suffix(""))
-        places.setdefault(key, {}).setdefault(kind, name)
+    photos = {path.relative_to(folder).as_posix() for path in catalogue.list_photos(folder)}
     pairs, alone = [], []
-    for found in places.values():
-        if len(found) == 2:
-            pairs.append((found["blurred"], found["sharp"]))
-        else:
-            (kind, name), *_ = found.items()
-            alone.append((name, f"no {'sharp' if kind == 'blurred' else 'blurred'} picture"))
-    return photos, sorted(pairs), alone
+    for part in catalogue.find_pairs(folder):
+        # The sharp sides of a half that was named lie outside: then its pictures are photos here.
+        inside = [
+            tuple(path.relative_to(folder).as_posix() for path in pair)
+            for pair in part.pairs
+            if pair[1].is_relative_to(folder)
+        ]
+        pairs += inside
+        photos -= {name for pair in inside for name in pair}
+        lone = [(path, f"no {side} picture") for path, side in part.alone]
+        lone += [(path, "no blurred picture") for path in part.left_over]
+        alone += [(path.relative_to(folder).as_posix(), detail) for path, detail in lone]
+    photos -= {name for name, _ in alone}
+    return sorted(photos), sorted(pairs), sorted(alone)
 
 
 def _part(name):

@@ -28,6 +28,15 @@ CACHE_BYTES = 1_000_000_000
 # Batches in a row out of the same pictures when these must be read anew each time.
 _ECHO = 8
 
+# Fixed windows of a picture: the share of the room above and to the left of each.
+WINDOWS = {
+    "center": (0.5, 0.5),
+    "top left": (0.0, 0.0),
+    "bottom right": (1.0, 1.0),
+    "top right": (0.0, 1.0),
+    "bottom left": (1.0, 0.0),
+}
+
 # Separate random streams out of one seed.
 _ORDER_STREAM, _EXAMPLE_STREAM, _HOLD_OUT_STREAM = 0, 1, 2
 
@@ -131,8 +140,8 @@ class PhotoSource:
         path = self.paths[index]
         rgb = cache.get(path, lambda: read_rgb(path, max_pixels=self.max_pixels))
         rgb = _at_least(rgb, size)
-        if crop == "center":
-            rgb = _window(rgb, *_center(rgb.shape, size), size)
+        if crop != "random":
+            rgb = _window(rgb, *_place(rgb.shape, size, crop), size)
         blur = exposure.SETTINGS[self.blur] if isinstance(self.blur, str) else self.blur
         result = exposure.expose(rgb, blur, rng, size=(size, size))
         return result.blurred, result.sharp
@@ -163,8 +172,8 @@ class PairSource:
                 f"{self.paths[index][0]} with {pair[0].shape[:2]} and {self.paths[index][1]} with "
                 f"{pair[1].shape[:2]} (height, width). Remove or repair the pair."
             )
-        if crop == "center":
-            top, left = _center(blurred.shape, size)
+        if crop != "random":
+            top, left = _place(blurred.shape, size, crop)
         else:
             top = int(rng.integers(blurred.shape[0] - size + 1))
             left = int(rng.integers(blurred.shape[1] - size + 1))
@@ -184,8 +193,10 @@ def _at_least(rgb, size):
     return np.pad(rgb, pad, mode="symmetric")
 
 
-def _center(shape, size):
-    return (shape[0] - size) // 2, (shape[1] - size) // 2
+def _place(shape, size, crop):
+    """Top and left of the window that a crop names; see `Sampler`."""
+    down, right = WINDOWS[crop]
+    return int((shape[0] - size) * down), int((shape[1] - size) * right)
 
 
 def _window(rgb, top, left, size):
@@ -204,7 +215,7 @@ class Sampler:
         seed: Seed of everything random.
         crop: "random" sees every part of every picture in the course of training and is the
             default for it; "center" is the central square, as the evaluation protocols of some
-            papers have it.
+            papers have it; its corners are "top left" and the like.
         flip: Whether patches are turned and mirrored at random.
         echo: Number of batches in a row that are cut out of the same pictures, which are then read
             once for all of them ("data echoing", Choi et al. 2019, before augmentation: crop, blur
@@ -403,33 +414,54 @@ class ColorSampler(Sampler):
         return luminance, chroma
 
 
-def split_hold_out(paths, *, share=0.05, most=64, seed=0):
-    """Set some photos aside for validation.
+def split_hold_out(paths, *, scenes=None, share=0.05, least=4, most=64, seed=0):
+    """Set some pictures aside for validation: of the small sets several, of the large ones a share.
 
     Args:
-        paths: List of paths.
-        share: Share of the photos to set aside; at least one.
-        most: Largest number to set aside.
+        paths: List of paths, or of pairs of paths.
+        scenes: List of what each is of. Whole scenes are set aside where there are enough of them
+            that at most a quarter of the pictures is lost to training; `None`: single pictures.
+        share: Share of the pictures to set aside; at least one.
+        least: Smallest number to set aside of at least five times as many.
+        most: Largest number to set aside; of whole scenes it may be more.
         seed: Seed of the choice.
 
     Returns:
         Tuple `(training paths, validation paths)`.
 
     Raises:
-        ValueError: If there are fewer than two photos.
+        ValueError: If there are fewer than two pictures.
     """
     if len(paths) < 2:
         raise ValueError(
             "Training needs at least two pictures, one of them for validation. Received: "
             f"{len(paths)}. Add pictures or name a validation folder."
         )
-    count = min(most, max(1, round(share * len(paths))))
-    order = np.random.default_rng([seed, _HOLD_OUT_STREAM]).permutation(len(paths))
-    chosen = set(order[:count].tolist())
+    count = min(most, max(1, round(share * len(paths)), min(least, len(paths) // 5)))
+    rng = np.random.default_rng([seed, _HOLD_OUT_STREAM])
+    chosen = _whole_scenes(scenes, count, rng) if scenes else set()
+    if not chosen:
+        chosen = set(rng.permutation(len(paths))[:count].tolist())
     return (
         [path for index, path in enumerate(paths) if index not in chosen],
         [path for index, path in enumerate(paths) if index in chosen],
     )
+
+
+def _whole_scenes(scenes, count, rng):
+    """Indices of scenes of at least so many pictures, two scenes if possible; empty: too large."""
+    members = {}
+    for index, scene in enumerate(scenes):
+        members.setdefault(scene, []).append(index)
+    allowed = len(scenes) // 4
+    chosen, taken = set(), 0
+    for name in rng.permutation(sorted(members)):
+        if len(chosen) >= count and taken >= 2:
+            break
+        if len(chosen) + len(members[name]) <= allowed:
+            chosen.update(members[name])
+            taken += 1
+    return chosen
 
 
 _worker_sampler = None  # The sampler of this worker process, set once when the process starts.

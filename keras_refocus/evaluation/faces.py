@@ -13,7 +13,7 @@ import csv
 from collections.abc import Iterator
 from pathlib import Path
 
-from keras_refocus.pictures import faces, images
+from keras_refocus.pictures import catalogue, faces, images
 from keras_refocus.system import console
 
 
@@ -73,9 +73,12 @@ def _judge(folder: Path, points: dict[str, list | None]) -> Iterator[str]:
 
 
 def _pictures(folder: Path) -> list[Path]:
-    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in images.SUFFIXES)
+    # The list of points knows pictures by their names alone.
+    found = [path for path in catalogue.list_photos(folder) if path.parent == folder]
     if not found:
-        raise ValueError(f"The folder must hold pictures. Received: folder='{folder}'.")
+        raise ValueError(
+            f"The folder must hold pictures, not in sub-folders. Received: folder='{folder}'."
+        )
     return found
 
 

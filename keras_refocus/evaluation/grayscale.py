@@ -26,7 +26,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from keras_refocus.pictures import color, grayscale, images
+from keras_refocus.pictures import catalogue, color, grayscale, images
 
 COLORED = ("original", "color", "object")
 GRAY = ("grey", "noise", "sepia", "tint")
@@ -133,13 +133,9 @@ def choose(folder, count, seed):
     """Choose photos of a folder at random.
 
     Raises:
-        ValueError: If it is no folder or holds no pictures.
+        FileNotFoundError: If it is no folder or holds no pictures.
     """
-    if not folder.is_dir():
-        raise ValueError(f"The photos must be in a folder. Received: photos='{folder}'.")
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in images.SUFFIXES)
-    if not paths:
-        raise ValueError(f"The folder must hold pictures. Received: photos='{folder}'.")
+    paths = catalogue.list_photos(folder)
     order = np.random.default_rng(seed).permutation(len(paths))
     return [paths[index] for index in order[:count]]
 

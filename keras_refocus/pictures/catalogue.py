@@ -8,31 +8,55 @@ import logging
 import os
 import pathlib
 import re
+from collections.abc import Iterable
 
 from keras_refocus.pictures import images
 
 _log = logging.getLogger(__name__)
 
 # Names under which public deblurring sets keep the two sides of a pair, in lower case.
-_BLURRED_FOLDERS = ("blur", "blurred", "input")
-_SHARP_FOLDERS = ("sharp", "target", "gt")
+BLURRED_FOLDERS = ("blur", "blurred", "input")
+SHARP_FOLDERS = ("sharp", "target", "gt")
 # HIDE keeps the sharp sides of both halves in one folder.
 _SHARED_SHARP = "gt"
 
-# Halves of a set: what each purpose takes, the first that is there.
-_SPLITS = ("train", "val", "test")
+# Halves of a set by the folder names that stand for them, in lower case.
+SPLIT_OF = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
+# What each purpose takes, the first that is there.
 _TAKEN = {"train": ("train",), "test": ("test", "val")}
+
+# Frames of one video by their names: `1fromGOPR1087.MP4` of HIDE, `GOPR0372_07_00-000047` of GoPro
+# as it is passed on. Two clips of a video look alike, too.
+_VIDEO_IN_NAME = re.compile(r"(?:\d+from)?(GOPR\d+)", re.IGNORECASE)
 
 # RealBlur names its halves in lists of `<sharp path> <blurred path>`.
 _REALBLUR_LIST = re.compile(r"RealBlur_[JR]_(train|test)_list\.txt", re.IGNORECASE)
 
 
 @dataclasses.dataclass(frozen=True)
-class _Found:
-    """Pairs of one place, and the half of a set that they belong to, if any."""
+class Part:
+    """Pairs of one place.
+
+    Attributes:
+        split: The half of a set that they belong to, "train", "val" or "test", or `None`.
+        pairs: List of `(blurred path, sharp path)`.
+        alone: Pictures without a partner, and the side that is missing, "blurred" or "sharp".
+        left_over: Pictures of a folder of sharp sides that several halves share, which no half
+            that is there uses.
+    """
 
     split: str | None
     pairs: list[tuple[pathlib.Path, pathlib.Path]]
+    alone: list[tuple[pathlib.Path, str]] = dataclasses.field(default_factory=list)
+    left_over: list[pathlib.Path] = dataclasses.field(default_factory=list)
 
 
 def list_photos(folder: str | os.PathLike) -> list[pathlib.Path]:
@@ -47,24 +71,33 @@ def list_photos(folder: str | os.PathLike) -> list[pathlib.Path]:
     Raises:
         FileNotFoundError: If the folder does not exist or holds no picture.
     """
-    folder = pathlib.Path(folder)
-    if not folder.is_dir():
-        raise FileNotFoundError(
-            f"A folder of pictures must exist. Received: {folder}. Check the path."
-        )
-    paths = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in images.SUFFIXES
-        and not _is_hidden(path.relative_to(folder))
-        and path.is_file()
-    )
+    paths = pictures_below(folder)
     if not paths:
         raise FileNotFoundError(
             f"The folder must hold at least one picture ({', '.join(sorted(images.SUFFIXES))}). "
             f"Received: {folder}, which holds none. Point at the folder that has the pictures."
         )
     return paths
+
+
+def pictures_below(folder: str | os.PathLike) -> list[pathlib.Path]:
+    """What `list_photos` lists, of a folder that may hold none.
+
+    Raises:
+        FileNotFoundError: If the folder does not exist.
+    """
+    folder = pathlib.Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"A folder of pictures must exist. Received: {folder}. Check the path."
+        )
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in images.SUFFIXES
+        and not is_hidden(path.relative_to(folder))
+        and path.is_file()
+    )
 
 
 def list_pairs(
@@ -91,24 +124,59 @@ def list_pairs(
             found.
         ValueError: If a picture has no partner.
     """
+    found = find_pairs(folder)
     folder = pathlib.Path(folder)
-    if not folder.is_dir():
-        raise FileNotFoundError(
-            f"A folder of pairs must exist. Received: {folder}. Check the path."
-        )
-    found = _find(folder)
     if not found:
         inside = sorted(path.name for path in folder.iterdir())[:10]
         raise FileNotFoundError(
-            f"A folder of pairs must hold {'/'.join(_BLURRED_FOLDERS)} beside "
-            f"{'/'.join(_SHARP_FOLDERS)}, itself or in sub-folders. Received: {folder}, which "
+            f"A folder of pairs must hold {'/'.join(BLURRED_FOLDERS)} beside "
+            f"{'/'.join(SHARP_FOLDERS)}, itself or in sub-folders. Received: {folder}, which "
             f"holds {inside}. Put the two sides of each pair, under the same name, into "
             f"{folder.name}/blur and {folder.name}/sharp."
         )
     splits = {part.split for part in found} - {None}
     if split is not None and splits:
         found = _of_split(folder, found, splits, split)
+    _refuse_alone([path for part in found for path, _ in part.alone], folder)
     return [pair for part in found for pair in part.pairs]
+
+
+def find_pairs(folder: str | os.PathLike) -> list[Part]:
+    """Find all that is a pair below a folder, and what has no partner; layouts as in `list_pairs`.
+
+    Returns:
+        List of `Part`, sorted by place; empty where there are no two sides.
+
+    Raises:
+        FileNotFoundError: If the folder does not exist.
+    """
+    folder = pathlib.Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"A folder of pairs must exist. Received: {folder}. Check the path."
+        )
+    return _find(folder)
+
+
+def scene(pair: tuple[pathlib.Path, pathlib.Path]) -> str:
+    """Tell what the pictures of a pair are of, as far as its path does.
+
+    Frames of one video resemble each other, so validation on a scene that is trained on tells
+    little. The scene is the video in the name, else the folder around or below the two sides;
+    pairs of one flat folder are of one scene, as far as is known.
+
+    Args:
+        pair: `(blurred path, sharp path)` out of `list_pairs`.
+
+    Returns:
+        A name that the pairs of one scene have in common.
+    """
+    blurred = pair[0].absolute()
+    for name in (blurred.name, *(part.name for part in blurred.parents[:2])):
+        video = _VIDEO_IN_NAME.match(name)
+        if video:
+            return video[1].upper()
+    return blurred.parent.as_posix()
 
 
 def _of_split(folder, found, splits, split):
@@ -143,25 +211,51 @@ def _find(folder):
     if lists:
         return [part for path in lists if (part := _read_realblur_list(path)).pairs]
     inner = (path for path in sorted(folder.rglob("*")) if path.is_dir())
-    places = [folder, *(path for path in inner if not _is_hidden(path.relative_to(folder)))]
+    places = [folder, *(path for path in inner if not is_hidden(path.relative_to(folder)))]
     found = []
     for place in places:
         split = _split_of(place.relative_to(folder).parts)
         for prefix, blurred, sharp in _two_sides(place):
-            found.append(_Found(prefix or split, _match_by_path(blurred, sharp)))
+            part = _match(prefix or split, blurred, sharp)
+            if part.pairs or part.alone:
+                found.append(part)
     if found:
         return found
     for place in places:
         children = _children(place)
         if _SHARED_SHARP in children:
-            for half in (name for name in _SPLITS if name in children):
-                pairs = _match_by_name(children[half], children[_SHARED_SHARP])
-                found.append(_Found(half, pairs))
-    if not found and folder.absolute().name.lower() in _SPLITS:
+            found += _of_shared_sharp(children)
+    own = SPLIT_OF.get(folder.absolute().name.lower())
+    if not found and own:
         beside = _children(folder.absolute().parent)
-        if _SHARED_SHARP in beside:
-            found.append(_Found(None, _match_by_name(folder, beside[_SHARED_SHARP])))
+        for part in _of_shared_sharp(beside) if _SHARED_SHARP in beside else ():
+            if part.split == own:
+                pairs = [(_as_seen_from(folder, path), sharp) for path, sharp in part.pairs]
+                alone = [(_as_seen_from(folder, path), side) for path, side in part.alone]
+                found.append(Part(None, pairs, alone))
     return found
+
+
+def _as_seen_from(folder, path):
+    return folder / path.relative_to(folder.absolute())
+
+
+def _of_shared_sharp(children):
+    """Parts whose blurred pictures lie in folders of halves and whose sharp ones in one beside."""
+    halves = {name: split for name, split in SPLIT_OF.items() if name in children}
+    sharp = {path.stem: path for path in pictures_below(children[_SHARED_SHARP])}
+    left, parts = set(sharp), []
+    for name, split in halves.items():
+        blurred = {path.stem: path for path in pictures_below(children[name])}
+        pairs = [(blurred[stem], sharp[stem]) for stem in sorted(blurred.keys() & sharp.keys())]
+        alone = [(blurred[stem], "sharp") for stem in sorted(blurred.keys() - sharp.keys())]
+        left -= blurred.keys()
+        if blurred:
+            parts.append(Part(split, pairs, alone))
+    if parts and left:
+        unused = [sharp[stem] for stem in sorted(left)]
+        parts[-1] = dataclasses.replace(parts[-1], left_over=unused)
+    return parts
 
 
 def _children(folder):
@@ -170,48 +264,84 @@ def _children(folder):
 
 
 def _split_of(parts):
-    return next((part.lower() for part in parts if part.lower() in _SPLITS), None)
+    return next((SPLIT_OF[part.lower()] for part in parts if part.lower() in SPLIT_OF), None)
 
 
-def _is_hidden(relative):
-    return any(part.startswith(".") for part in relative.parts)
+def is_hidden(relative: str | pathlib.PurePath) -> bool:
+    """Tell whether a file, or a folder above it, is hidden by its name.
+
+    macOS puts a second, unreadable `._name` beside every file on disks of other systems, and into
+    archives below a folder `__MACOSX`.
+
+    Args:
+        relative: Path below the folder that was asked for; forward slashes if it is text.
+    """
+    parts = pathlib.PurePosixPath(relative).parts if isinstance(relative, str) else relative.parts
+    return any(part.startswith((".", "__MACOSX")) for part in parts)
 
 
 def _two_sides(folder):
     """Yield the half, the blurred and the sharp side of pairs directly below a folder."""
     children = _children(folder)
-    for split in (None, *_SPLITS):
+    for split in (None, *SPLIT_OF):
         prefix = f"{split}_" if split else ""
         blurred, sharp = (
             next((children[prefix + name] for name in names if prefix + name in children), None)
-            for names in (_BLURRED_FOLDERS, _SHARP_FOLDERS)
+            for names in (BLURRED_FOLDERS, SHARP_FOLDERS)
         )
         if blurred is not None and sharp is not None:
-            yield split, blurred, sharp
+            yield split and SPLIT_OF[split], blurred, sharp
 
 
-def _match_by_path(blurred_folder, sharp_folder):
-    """Pairs of the same path below two folders; every picture must have a partner."""
+def _match(split, blurred_folder, sharp_folder):
+    """Pictures of the same path below two folders."""
     blurred, sharp = (
-        {_without_side(path.relative_to(side), side.name): path for path in list_photos(side)}
+        [path.relative_to(side).as_posix() for path in pictures_below(side)]
         for side in (blurred_folder, sharp_folder)
     )
-    _refuse_single(blurred.keys() ^ sharp.keys(), blurred_folder.parent)
-    return [(blurred[name], sharp[name]) for name in sorted(blurred)]
-
-
-def _without_side(path, side):
-    """A path without suffix and without the side's own name in front, as RealBlur has it."""
-    return path.with_name(path.stem.removeprefix(f"{side}_") or path.stem)
-
-
-def _match_by_name(blurred_folder, sharp_folder):
-    """Pairs of the same file name anywhere below two folders; sharp pictures may be left over."""
-    blurred, sharp = (
-        {path.stem: path for path in list_photos(side)} for side in (blurred_folder, sharp_folder)
+    sides = blurred_folder.name, sharp_folder.name
+    pairs, no_sharp, no_blurred = match_names(blurred, sharp, sides=sides)
+    return Part(
+        split,
+        [(blurred_folder / one, sharp_folder / other) for one, other in pairs],
+        [(blurred_folder / name, "sharp") for name in no_sharp]
+        + [(sharp_folder / name, "blurred") for name in no_blurred],
     )
-    _refuse_single(blurred.keys() - sharp.keys(), blurred_folder.parent)
-    return [(blurred[name], sharp[name]) for name in sorted(blurred)]
+
+
+def match_names(
+    blurred: Iterable[str], sharp: Iterable[str], *, sides: tuple[str, str] = ("", "")
+) -> tuple[list[tuple[str, str]], list[str], list[str]]:
+    """Match the names of two sides: equal paths, whose suffixes may differ.
+
+    Args:
+        blurred: Names below the blurred side's folder, with forward slashes.
+        sharp: Names below the sharp side's folder.
+        sides: Names of these folders: RealBlur has them before each file name, `blur_1`, `gt_1`.
+
+    Returns:
+        `(pairs, blurred names without a sharp one, sharp names without a blurred one)`, sorted.
+    """
+    blurred, sharp = set(blurred), set(sharp)
+    # Two of one folder may differ in the suffix alone.
+    pairs = {name: name for name in blurred & sharp}
+    ours, theirs = (
+        {_without_side(name, side): name for name in sorted(names - pairs.keys())}
+        for names, side in zip((blurred, sharp), sides, strict=True)
+    )
+    pairs |= {ours[key]: theirs[key] for key in ours.keys() & theirs.keys()}
+    return (
+        sorted(pairs.items()),
+        sorted(blurred - pairs.keys()),
+        sorted(sharp - set(pairs.values())),
+    )
+
+
+def _without_side(name, side):
+    """A name without suffix and without the side's own name in front, as RealBlur has it."""
+    path = pathlib.PurePosixPath(name)
+    stem = path.stem.removeprefix(f"{side}_") if side else path.stem
+    return path.with_name(stem or path.stem).as_posix()
 
 
 def _read_realblur_list(path):
@@ -221,13 +351,13 @@ def _read_realblur_list(path):
         sharp, blurred = ([path.parent / name for name in line.split()[:2]] + [None] * 2)[:2]
         if blurred is not None and sharp.is_file() and blurred.is_file():
             pairs.append((blurred, sharp))
-    return _Found(_REALBLUR_LIST.fullmatch(path.name)[1].lower(), sorted(pairs))
+    return Part(_REALBLUR_LIST.fullmatch(path.name)[1].lower(), sorted(pairs))
 
 
-def _refuse_single(names, folder):
-    alone = sorted(str(name) for name in names)
-    if alone:
+def _refuse_alone(paths, folder):
+    if paths:
+        names = [os.path.relpath(path, folder) for path in sorted(paths)[:5]]
         raise ValueError(
-            f"Every picture must have a partner of the same name. Received: {len(alone)} without "
-            f"one in {folder}, such as {alone[:5]}. Remove them or add their partners."
+            f"Every picture must have a partner of the same name. Received: {len(paths)} without "
+            f"one in {folder}, such as {names}. Remove them or add their partners."
         )

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 
 import numpy as np
+import published_layouts as layouts
 import pytest
 import tiny_pictures as tiny
 from PIL import Image
@@ -77,6 +78,23 @@ class TestSurvey:
         assert found.bad.names(integrity.GRAY) == ["gray.png"]
         assert found.bad.names(integrity.SMALL) == ["small.png"]
         assert found.good == ["0.png"]
+
+    @pytest.mark.parametrize(
+        ("make", "pairs"),
+        [(layouts.make_hide, 8), (layouts.make_redistributed, 8), (layouts.make_realblur, 6)],
+    )
+    def test_published_layouts_are_pairs(self, make, pairs, folder):
+        options = {} if make is layouts.make_realblur else {"videos": 2}
+        found = curation.survey(make(folder, **options))
+        assert (found.photos, found.pairs, len(found.bad)) == (0, pairs, 0)
+
+    def test_a_shared_folder_of_sharp_sides_may_hold_too_much(self, folder):
+        layouts.make_hide(folder, videos=1)
+        tiny.save(folder / "GT" / "unused.png", tiny.scene(9))
+        found = curation.survey(folder)
+        assert found.bad.names(integrity.MISSING_PARTNER) == ["GT/unused.png"]
+        # A half that was named has its sharp sides elsewhere.
+        assert (found.pairs, curation.survey(folder / "train").photos) == (6, 2)
 
     def test_pairs_and_what_breaks_them(self, folder):
         for seed in range(3):

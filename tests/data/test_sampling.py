@@ -126,6 +126,19 @@ def sharp_from_negative(blurred, sharp):
     return np.corrcoef(blurred.ravel(), sharp.ravel())[0, 1] < -0.8
 
 
+def test_fixed_crops_are_the_corners(tmp_path):
+    ramp = np.add.outer(np.arange(20), 10 * np.arange(24)).astype(np.uint8)
+    save(tmp_path / "a.png", np.repeat(ramp[..., None], 3, axis=2))
+    source = sampling.PairSource(paths=((tmp_path / "a.png", tmp_path / "a.png"),))
+    found = {}
+    for crop in sampling.WINDOWS:
+        sharp = source.example(0, None, 16, crop, sampling._Cache(0))[1]
+        found[crop] = round(float(sharp[0, 0, 0]) * 255)
+    assert found == {
+        "center": 42, "top left": 0, "bottom right": 84, "top right": 80, "bottom left": 4,
+    }  # fmt: skip
+
+
 def test_center_crop_is_the_central_square(pairs):
     paths = catalogue.list_pairs(pairs)
     rng = np.random.default_rng(0)
@@ -231,7 +244,7 @@ def test_what_does_not_fit_into_memory_is_read_once_for_several_batches():
 
 def test_pairs_need_partners(pairs):
     (pairs / "blur" / "1.png").unlink()
-    with pytest.raises(ValueError, match="1 without.*'1'"):
+    with pytest.raises(ValueError, match="1 without.*'sharp/1.png'"):
         catalogue.list_pairs(pairs)
 
 
@@ -267,7 +280,7 @@ def test_pairs_of_hide_share_one_folder_of_sharp_pictures(tmp_path):
         (tmp_path / "test" / "test-close-ups" / "2.png", tmp_path / "GT" / "2.png"),
     ]
     (tmp_path / "GT" / "1.png").unlink()
-    with pytest.raises(ValueError, match="1 without.*'1'"):
+    with pytest.raises(ValueError, match="1 without.*'test/test-long-shot/1.png'"):
         catalogue.list_pairs(tmp_path)
 
 
@@ -295,6 +308,24 @@ def test_hold_out_is_seeded_disjoint_and_bounded():
     assert len(sampling.split_hold_out(paths, share=0.9, most=5)[1]) == 5
     with pytest.raises(ValueError, match="at least two"):
         sampling.split_hold_out(paths[:1])
+    # Of a few still several.
+    assert [len(sampling.split_hold_out(paths[:count])[1]) for count in (2, 9, 10, 20, 99)] == [
+        1, 1, 2, 4, 5,
+    ]  # fmt: skip
+
+
+def test_whole_scenes_are_held_out_of_several_places():
+    paths = [f"{scene}/{frame}.png" for scene in range(20) for frame in range(10)]
+    training, validation = sampling.split_hold_out(
+        paths, scenes=[path.split("/")[0] for path in paths]
+    )
+    assert sorted(training + validation) == sorted(paths)
+    held = {path.split("/")[0] for path in validation}
+    assert not held & {path.split("/")[0] for path in training}
+    assert (len(held), len(validation)) == (2, 20)
+    # Where a scene is too much of all, single pictures.
+    for scenes in (["one"] * 40, ["one", "other"] * 20):
+        assert len(sampling.split_hold_out(paths[:40], scenes=scenes)[1]) == 4
 
 
 def color_sampler(folder, **options):

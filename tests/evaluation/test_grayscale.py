@@ -56,8 +56,8 @@ def test_versions_are_what_they_say():
 
 def test_bad_requests(tmp_path, capsys):
     for arguments, message in (
-        ([str(tmp_path / "missing")], "must be in a folder"),
-        ([str(tmp_path)], "must hold pictures"),
+        ([str(tmp_path / "missing")], "must exist"),
+        ([str(tmp_path)], "at least one picture"),
         ([str(tmp_path), "--count", "0"], "at least 1"),
     ):
         with pytest.raises(SystemExit):

@@ -1,4 +1,5 @@
 import logging
+import shutil
 
 import published_layouts as layouts
 import pytest
@@ -118,3 +119,70 @@ def test_hidden_files_hidden_folders_and_folders_named_as_pictures_are_left_out(
     ):
         tiny.save(path, tiny.scene(0))
     assert catalogue.list_photos(tmp_path) == [kept, tmp_path / "x.png" / "notes.png"]
+
+
+@pytest.mark.parametrize(
+    ("make", "scenes"),
+    [
+        (layouts.make_gopro, {"GOPR0372", "GOPR0374"}),
+        (layouts.make_hide, {f"GOPR{1000 + video}" for video in range(10)}),
+        (layouts.make_reds, {"000", "001"}),
+        (layouts.make_realblur, {"scene000", "scene001"}),
+    ],
+)
+def test_scenes_of_published_sets(tmp_path, make, scenes):
+    pairs = catalogue.list_pairs(make(tmp_path / "set"), split="train")
+    found = {catalogue.scene(pair) for pair in pairs}
+    assert len(found) == len(scenes)
+    for scene in scenes:
+        assert sum(scene in name for name in found) == 1
+
+
+def test_a_flat_folder_of_pairs_is_one_scene(tmp_path):
+    for name in ("IMG_0001.png", "IMG_0002.png", "other.png"):
+        tiny.save_pair(tmp_path / "blur" / name, tmp_path / "sharp" / name, 0)
+    assert len({catalogue.scene(pair) for pair in catalogue.list_pairs(tmp_path)}) == 1
+
+
+def test_what_has_no_partner_is_refused_where_it_is_taken(tmp_path):
+    for half in ("training", "valid"):
+        tiny.save_pair(tmp_path / half / "blur" / "a.png", tmp_path / half / "sharp" / "a.tif", 0)
+    tiny.save(tmp_path / "valid" / "blur" / "b.png", tiny.scene(1))
+    assert names(catalogue.list_pairs(tmp_path, split="train"), tmp_path) == [
+        ("training/blur/a.png", "training/sharp/a.tif")
+    ]
+    with pytest.raises(ValueError, match=r"1 without one.*valid/blur/b.png"):
+        catalogue.list_pairs(tmp_path, split="test")
+    parts = catalogue.find_pairs(tmp_path)
+    assert [(part.split, len(part.pairs)) for part in parts] == [("train", 1), ("val", 1)]
+    assert parts[1].alone == [(tmp_path / "valid" / "blur" / "b.png", "sharp")]
+
+
+def test_half_of_hide_may_be_missing(tmp_path):
+    root = layouts.make_hide(tmp_path / "HIDE_dataset")
+    shutil.rmtree(root / "test")
+    assert len(catalogue.list_pairs(root, split="train")) == 20
+    assert len(catalogue.find_pairs(root)[0].left_over) == 4
+
+
+def test_names_are_matched_by_path_then_without_suffix():
+    matched = catalogue.match_names(
+        ["a.png", "a.jpg", "x/b.png", "blur_7.png", "lone.png"],
+        ["a.png", "a.jpg", "x/b.tif", "gt_7.png", "y/b.png"],
+        sides=("blur", "gt"),
+    )
+    assert matched == (
+        [
+            ("a.jpg", "a.jpg"),
+            ("a.png", "a.png"),
+            ("blur_7.png", "gt_7.png"),
+            ("x/b.png", "x/b.tif"),
+        ],
+        ["lone.png"],
+        ["y/b.png"],
+    )
+
+
+@pytest.mark.parametrize("name", ["._a.png", "__MACOSX/a.png", ".trash/a.png"])
+def test_hidden_names(name):
+    assert catalogue.is_hidden(name) and not catalogue.is_hidden("a.b/c.png")

@@ -7,20 +7,8 @@ from collections.abc import Callable
 
 import tensorflow_datasets as tfds
 
+from keras_refocus.pictures import catalogue
 from tfds_builders import pairs, sources
-
-# Names under which the two sides of a pair are kept.
-_BLURRED = ("blur", "blurred", "input")
-_SHARP = ("sharp", "target", "gt")
-_SPLITS = {
-    "train": "train",
-    "training": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "test": "test",
-    "testing": "test",
-}
 
 # The ten videos that video deblurring papers test on; the 61 others are for training.
 _DVD_TEST = frozenset(
@@ -220,14 +208,15 @@ def _folder(listing):
     for place in listing.all_folders():
         sides = [
             next((name for name in listing.subfolders(place) if name.lower() in names), None)
-            for names in (_BLURRED, _SHARP)
+            for names in (catalogue.BLURRED_FOLDERS, catalogue.SHARP_FOLDERS)
         ]
         if None in sides:
             continue
         found, without = _sides(listing, place, *sides, deep=True)
         # The first folder named like a split, from the top.
         words = [word.lower() for word in place.split("/")]
-        split = next((_SPLITS[word] for word in words if word in _SPLITS), "train")
+        halves = (catalogue.SPLIT_OF[word] for word in words if word in catalogue.SPLIT_OF)
+        split = {"val": "validation"}.get(half := next(halves, "train"), half)
         if found:
             kinds.add("|".join(sides))
             parts.setdefault(split, []).extend(
