@@ -74,7 +74,7 @@ def bits_text(bits: int) -> str:
     return f"Luminance as {bits}-bit PNG, {2**bits - 1} being L* = 100."
 
 
-class PairsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+class PairsBuilder(reports.Watchful, skip_registration=True):
     """Builder of pairs of luminance images out of a manual folder.
 
     `find_layout` is all that a data set has to add. Without Beam options the examples are made by

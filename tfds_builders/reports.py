@@ -1,8 +1,10 @@
-"""The report next to the data: what became an example, and what was left out and why."""
+"""The report next to the data: what became an example, what was left out, and of which pictures."""
 
 import json
 import logging
+import pathlib
 
+import tensorflow_datasets as tfds
 from etils import epath
 
 from keras_refocus.data import integrity
@@ -10,6 +12,75 @@ from keras_refocus.data import integrity
 REPORT = "report.json"
 
 _log = logging.getLogger(__name__)
+
+# What TensorFlow Datasets calls the folder of a build that is under way.
+_INCOMPLETE = "incomplete."
+
+
+class Watchful(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+    """A builder that does not take what was prepared of other pictures for what is asked for."""
+
+    def download_and_prepare(self, *, download_config=None, **options):
+        """See base class.
+
+        Raises:
+            ValueError: If the data set was prepared out of another manual folder than the one that
+                is named, and is not to be overwritten.
+        """
+        name_leftovers(self.data_path)
+        if download_config is not None and not download_config.download_mode.overwrite_dataset:
+            check_source(self.data_path, download_config.manual_dir)
+        super().download_and_prepare(download_config=download_config, **options)
+
+
+def name_leftovers(folder: epath.PathLike) -> list[str]:
+    """Name what builds that were killed have left beside the place of a data set.
+
+    Args:
+        folder: The data set's own folder, which need not exist.
+
+    Returns:
+        The folders that are left.
+    """
+    folder = epath.Path(folder)
+    if not folder.parent.exists():
+        return []
+    left = sorted(
+        str(path)
+        for path in folder.parent.iterdir()
+        if path.name.startswith(_INCOMPLETE) and path.name.endswith(f"_{folder.name}")
+    )
+    for path in left:
+        _log.warning(
+            "left over from a build that did not end: %s; remove it if none runs now", path
+        )
+    return left
+
+
+def check_source(folder: epath.PathLike, manual_dir: epath.PathLike | None):
+    """Refuse a data set that was prepared out of another manual folder.
+
+    Args:
+        folder: The data set's own folder, which need not exist.
+        manual_dir: The manual folder that is asked for; `None`: whichever.
+
+    Raises:
+        ValueError: If it was.
+    """
+    file = epath.Path(folder) / REPORT
+    if manual_dir is None or not file.exists():
+        return
+    source = json.loads(file.read_text(encoding="utf-8"))["source"]
+    # Of pairs one location, of COCO one for each part.
+    places = [source["location"]] if "location" in source else list(source.values())
+    wanted = pathlib.Path(manual_dir).expanduser().resolve()
+    others = [place for place in places if not pathlib.Path(place).resolve().is_relative_to(wanted)]
+    if others:
+        raise ValueError(
+            "A data set is prepared once, and then taken as it is. Received: "
+            f"manual_dir={wanted}, and {folder}, which was prepared from {', '.join(others)}. Add "
+            "--overwrite to prepare it anew, or name another --data_dir."
+        )
 
 
 def write(

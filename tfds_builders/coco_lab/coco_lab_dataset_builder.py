@@ -45,7 +45,7 @@ class LabConfig(tfds.core.BuilderConfig):
         )
 
 
-class Builder(tfds.core.GeneratorBasedBuilder):
+class Builder(reports.Watchful):
     """DatasetBuilder for COCO 2017 in Lab.
 
     Without Beam options the examples are made by threads in this process, in flat memory; with them
