@@ -32,6 +32,13 @@ def style(session):
     session.run("ruff", "format", "--check", ".")
 
 
+@nox.session(python="3.11")
+def types(session):
+    """The types of what is public, strictly."""
+    session.install("-e", ".[serving]", "mypy", "-c", _PINS.name)
+    session.run("mypy")
+
+
 @nox.session
 def site(session):
     """The site, strictly, into site/."""

@@ -14,6 +14,17 @@ The docstring of each folder is the map of its modules.
 
 import importlib
 from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from keras_refocus.engines.local import LocalEngine
+    from keras_refocus.engines.serving import ServingEngine, ServingError
+    from keras_refocus.restoration.pipeline import (
+        RestoreOptions,
+        Restorer,
+        RestoreResult,
+        reblend,
+    )
 
 try:
     __version__ = version("keras_refocus")
@@ -43,7 +54,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
     value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,5 +1,6 @@
 """The package itself: what it exports, and what importing it costs."""
 
+import inspect
 import pathlib
 import subprocess
 import sys
@@ -22,6 +23,29 @@ def test_public_names_are_sorted_and_complete():
 def test_no_public_name_is_also_a_module():
     modules = {file.stem for file in PACKAGE.glob("*.py")}
     assert not modules & set(keras_refocus.__all__)
+
+
+def test_what_is_public_is_annotated():
+    """Every argument and result, as `py.typed` promises."""
+    assert (PACKAGE / "py.typed").is_file()
+    bare = []
+    for name in keras_refocus.__all__:
+        public = getattr(keras_refocus, name)
+        functions = {name: public}
+        if inspect.isclass(public):
+            functions = {
+                f"{name}.{member}": function
+                for member, function in vars(public).items()
+                if inspect.isfunction(function)
+                and (not member.startswith("_") or member in ("__init__", "__enter__", "__exit__"))
+            }
+        for full, function in functions.items():
+            signature = inspect.signature(function)
+            parameters = [p for p in signature.parameters.values() if p.name != "self"]
+            bare += [f"{full}({p.name})" for p in parameters if p.annotation is p.empty]
+            if signature.return_annotation is signature.empty and not full.endswith("__init__"):
+                bare.append(f"{full} ->")
+    assert bare == []
 
 
 def test_unknown_names_are_attribute_errors():

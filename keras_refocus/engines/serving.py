@@ -209,7 +209,7 @@ class ServingEngine:
     def __enter__(self) -> "ServingEngine":
         return self
 
-    def __exit__(self, *exception) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.close()
 
     def _run(self, model: str, luminance: np.ndarray, output: str, *, channels: int) -> np.ndarray:

@@ -15,7 +15,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
 
@@ -139,7 +139,7 @@ class RestoreResult:
     photo: images.Photo | None = None
     planes: Planes | None = None
 
-    def save(self, path: str | os.PathLike, **options) -> tuple[str, ...]:
+    def save(self, path: str | os.PathLike, **options: Any) -> tuple[str, ...]:
         """Write the picture to a file, with the depth and alpha of the input.
 
         A picture that was coloured says so in its metadata, even if nothing else is kept there.
@@ -205,10 +205,10 @@ class Restorer:
             engine = local.LocalEngine(engine)
         self.engine = engine
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
