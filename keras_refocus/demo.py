@@ -9,9 +9,11 @@ Only this machine can reach the page unless `--host` or `--share` says otherwise
 
 import argparse
 import contextlib
+import errno
 import ipaddress
 import os
 import signal
+import socket
 import sys
 import tempfile
 import threading
@@ -20,6 +22,9 @@ from pathlib import Path
 
 from keras_refocus.engines import store
 from keras_refocus.system import console, extras
+
+# Once it is told to stop, the process is gone after this time.
+_LAST_SECONDS = 2.0
 
 
 @extras.says_what_is_missing
@@ -31,12 +36,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         users = _users(arguments.auth)
     except (OSError, ValueError) as error:
         parser.error(str(error))
+    root_path = _root_path(parser, arguments.root_path)
     extras.require("app", "The page")
+    if (refusal := _why_not(arguments.host, arguments.port)) is not None:
+        print(f"refocus demo: {refusal}", file=sys.stderr)
+        return 1
     console.start_logging(verbose=arguments.verbose)
     # All are read when Gradio is imported.
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     os.environ["HF_HUB_OFFLINE"] = "0" if arguments.share else "1"
+    _reach_this_machine_directly(arguments.host)
     try:
         console.keep_memory(large=False)
         console.import_tensorflow()
@@ -57,17 +67,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         settings = app.AppSettings(
             blur_faces=not is_local if arguments.blur_faces is None else arguments.blur_faces,
             max_pixels=round(arguments.max_megapixels * 1e6),
+            max_upload=round(arguments.max_upload_mb * 1e6),
+            max_seconds=60 * arguments.max_minutes,
             concurrency=arguments.concurrency,
             queue_size=arguments.queue_size,
             relayed=arguments.share,
         )
-        page = app.build_app(restorer, sessions, settings)
+        page, actions = app.build_app(restorer, sessions, settings)
         try:
             url = page_server.launch(
                 page,
+                actions,
                 sessions,
                 examples=app.EXAMPLES,
-                max_upload=round(arguments.max_upload_mb * 1e6),
+                max_upload=settings.max_upload,
+                relayed=arguments.share,
+                root_path=root_path,
                 server_name=arguments.host,
                 server_port=arguments.port,
                 auth=users,
@@ -79,11 +94,101 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 1
         try:
             shared = f" and {page.share_url}" if arguments.share else ""
-            print(f"The page is at {url}{shared}. Press Ctrl+C to stop.", flush=True)
+            for line in _announced(url, arguments.host, arguments.port, shared):
+                print(line, flush=True)
+            if not is_local and users is None:
+                who = "with the link" if arguments.share else "on the network"
+                print(
+                    f"Anybody {who} can use the page: there is no password. Ask for one with "
+                    "--auth USER:PASSWORD.",
+                    file=sys.stderr,
+                    flush=True,
+                )
             stop.wait()
+            print("Stopping, and deleting the photos that are left…", flush=True)
+            _end_soon(sessions)
         finally:
             page.close(verbose=False)
     return 0
+
+
+def _end_soon(sessions) -> None:
+    """End the process even if a calculation does not: it may be in the middle of a large tile."""
+
+    def end():
+        sessions.close()
+        sys.stdout.flush()
+        os._exit(0)
+
+    timer = threading.Timer(_LAST_SECONDS, end)
+    timer.daemon = True
+    timer.start()
+
+
+def _announced(url: str, host: str, port: int, more: str = "") -> list[str]:
+    """Lines that say where the page is."""
+    if not _is_everywhere(host):
+        return [f"The page is at {url}{more}. Press Ctrl+C to stop."]
+    lines = [f"The page is at http://127.0.0.1:{port}/{more} and, for others, at"]
+    lines += [f"  http://{address}:{port}/" for address in _addresses(host)]
+    return [*lines, "Press Ctrl+C to stop."]
+
+
+def _addresses(host: str) -> list[str]:
+    """Addresses of this machine in its networks."""
+    import psutil
+
+    kinds = {socket.AF_INET} if host == "0.0.0.0" else {socket.AF_INET, socket.AF_INET6}
+    found = []
+    for addresses in psutil.net_if_addrs().values():
+        for entry in addresses:
+            if entry.family in kinds:
+                address = ipaddress.ip_address(entry.address.partition("%")[0])
+                if not address.is_loopback and not address.is_link_local:
+                    found.append(f"[{address}]" if address.version == 6 else str(address))
+    return found or [socket.gethostname()]
+
+
+def _why_not(host: str, port: int) -> str | None:
+    """Say why nothing can listen there, before anything heavy is loaded."""
+    if not 0 < port < 65536:
+        return f"--port must be 1 to 65535. Received: {port}"
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError:
+        return f"--host must be an address of this machine. Received: {host}"
+    family, kind, _, _, place = found[0]
+    try:
+        with socket.socket(family, kind) as probe:
+            if os.name == "posix":  # As servers do; elsewhere it would share a taken port.
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(place)
+    except PermissionError:
+        return f"port {port} is for administrators only. Choose another one: --port 7860"
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            return f"port {port} is taken by another program. Choose another one: --port {port + 1}"
+        return f"--host must be an address of this machine. Received: {host} ({error.strerror})"
+    return None
+
+
+def _reach_this_machine_directly(host: str) -> None:
+    """Let no proxy of the environment stand between this process and its own page.
+
+    Gradio asks its own server whether it is up before it says where it is.
+    """
+    own = ["127.0.0.1", "localhost", "::1", *([] if _is_everywhere(host) else [host])]
+    for name in ("NO_PROXY", "no_proxy"):
+        listed = [part for part in os.environ.get(name, "").split(",") if part]
+        os.environ[name] = ",".join(dict.fromkeys([*listed, *own]))
+
+
+def _root_path(parser: argparse.ArgumentParser, path: str) -> str:
+    """The path behind a proxy, as Gradio wants it."""
+    path = path.rstrip("/")
+    if path and not path.startswith("/"):
+        parser.error(f"--root-path must begin with a slash, such as /refocus. Received: {path}")
+    return path
 
 
 @contextlib.contextmanager
@@ -136,6 +241,13 @@ def _users(auth: str | None) -> list[tuple[str, str]] | None:
     return users
 
 
+def _is_everywhere(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_unspecified
+    except ValueError:
+        return False
+
+
 def _is_local(host: str) -> bool:
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
@@ -166,6 +278,12 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="let anyone who knows a link in, through a relay of Gradio's on the internet",
     )
+    network.add_argument(
+        "--root-path",
+        metavar="PATH",
+        default="",
+        help="where a proxy shows the page, such as /refocus (default: at the root)",
+    )
     network.add_argument("--open", action="store_true", help="open a browser window too")
 
     limits = parser.add_argument_group("limits")
@@ -180,6 +298,12 @@ def _parser() -> argparse.ArgumentParser:
         type=float,
         default=120,
         help="refuse larger photos (default: %(default)s)",
+    )
+    limits.add_argument(
+        "--max-minutes",
+        type=float,
+        default=10,
+        help="give a photo up after this time (default: %(default)s)",
     )
     limits.add_argument(
         "--concurrency", type=int, default=1, help="photos at a time (default: %(default)s)"

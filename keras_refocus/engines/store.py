@@ -75,14 +75,19 @@ def servables(folder: str | os.PathLike) -> list[str]:
 
 
 def newest_version(servable: str | os.PathLike) -> Path | None:
-    """Folder of the highest numbered version that holds a SavedModel, `None` if there is none."""
+    """Folder of the highest numbered version that holds a SavedModel, `None` if there is none.
+
+    Numbers of 2^63 and more are passed over, as TensorFlow Serving does.
+    """
     servable = Path(servable)
     if not servable.is_dir():
         return None
     versions = [
         entry
         for entry in servable.iterdir()
-        if entry.name.isdecimal() and (entry / contract.SAVED_MODEL_FILE).is_file()
+        if entry.name.isdecimal()
+        and int(entry.name) < 2**63
+        and (entry / contract.SAVED_MODEL_FILE).is_file()
     ]
     return max(versions, key=lambda entry: int(entry.name), default=None)
 

@@ -264,14 +264,20 @@ def check_model_config(config) -> None:
 
 
 def version_folders(base_path) -> dict[int, Path]:
-    """Returns the version folders of one model, by number; other entries are skipped."""
+    """Returns the version folders of one model, by number; other entries are skipped.
+
+    A number of 2^63 or more is none: the API has 64 bits for it, and TensorFlow Serving skips it.
+    """
     base_path = Path(base_path)
     if not base_path.is_dir():
         return {}
     return {
         int(child.name): child
         for child in base_path.iterdir()
-        if child.name.isascii() and child.name.isdigit() and child.is_dir()
+        if child.name.isascii()
+        and child.name.isdigit()
+        and int(child.name) < 2**63
+        and child.is_dir()
     }
 
 

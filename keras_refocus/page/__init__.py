@@ -3,7 +3,11 @@
 Floor 3.
 
     layout     how it looks, and what hangs on what
+    views      values of its parts: list, comparison, downloads, status
+    words      what it says, in the languages it speaks
     actions    what its buttons do
+    jobs       who works when: places, the line before them, a job a visitor
+    uploads    names of files that come in, and whether they can be taken
     server     its routes, headers and launch
     sessions   what is kept of a visitor's pictures, and for how long
     finishing  previews and downloads, without running the networks again

@@ -5,52 +5,48 @@ gives new values. Whatever goes wrong becomes a sentence in the page, never a tr
 logged identifies no picture.
 """
 
+import asyncio
 import dataclasses
-import html
 import logging
-import queue
 import secrets
 import threading
 import traceback
-from collections.abc import Callable, Iterator
-from concurrent.futures import CancelledError
+from collections.abc import AsyncIterator, Callable, Iterable
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from keras_refocus.engines import contract, installed, store
-from keras_refocus.page import finishing
+from keras_refocus.page import finishing, uploads, views
+from keras_refocus.page.jobs import Job, QueueFull, TimeLimit, Wish, WorkQueue
 from keras_refocus.page.sessions import Picture, Session, Sessions
+from keras_refocus.page.words import Words
 from keras_refocus.pictures import images
 from keras_refocus.restoration import pipeline
 from keras_refocus.system import console
 
 logger = logging.getLogger(__name__)
 
-#: What the page calls the modes, and the pipeline.
+#: The modes, by the names of their sentences, and what the pipeline calls them.
 MODES = {
-    "Restore only": "restore",
-    "Restore + Colorize": "restore+colorize",
-    "Always colorize": "colorize",
+    "restore_only": "restore",
+    "restore_colorize": "restore+colorize",
+    "always_colorize": "colorize",
 }
 
-NO_COLORIZER = (
-    "Restore only: removes blur. Colouring needs a colorizer model, and none is installed here."
-)
-_MODE_INFO = (
-    "Restore only: removes blur. Restore + Colorize: also colours grey photos. Always colorize: "
-    "colours every photo anew. Colour is a guess, not a record."
-)
+# What known restorers are good for, as names of sentences.
+_GOOD_FOR = {"restorer": "closest", "restorer_gan": "crisper"}
 
-# What known restorers are good for.
-_GOOD_FOR = {
-    "restorer": "closest to the truth",
-    "restorer_gan": "crisper textures, partly invented",
-}
+# How often those who wait for a job look how far it is, and how long a change may take before the
+# page says that it is at it. Seconds.
+_LOOK_EVERY = 0.1
+_PATIENCE = 0.5
 
-_NOTHING = "Choose a photo first."
-_GONE = "The photos have been deleted here. Upload them again."
+# What an event gives that has nothing to show any more. Gradio repeats the last values of an event
+# when it ends, and empties everything if there were none.
+_UNCHANGED = tuple(gr.skip() for _ in views.SHOWN)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -60,7 +56,9 @@ class AppSettings:
     Attributes:
         blur_faces: Whether faces are blurred unless the visitor says otherwise.
         max_pixels: Pixels of the largest photo that is accepted.
+        max_upload: Bytes of the largest file that is accepted.
         max_files: Photos that one visitor may have at once.
+        max_seconds: How long one photo may be worked on; `None`: as long as it takes.
         concurrency: Photos that are worked on at the same time, all visitors together.
         queue_size: Requests that may wait.
         relayed: Whether visitors come through a relay on the internet, which the page then says.
@@ -68,7 +66,9 @@ class AppSettings:
 
     blur_faces: bool = False
     max_pixels: int = 120_000_000
+    max_upload: int = 250_000_000
     max_files: int = 50
+    max_seconds: float | None = 600
     concurrency: int = 1
     queue_size: int = 20
     relayed: bool = False
@@ -86,6 +86,8 @@ class Choices:
     blur_faces: bool = False
     remove_metadata: bool = True
     visible_mark: bool = False
+    format: str | None = None
+    quality: float = 95
 
     @classmethod
     def of(cls, controls: tuple) -> "Choices":
@@ -93,7 +95,7 @@ class Choices:
         names = [field.name for field in dataclasses.fields(cls)]
         return cls(**dict(zip(names, controls, strict=True)))
 
-    def options(self) -> pipeline.RestoreOptions:
+    def options(self, region: tuple[int, int, int, int] | None = None) -> pipeline.RestoreOptions:
         """What the networks have to do with."""
         return pipeline.RestoreOptions(
             mode=MODES.get(self.mode, self.mode),
@@ -101,7 +103,13 @@ class Choices:
             restorer=self.restorer or contract.RESTORER,
             strength=self.strength,
             saturation=self.saturation,
+            region=region,
         )
+
+    def asked(self, picture: Picture) -> tuple:
+        """What the networks are asked for; two photos of equal answers need not be run again."""
+        options = self.options(picture.region)
+        return options.mode, options.auto_detect, options.restorer, options.region
 
     def finish(self) -> finishing.Finish:
         """What they have not."""
@@ -111,6 +119,8 @@ class Choices:
             blur_faces=self.blur_faces,
             remove_metadata=self.remove_metadata,
             visible_mark=self.visible_mark,
+            format=self.format or None,
+            quality=round(self.quality),
         )
 
 
@@ -135,31 +145,41 @@ class PageActions:
         self._sessions = sessions
         self._settings = settings
         self._examples = examples
+        self._queue = WorkQueue(settings.concurrency, settings.queue_size, settings.max_seconds)
+        # Strength and saturation do not wait for anybody's networks.
+        self._finishers = ThreadPoolExecutor(2, thread_name_prefix="finish")
 
     # The page comes and goes.
 
-    def offer(self) -> tuple:
-        """Offer what the installed models can do: mode, auto-detect, model, mark, status."""
+    def offer(self, request: gr.Request) -> tuple:
+        """Offer what the installed models can do: mode, auto-detect, model, mark, status, list."""
+        words = Words.of(request)
+        session = self._session(request)
+        listed = views.photos(session, words, self._door(request))
         try:
             engine = self._restorer.engine
             # A server has no list to give: it is asked for each known name.
             names = sorted({*engine.versions(), *engine.versions(*_GOOD_FOR)})
         except Exception as error:
             unchanged = [gr.skip()] * 4
-            return *unchanged, status(say(error), error=True)
+            return *unchanged, views.status(say(error, words), error=True), listed
         restorers = [
             name
             for name in names
             if not name.startswith((contract.COLORIZER, contract.REFOCUS))
         ]  # fmt: skip
         colors = contract.COLORIZER in names
-        choices = [(_model_label(name, self._origin(name)), name) for name in restorers]
+        choices = [(self._model_label(name, words), name) for name in restorers]
         default = contract.RESTORER if contract.RESTORER in restorers else None
+        modes = [(words.say(name), mode) for name, mode in MODES.items()]
+        state = views.status(words.say("choose"))
+        if not restorers:
+            state = views.status(words.say("no_restorer"), error=True)
         return (
             gr.update(
-                choices=list(MODES) if colors else list(MODES)[:1],
-                value="Restore only",
-                info=_MODE_INFO if colors else NO_COLORIZER,
+                choices=modes if colors else modes[:1],
+                value="restore",
+                info=words.say("mode_info" if colors else "no_colorizer"),
             ),
             gr.update(visible=colors),
             gr.update(
@@ -168,159 +188,256 @@ class PageActions:
                 visible=len(restorers) > 1 or (bool(restorers) and default is None),
             ),
             gr.update(visible=colors),
-            gr.skip()
-            if restorers
-            else status("No model to restore with is installed.", error=True),
+            state,
+            listed,
         )
 
     def leave(self, request: gr.Request) -> None:
         """Note that a visitor's page was closed, or has lost its connection."""
         self._sessions.leave(request.session_hash)
 
+    def refresh(self, request: gr.Request) -> tuple:
+        """Show how things stand, to a page that was away."""
+        session, words = self._session(request), Words.of(request)
+        if session.job is not None and not session.job.is_over:
+            message = views.progress(session.job.progress, session.job, words)
+        elif session.job is not None and session.pictures:
+            message = views.outcome(session, session.job, words)
+        elif session.pictures:
+            message = views.ready(session, words)
+        else:
+            message = views.status(_nothing(session, words))
+        return self._shown(session, request, message)
+
+    def expire(self, request: gr.Request) -> tuple:
+        """Say that the visitor's time was up; everything the page still shows is gone here."""
+        session, words = self._session(request), Words.of(request)
+        if session.pictures:
+            return self.refresh(request)
+        kept = words.duration(self._sessions.keep_seconds)
+        message = views.status(words.say("expired", kept=kept))
+        return self._shown(session, request, message)
+
     # Pictures come and go.
 
-    def accept(self, uploads: list[str] | None, request: gr.Request) -> tuple:
-        """Make the listed uploads the visitor's photos."""
-        session = self._sessions.of(request.session_hash)
-        uploads = uploads or []
+    def receive(self, door: str, path: Path, name: str, words: Words) -> dict[str, Any]:
+        """Take a file that has arrived; returns what the browser is told of it.
+
+        Raises:
+            uploads.Unwanted: The page does not take it; it is deleted.
+        """
+        visitor = self._sessions.behind(door)
+        session = self._sessions.of(visitor)
         try:
-            session.use(uploads[: self._settings.max_files])
-        except ValueError as error:
-            return _shown(session, message=status(say(error), error=True))
-        count = len(session.pictures)
-        if not count:
-            return self.clear(request)
-        message = "1 photo is ready." if count == 1 else f"{count} photos are ready."
-        if len(uploads) > self._settings.max_files:
-            message += f" More than {self._settings.max_files} at once are not taken."
-        return _shown(session, message=status(f"{message} Press Restore."))
+            if len(session.pictures) >= self._settings.max_files:
+                raise uploads.Unwanted(words.say("too_many", most=self._settings.max_files))
+            if uploads.is_leaving(name):
+                raise uploads.Unwanted(words.say("is_leaving"))
+            size = uploads.check(path, name, max_pixels=self._settings.max_pixels, words=words)
+        except uploads.Unwanted:
+            path.unlink(missing_ok=True)
+            raise
+        picture = session.add(path, uploads.clean_name(name), size=size)
+        session.settle(picture)
+        return {"id": picture.id, "name": picture.name}
 
-    def add(self, shot: str | None, uploads: list[str] | None, request: gr.Request) -> tuple:
-        """Put a photo from the camera to the others."""
-        if shot is None:
-            return gr.skip(), gr.skip(), *[gr.skip()] * 5
-        uploads = [*(uploads or []), shot]
-        return None, uploads, *self.accept(uploads, request)
+    def added(self, request: gr.Request) -> tuple:
+        """Say that photos have arrived."""
+        session, words = self._session(request), Words.of(request)
+        if not session.pictures:
+            return self._shown(session, request, gr.skip())
+        busy = session.job is not None and not session.job.is_over
+        if session.chosen is None:
+            session.chosen = session.pictures[0]
+        return self._shown(session, request, gr.skip() if busy else views.ready(session, words))
 
-    def choose_example(self, event: gr.EventData, request: gr.Request) -> tuple:
-        """Make an example the visitor's only photo."""
-        name = Path(str(event._data.get("name"))).name
-        session = self._sessions.of(request.session_hash)
-        if not (self._examples / name).is_file():
-            return gr.skip(), *_shown(session, message=status("There is no such example."))
-        path = self._sessions.import_file((self._examples / name).read_bytes(), name)
-        session.cancelled.clear()
-        return [str(path)], *self.accept([str(path)], request)
+    def remove(self, event: gr.EventData, request: gr.Request) -> tuple:
+        """Delete one of the visitor's photos."""
+        session, words = self._session(request), Words.of(request)
+        picture = session.picture(event._data.get("id"))
+        if picture is None:
+            return self._shown(session, request, gr.skip())
+        place = session.pictures.index(picture)
+        looked_at = session.chosen is picture
+        session.delete([picture])
+        if looked_at and session.pictures:
+            session.chosen = session.pictures[min(place, len(session.pictures) - 1)]
+        message = views.status(words.say("one_removed", name=picture.name))
+        return self._shown(session, request, message)
 
     def clear(self, request: gr.Request) -> tuple:
         """Delete the visitor's photos."""
-        session = self._sessions.of(request.session_hash)
-        session.cancelled.set()
+        session, words = self._session(request), Words.of(request)
+        session.say_turn()
         session.delete()
-        return _shown(session, message=status("The photos have been deleted here."))
+        return self._shown(session, request, views.status(words.say("deleted")))
 
     def set_deletion(self, delete: bool, request: gr.Request) -> None:
         """Choose whether a download deletes what it was made of."""
-        self._sessions.of(request.session_hash).delete_after_download = delete
+        self._session(request).delete_after_download = delete
 
     def downloaded(self, event: gr.EventData, request: gr.Request) -> tuple:
         """Say what a download has left here."""
-        session = self._sessions.of(request.session_hash)
-        name = event._data.get("name")
+        session, words = self._session(request), Words.of(request)
+        name = str(event._data.get("name"))
         if not session.delete_after_download:
-            kept = duration_words(self._sessions.keep_seconds)
-            message = status(f"Downloaded {name}. It is kept here until {kept} have passed.")
-            return gr.skip(), message, *[gr.skip()] * 4
-        message = status(
-            f"Downloaded {name}. Its upload and result have been deleted here; what you still see "
-            "is only in your browser."
-        )
+            kept = words.duration(self._sessions.keep_seconds)
+            message = views.status(words.say("downloaded_kept", name=name, kept=kept))
+            return self._shown(session, request, message)
+        listed = views.photos(session, words, self._door(request))
         if session.pictures:
-            return [str(picture.upload) for picture in session.pictures], *_shown(
-                session, message=message
-            )
+            left = words.count("one_photo", "many_photos", len(session.pictures))
+            message = views.status(words.say("downloaded_one", name=name, left=left))
+        else:
+            message = views.status(words.say("downloaded_last", name=name))
         # The comparison stays: its pictures are in the browser already.
-        return None, message, gr.update(visible=False), gr.skip(), {}, gr.skip()
+        buttons = views.downloads(session, words)
+        return message, listed, gr.skip(), buttons, gr.skip()
 
     # The work.
 
-    def wait(self, request: gr.Request) -> str:
-        """Begin: say that work will start, or what is missing."""
-        session = self._sessions.of(request.session_hash)
-        session.cancelled.clear()
-        return status("Waiting for a free place…" if session.pictures else _nothing(session))
-
-    def cancel(self, request: gr.Request) -> str:
-        """Stop the work under way."""
-        session = self._sessions.of(request.session_hash)
-        if session.work.locked():
-            session.cancelled.set()
-            return status("Cancelling…")
-        return status("Nothing is under way.")
-
-    def restore(self, request: gr.Request, *controls: Any) -> Iterator[tuple]:
+    async def restore(self, request: gr.Request, *controls: Any) -> AsyncIterator[tuple]:
         """Restore the visitor's photos, telling how far it is."""
-        session = self._sessions.of(request.session_hash)
+        session, words = self._session(request), Words.of(request)
         if not session.pictures:
-            yield _shown(session, message=status(_nothing(session)))
+            yield self._shown(session, request, views.status(_nothing(session, words)))
             return
         choices = Choices.of(controls)
-        with session.work:
-            for label, done, total in self._restore_all(session, choices):
-                session.touch()
-                yield _progress(label, done, total)
-        yield _shown(session, message=_outcome(session, session.cancelled.is_set()))
+        session.finish = choices.finish()
+        self._wish(session, session.pictures, choices, words)
+        async for values in self._watch(session, request, words):
+            yield values
 
-    def withdraw(self, request: gr.Request) -> dict:
+    async def restore_example(
+        self, request: gr.Request, event: gr.EventData, *controls: Any
+    ) -> AsyncIterator[tuple]:
+        """Put an example among the visitor's photos, in place of an earlier one, and restore it."""
+        session, words = self._session(request), Words.of(request)
+        name = Path(str(event._data.get("name"))).name
+        source = self._examples / name
+        if not source.is_file():
+            yield self._shown(session, request, views.status(words.say("no_example"), error=True))
+            return
+        rest = [] if session.job is None else session.job.pending
+        session.delete([picture for picture in session.pictures if picture.example])
+        path = session.reserve()
+        path.write_bytes(source.read_bytes())
+        picture = session.add(path, name, example=True)
+        session.chosen = picture
+        choices = Choices.of(controls)
+        session.finish = choices.finish()
+        # What was under way for other photos goes on afterwards.
+        unfinished = [wish.picture for wish in rest if not wish.picture.example]
+        self._wish(session, [picture, *unfinished], choices, words)
+        async for values in self._watch(session, request, words):
+            yield values
+
+    def cancel(self, request: gr.Request) -> Any:
+        """Stop the work under way; whoever watches it says so."""
+        session, words = self._session(request), Words.of(request)
+        if session.job is not None and session.job.cancel():
+            return gr.skip()
+        return views.status(words.say("idle"))
+
+    def withdraw(self, request: gr.Request, *controls: Any) -> dict:
         """Take downloads back that were made without the protection just asked for."""
-        session = self._sessions.of(request.session_hash)
-        for picture in session.pictures:
-            session.drop_download(picture)
+        session = self._session(request)
+        session.finish = Choices.of(controls).finish()
         return {}
 
-    def finish_again(
-        self, request: gr.Request, index: int | None, viewer: dict | None, *controls: Any
-    ) -> tuple:
-        """Apply what needs no network to the results there are."""
-        session = self._sessions.of(request.session_hash)
-        choices = Choices.of(controls)
-        done = [picture for picture in session.pictures if picture.details]
-        if not done:
-            # What the page still shows may be gone here.
-            gone = viewer and not session.pictures
-            return status(_GONE) if gone else gr.skip(), *[gr.skip()] * 4
-        with session.work:
-            session.cancelled.clear()
-            for picture in done:
-                session.touch()
-                try:
-                    if picture.result is None:  # Memory was needed elsewhere.
-                        self._run(session, picture, choices)
-                    else:
-                        finishing.finish(session, picture, choices.finish())
-                except Exception as error:
-                    # What was made with other settings must not be downloaded in its place.
-                    session.drop_result(picture)
-                    picture.error = say(error)
-        return _shown(session, message=_outcome(session, False), index=index)
+    async def adjust(self, request: gr.Request, *controls: Any) -> AsyncIterator[tuple]:
+        """Apply what needs no network to the photo that is looked at, at the size of a screen."""
+        async for values in self._adjust(request, controls, quickly=True):
+            yield values
 
-    def show(self, index: int | None, request: gr.Request) -> tuple:
-        """Show another photo of several."""
-        session = self._sessions.of(request.session_hash)
-        if not session.pictures:
-            return _shown(session, message=status(_GONE))
-        return _shown(session, message=gr.skip(), index=index)
+    async def adjust_fully(self, request: gr.Request, *controls: Any) -> AsyncIterator[tuple]:
+        """The same in full size, for those who look at pixels."""
+        session = self._session(request)
+        if session.chosen is None or finishing.is_quick(session.chosen):
+            yield _UNCHANGED
+            return
+        async for values in self._adjust(request, controls, quickly=False):
+            yield values
+
+    async def _adjust(
+        self, request: gr.Request, controls: tuple, *, quickly: bool
+    ) -> AsyncIterator[tuple]:
+        session, words = self._session(request), Words.of(request)
+        choices = Choices.of(controls)
+        settings = choices.finish()
+        if quickly:
+            session.finish = settings
+        picture = session.chosen
+        # In full size something else may be wanted by now.
+        if picture is None or not picture.is_done or session.finish != settings:
+            yield _UNCHANGED
+            return
+        work = asyncio.get_running_loop().run_in_executor(
+            self._finishers,
+            lambda: finishing.show(session, picture, settings, words, quickly=quickly),
+        )
+        try:
+            done, _ = await asyncio.wait([work], timeout=_PATIENCE)
+            if not done and quickly:
+                looks = settings.blur_faces and picture.faces is None
+                message = words.say("finding_faces" if looks else "applying")
+                yield views.status(message, progress=(0, 0)), *[gr.skip()] * 4
+            await work
+        except Exception as error:
+            # What was made with other settings must not be downloaded in its place.
+            session.forget_result(picture)
+            picture.error = say(error, words)
+            yield self._shown(session, request, views.status(picture.error, error=True))
+            return
+        finally:
+            session.settle(picture)
+        if session.chosen is picture and session.finish == settings:
+            job = session.job
+            busy = job is not None and not job.is_over
+            message = gr.skip() if busy else views.status(words.say("applied"))
+            yield self._shown(session, request, message)
+        else:
+            yield _UNCHANGED
+
+    def show(self, event: gr.EventData, request: gr.Request) -> tuple:
+        """Show another photo of several, as it was made."""
+        session, words = self._session(request), Words.of(request)
+        picture = session.picture(event._data.get("id"))
+        if picture is None:
+            message = gr.skip() if session.pictures else views.status(_nothing(session, words))
+            return self._shown(session, request, message)
+        session.chosen = picture
+        message = gr.skip()
+        if picture.is_done and session.finish is not None:
+            try:
+                finishing.show(session, picture, session.finish, words, quickly=True)
+            except Exception as error:
+                session.forget_result(picture)
+                picture.error = say(error, words)
+                message = views.status(picture.error, error=True)
+        return self._shown(session, request, message)
+
+    def mark(self, event: gr.EventData, request: gr.Request) -> tuple:
+        """Take a rectangle of a photo as the only part to restore, or the whole photo again."""
+        session, words = self._session(request), Words.of(request)
+        picture = session.picture(event._data.get("id"))
+        if picture is None:
+            return self._shown(session, request, gr.skip())
+        session.chosen = picture
+        picture.region = _region(event._data.get("region"))
+        said = "region_gone" if picture.region is None else "region_kept"
+        return self._shown(session, request, views.status(words.say(said)))
 
     def remind(self, request: gr.Request) -> Any:
         """Say that a change needs the networks."""
-        session = self._sessions.of(request.session_hash)
-        if any(picture.details for picture in session.pictures):
-            return status("Press Restore to apply this.")
+        session, words = self._session(request), Words.of(request)
+        if any(picture.is_done for picture in session.pictures):
+            return views.status(words.say("press_restore"))
         return gr.skip()
 
     # For programs.
 
-    def restore_file(
+    async def restore_file(
         self,
         photo: gr.FileData,
         mode: str = "restore",
@@ -337,8 +454,6 @@ class PageActions:
         The modes are `restore`, `restore+colorize` and `colorize`. Upload and result are deleted
         when the result has been fetched.
         """
-        visitor = f"program-{secrets.token_hex(8)}"
-        session = self._sessions.of(visitor)
         choices = Choices(
             mode=mode,
             auto_detect=auto_detect,
@@ -349,25 +464,34 @@ class PageActions:
             remove_metadata=remove_metadata,
             visible_mark=visible_mark,
         )
+        return await asyncio.to_thread(self._restore_file, photo, choices)
+
+    def _restore_file(self, photo: Any, choices: Choices) -> tuple[gr.FileData, dict]:
+        visitor = f"program-{secrets.token_hex(8)}"
+        session, words = self._sessions.of(visitor), Words()
         try:
-            session.use([photo["path"]])
-            (picture,) = session.pictures
-            picture.name = photo.get("orig_name") or picture.name
-            with session.work:
-                self._run(session, picture, choices)
-            shared, details = session.find(picture.download), picture.details
+            name = uploads.clean_name(photo.get("orig_name") or Path(photo["path"]).name)
+            picture = self._sessions.claim(photo["path"], session, name)
+            uploads.check(picture.upload, name, max_pixels=self._settings.max_pixels, words=words)
+            session.finish = choices.finish()
+            outcome: list[Exception] = []
+            session.job = Job(
+                self._queue, self._worker(session, words), lambda _, error: outcome.append(error)
+            )
+            session.job.wish([Wish(picture, choices)], lambda one, other: False)
+            session.job.join()
+            if session.job.refusal is not None:
+                raise session.job.refusal
+            if outcome:
+                raise outcome[0]
+            shared = finishing.write(session, picture, session.finish, words)
             path = self._sessions.hand_out(shared)
+            details = picture.details
         except Exception as error:
-            raise gr.Error(say(error), print_exception=False) from error
+            raise gr.Error(say(error, words), print_exception=False) from error
         finally:
             self._sessions.end(visitor)
         return gr.FileData(path=str(path), orig_name=shared.name), details
-
-    def _origin(self, name: str) -> installed.Origin | None:
-        """Where the weights of a model came from, if that can be told: a server does not say."""
-        folder = getattr(self._restorer.engine, "models_dir", None)
-        version = store.newest_version(folder / name) if folder else None
-        return installed.read_origin(version) if version else None
 
     def list_models(self) -> dict:
         """List the models and their versions."""
@@ -376,181 +500,232 @@ class PageActions:
         except Exception as error:
             raise gr.Error(say(error), print_exception=False) from error
 
+    # For the server's routes.
+
+    def standing(self, session: Session) -> dict[str, Any]:
+        """Say how things stand: seconds left, whether work is under way, state of each photo."""
+        return {
+            "left": max(session.remaining, 0) if session.pictures else None,
+            "working": session.is_working,
+            "pictures": {
+                picture.id: views.state_of(session, picture) for picture in session.pictures
+            },
+        }
+
+    def prepare(self, session: Session, token: str, words: Words) -> None:
+        """Write the file of a token, unless it is there already.
+
+        Raises:
+            FileNotFoundError: What it is to be made of has been deleted.
+            RuntimeError: It cannot be made; the message is for people.
+        """
+        settings = session.finish or finishing.Finish()
+
+        def progress(done: int, total: int) -> None:
+            session.preparing = done, total
+            session.touch()
+
+        progress(0, 1)
+        try:
+            if token == session.archive:
+                finishing.archive(session, settings, words, progress)
+                return
+            for picture in session.pictures:
+                if picture.download == token:
+                    finishing.write(session, picture, settings, words)
+        except FileNotFoundError:
+            raise
+        except Exception as error:
+            raise RuntimeError(say(error, words)) from error
+        finally:
+            session.preparing = None
+
+    # What the others are made of.
+
+    def _session(self, request: gr.Request) -> Session:
+        return self._sessions.of(request.session_hash)
+
+    def _door(self, request: gr.Request) -> str:
+        return self._sessions.door(request.session_hash)
+
+    def _shown(self, session: Session, request: gr.Request, message: Any) -> tuple:
+        if session.archive is None or session.find(session.archive) is None:
+            session.archive, _ = session.new_file(".zip", "restored.zip")
+        return views.shown(session, Words.of(request), self._door(request), message=message)
+
+    def _wish(
+        self, session: Session, pictures: Iterable[Picture], choices: Choices, words: Words
+    ) -> None:
+        """Begin to restore pictures, those that are right already left out."""
+        if session.job is None:
+
+            def failed(wish: Wish, error: Exception) -> None:
+                session.forget_result(wish.picture)
+                wish.picture.error = say(error, words)
+
+            session.job = Job(self._queue, self._worker(session, words), failed)
+        wishes = []
+        for picture in pictures:
+            if picture.is_done and picture.asked == choices.asked(picture):
+                continue
+            picture.error = ""
+            wishes.append(Wish(picture, choices))
+        session.job.wish(
+            wishes,
+            lambda one, other: (
+                one.picture is other.picture
+                and one.choices.asked(one.picture) == other.choices.asked(other.picture)
+            ),
+        )
+
+    async def _watch(
+        self, session: Session, request: gr.Request, words: Words
+    ) -> AsyncIterator[tuple]:
+        """Tell how a visitor's job goes on until it is over, or another one tells."""
+        turn, job = session.say_turn(), session.job
+        told: Any = None
+        while not job.is_over:
+            now = job.progress, job.was_cancelled, len(session.pictures)
+            if session.turn != turn:
+                break
+            if now != told:
+                session.touch()
+                message = views.progress(job.progress, job, words)
+                if told is None or told[0].finished != now[0].finished or told[2] != now[2]:
+                    self._choose(session)
+                    yield self._shown(session, request, message)
+                else:
+                    listed = views.photos(session, words, self._door(request))
+                    yield message, listed, *[gr.skip()] * 3
+                told = now
+            await asyncio.sleep(_LOOK_EVERY)
+        if session.turn != turn:
+            yield _UNCHANGED
+            return
+        session.touch()
+        self._choose(session)
+        picture = session.chosen
+        if picture is not None and picture.is_done and session.finish is not None:
+            # Strength and the like may have been changed since it was made.
+            await asyncio.to_thread(self._show_quietly, session, picture, words)
+        yield self._shown(session, request, views.outcome(session, job, words))
+
+    def _show_quietly(self, session: Session, picture: Picture, words: Words) -> None:
+        try:
+            finishing.show(session, picture, session.finish, words, quickly=True)
+        except Exception as error:
+            session.forget_result(picture)
+            picture.error = say(error, words)
+
+    def _choose(self, session: Session) -> None:
+        """Look at the first result if the visitor looks at none."""
+        chosen = session.chosen
+        if chosen is not None and (chosen.is_done or self._is_expected(session, chosen)):
+            return
+        done = [picture for picture in session.pictures if picture.is_done]
+        if done:
+            session.chosen = done[0]
+        elif chosen is None and session.pictures:
+            session.chosen = session.pictures[0]
+
+    @staticmethod
+    def _is_expected(session: Session, picture: Picture) -> bool:
+        """Whether a picture is about to have a result, being the only one or worked on."""
+        if session.job is None:
+            return False
+        return picture.example and session.job.state_of(picture) is not None
+
+    def _worker(self, session: Session, words: Words) -> Callable:
+        """Make what a job does with one wish."""
+
+        def work(wish: Wish, stop: threading.Event, progress: Callable[[int, int], None]) -> None:
+            picture, choices = wish.picture, wish.choices
+            try:
+                result = self._queue.run(
+                    lambda must_stop: self._run(picture, choices, must_stop, progress), stop
+                )
+                if stop.is_set():
+                    raise CancelledError
+                with picture.work:
+                    session.forget_result(picture)
+                    picture.error, picture.asked = "", choices.asked(picture)
+                    picture.result, picture.seconds = result, result.seconds
+                    settings = session.finish or choices.finish()
+                    finishing.finish(session, picture, settings, words)
+            finally:
+                session.settle(picture)
+                console.release_memory()
+
+        return work
+
     def _run(
         self,
-        session: Session,
         picture: Picture,
         choices: Choices,
-        progress: Callable[[int, int], None] | None = None,
-    ) -> None:
-        """Run the networks on one picture, and finish it."""
+        must_stop: Callable[[], bool],
+        progress: Callable[[int, int], None],
+    ) -> pipeline.RestoreResult:
+        """Run the networks on one picture."""
         # From its content: then neither messages nor logs hold the name.
         content = picture.upload.read_bytes()
         photo = images.read(content, max_pixels=self._settings.max_pixels)
         del content
         # The result, and luminance in float32, beside the photo itself.
         self._sessions.make_room(2 * photo.rgb.nbytes + 4 * photo.height * photo.width, picture)
-        picture.faces = None
-        picture.result = self._restorer.restore(
+        return self._restorer.restore(
             photo,
-            choices.options(),
+            choices.options(picture.region),
             progress=progress,
-            cancel=session.cancelled.is_set,
+            cancel=must_stop,
             keep_stages=True,
         )
-        picture.seconds = picture.result.seconds
-        finishing.finish(session, picture, choices.finish())
-        session.settle(picture)
 
-    def _restore_all(self, session: Session, choices: Choices) -> Iterator[tuple[str, int, int]]:
-        """Run all photos of a visitor in another thread; yields `(which, done, total)`.
+    def _model_label(self, name: str, words: Words) -> str:
+        """What a model is good for; of published weights also whose they are and their licence."""
+        origin = self._origin(name)
+        if origin is not None:
+            return f"{name}: {origin.title}, for {origin.purpose} (licence {origin.licence})"
+        return f"{name}: {words.say(_GOOD_FOR.get(name, 'your_model'))}"
 
-        Errors are left in the pictures.
-        """
-        updates: queue.SimpleQueue = queue.SimpleQueue()
-        pictures = list(session.pictures)
-
-        def work():
-            for number, picture in enumerate(pictures, 1):
-                which = f"photo {number} of {len(pictures)}" if len(pictures) > 1 else "the photo"
-                updates.put((which, 0, 0))
-                picture.error = ""
-                try:
-                    self._run(
-                        session,
-                        picture,
-                        choices,
-                        lambda done, total, which=which: updates.put((which, done, total)),
-                    )
-                except CancelledError:
-                    break
-                except Exception as error:
-                    session.drop_result(picture)
-                    picture.error = say(error)
-            console.release_memory()
-            updates.put(None)
-
-        worker = threading.Thread(target=work, daemon=True)
-        worker.start()
-        finished = False
-        try:
-            while (update := updates.get()) is not None:
-                yield update
-            finished = True
-        finally:
-            if not finished:  # Whoever listened is gone, and nobody would see the rest.
-                session.cancelled.set()
-            worker.join()
+    def _origin(self, name: str) -> installed.Origin | None:
+        """Where the weights of a model came from, if that can be told: a server does not say."""
+        folder = getattr(self._restorer.engine, "models_dir", None)
+        version = store.newest_version(folder / name) if folder else None
+        return installed.read_origin(version) if version else None
 
 
-def say(error: Exception) -> str:
+def say(error: Exception, words: Words | None = None) -> str:
     """Put an error into words for the page; what nobody foresaw is logged, without names."""
+    words = words or Words()
     if isinstance(error, gr.Error):
         return str(error.message)
+    if isinstance(error, TimeLimit):
+        return words.say("too_long", limit=words.duration(error.seconds))
+    if isinstance(error, QueueFull):
+        return words.say("full", count=error.count)
     if isinstance(error, FileNotFoundError) and error.errno is not None:
-        return _GONE
+        return words.say("gone")
     if isinstance(error, OSError) and error.strerror:  # The rest of it names a file.
-        return f"It could not be read or written: {error.strerror}."
+        return words.say("unreadable", reason=error.strerror)
     if isinstance(error, ValueError | OSError | ImportError) and str(error):
         return str(error)
     if isinstance(error, MemoryError):
-        return "There is not enough memory for a photo of this size. Make it smaller."
+        return words.say("no_memory")
     # Its message might name a picture; the places in the code do not.
     frames = traceback.extract_tb(error.__traceback__)[-3:]
     places = ", ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames)
     logger.error("unexpected %s at %s", type(error).__name__, places)
-    return f"Something went wrong ({type(error).__name__}). Try another photo or other settings."
+    return words.say("unforeseen", kind=type(error).__name__)
 
 
-def _nothing(session: Session) -> str:
-    return _GONE if session.is_renewed else _NOTHING
+def _nothing(session: Session, words: Words) -> str:
+    return words.say("gone" if session.is_renewed else "nothing")
 
 
-def status(message: str, *, error: bool = False) -> str:
-    """Make the line that says what happens."""
-    if error:
-        return f'<p class="rf-error" role="alert">{html.escape(message)}</p>'
-    return f'<p role="status">{html.escape(message)}</p>'
-
-
-def duration_words(seconds: float) -> str:
-    """Say a time: `10 minutes`, `45 seconds`."""
-    if seconds < 90:
-        return f"{seconds:.0f} seconds"
-    return f"{seconds / 60:.0f} minutes"
-
-
-def _model_label(name: str, origin: installed.Origin | None = None) -> str:
-    """What a model is good for; of published weights also whose they are and their licence."""
-    if origin is not None:
-        return f"{name}: {origin.title}, for {origin.purpose} (licence {origin.licence})"
-    return f"{name}: {_GOOD_FOR.get(name, 'your own model')}"
-
-
-def _progress(which: str, done: int, total: int) -> tuple:
-    words = f"Restoring {which}"
-    words += f": {done} of {total} steps" if total else "…"
-    bar = f'<progress max="{max(total, 1)}" value="{done}" aria-label="Progress"></progress>'
-    return f"<p>{html.escape(words)}</p>{bar}", *[gr.skip()] * 4
-
-
-def _outcome(session: Session, cancelled: bool) -> str:
-    failed = [picture for picture in session.pictures if picture.error]
-    done = [picture for picture in session.pictures if picture.download]
-    if cancelled:
-        return status("Cancelled.")
-    if failed:
-        lines = [f"{picture.name}: {picture.error}" for picture in failed]
-        if len(session.pictures) == 1:
-            lines = [failed[0].error]
-        return "".join(status(line, error=True) for line in lines)
-    if not done:
-        return status(_GONE)
-    if len(done) > 1:
-        return status(f"{len(done)} photos restored.")
-    details = done[0].details
-    return status(f"Done: {details['Done']}. Detected: {details['Detected']}.")
-
-
-def _shown(session: Session, *, message: Any, index: int | None = None) -> tuple:
-    """Values of status, picker, viewer, downloads and details for what the visitor has."""
-    pictures = session.pictures
-    if not pictures:
-        return message, gr.update(visible=False), {}, {}, gr.update(visible=False)
-    index = index if index is not None and index < len(pictures) else 0
-    picture = pictures[index]
-    choices = [(f"{number}. {one.name}", number - 1) for number, one in enumerate(pictures, 1)]
-    picker = gr.update(choices=choices, value=index, visible=len(pictures) > 1)
-    if picture.download is None:
-        return message, picker, {}, {}, gr.update(visible=False)
-    viewer = {
-        "name": picture.name,
-        "before": f"pictures/{picture.before}",
-        "after": f"pictures/{picture.after}",
-    }
-    shared = session.find(picture.download)
-    links = [_link("Download", picture.download, shared.name, shared.path)]
-    if sum(one.download is not None for one in pictures) > 1:
-        token = finishing.archive(session)
-        zipped = session.find(token)
-        links.append(_link("Download all", token, zipped.name, zipped.path))
-    return (
-        message,
-        picker,
-        viewer,
-        {"links": links},
-        gr.update(value=_table(picture.details), visible=True),
-    )
-
-
-def _link(label: str, token: str, name: str, path: Path) -> dict[str, str]:
-    size = finishing.size_words(path.stat().st_size)
-    return {"label": label, "href": f"pictures/{token}", "name": name, "size": size}
-
-
-def _table(details: dict[str, str]) -> str:
-    rows = "".join(
-        f'<tr><th scope="row">{html.escape(name)}</th><td>{html.escape(value)}</td></tr>'
-        for name, value in details.items()
-    )
-    return f'<table class="rf-details">{rows}</table>'
+def _region(given: Any) -> tuple[int, int, int, int] | None:
+    """Read left, top, width and height of a rectangle; nothing sensible is the whole photo."""
+    try:
+        left, top, width, height = (round(float(number)) for number in given)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return (max(left, 0), max(top, 0), width, height) if width >= 1 and height >= 1 else None

@@ -1,24 +1,35 @@
 """From what the networks gave to what a visitor of the web page sees and downloads.
 
-Nothing here runs the restorer or the colorizer: strength, saturation, blurred faces, metadata and
-the visible mark can be changed as often as one likes.
+Nothing here runs the restorer or the colorizer: strength, saturation, blurred faces, metadata, the
+visible mark and the format can be changed as often as one likes. What is looked at is made first,
+at the size of a screen; the file is written when it is fetched, unless it is there already.
 """
 
 import dataclasses
+import datetime
+import hashlib
+import json
 import re
 import unicodedata
 import zipfile
-from pathlib import PurePath
+from collections.abc import Callable, Iterable
+from pathlib import Path, PurePath
+from typing import Any
 
 import cv2
 import numpy as np
 
-from keras_refocus.page.sessions import Picture, Session
+import keras_refocus
+from keras_refocus.page.sessions import Picture, Session, SharedFile
+from keras_refocus.page.words import Words
 from keras_refocus.pictures import color, faces, images, provenance
 from keras_refocus.restoration import pipeline
 
 #: Pixels of the largest preview; a larger picture is shown reduced, and the page says so.
 PREVIEW_PIXELS = 25_000_000
+#: Pixels of the first preview after a change: made in a fraction of a second.
+SCREEN_PIXELS = 500_000
+_THUMBNAIL = 96
 
 _SUFFIXES = {
     "JPEG": (".jpg", ".jpeg"),
@@ -39,6 +50,8 @@ class Finish:
         blur_faces: Whether faces are made unrecognisable.
         remove_metadata: Whether camera, date and author are left out. The position always is.
         visible_mark: Whether a colourised picture says so in its corner.
+        format: Format of the download, a name of `images.FORMATS`; `None` for that of the upload.
+        quality: 1 to 100, for JPEG and WebP.
     """
 
     strength: float = 1.0
@@ -46,90 +59,193 @@ class Finish:
     blur_faces: bool = False
     remove_metadata: bool = True
     visible_mark: bool = False
+    format: str | None = None
+    quality: int = 95
+
+    @property
+    def look(self) -> tuple:
+        """What is seen of it in the page."""
+        return self.strength, self.saturation, self.blur_faces, self.visible_mark
 
 
-def finish(session: Session, picture: Picture, settings: Finish) -> None:
-    """Write previews and download of a picture that has a result, in place of older ones.
+def finish(session: Session, picture: Picture, settings: Finish, words: Words) -> None:
+    """Make all that is seen and fetched of a picture that has just got a result.
 
     Args:
         session: Whose picture it is.
         picture: The picture; its `result` holds the stages.
         settings: What to make of it.
+        words: The language of the details.
 
     Raises:
         ImportError: Faces are to be blurred and there is no detector.
         OSError: A file cannot be written.
         ValueError: A number is out of range, or the format cannot hold a picture of this size.
     """
+    show(session, picture, settings, words)
+    offer(session, picture)
+    write(session, picture, settings, words)
+
+
+def is_quick(picture: Picture) -> bool:
+    """Whether a picture is small enough to be shown in full at once."""
+    if picture.result is None:
+        return False
     result = picture.result
-    options = result.options
-    if (options.strength, options.saturation) != (settings.strength, settings.saturation):
-        result = pipeline.reblend(
-            result, strength=settings.strength, saturation=settings.saturation
-        )
-        picture.result = result
-    photo = result.as_photo()
-    colourised = "colorize" in result.stages
-    before, after = result.planes.source, photo.rgb
-    if settings.blur_faces:
-        if picture.faces is None:
-            picture.faces = faces.detect(after)
-        # On both sides of the comparison: whoever looks over the shoulder sees it too.
-        before, after = faces.blur(before, picture.faces), faces.blur(after, picture.faces)
-    if colourised and settings.visible_mark:
-        after = provenance.mark_colourised(after)
-    metadata = b"" if settings.remove_metadata else photo.metadata
-    if colourised:
-        metadata = provenance.tag_colourised(metadata)
-    photo = dataclasses.replace(photo, rgb=after, metadata=metadata)
-
-    name = download_name(picture.name, photo.format)
-    suffix = PurePath(name).suffix
-    token, path = session.new_file(suffix, name, pictures=[picture])
-    notices = images.write(path, photo, keep_metadata=bool(metadata))
-    new_before, shown = _write_preview(session, before)
-    new_after, _ = _write_preview(session, after)
-    session.drop_files([picture.download, picture.before, picture.after])
-    picture.download, picture.before, picture.after = token, new_before, new_after
-    picture.details = _details(picture, photo, path.stat().st_size, settings)
-    notices = [*photo.notices, *notices]
-    if shown != photo.rgb.shape[:2]:
-        notices.append(f"Shown at {shown[1]} × {shown[0]}; the download has full size.")
-    if photo.format is not None and photo.format not in images.FORMATS:
-        notices.append(f"{photo.format} cannot be written; the download is PNG.")
-    if notices:
-        picture.details["Notes"] = " ".join(notices)
+    return _pixels(result) <= SCREEN_PIXELS or result.options.region is not None
 
 
-def archive(session: Session) -> str:
-    """Write all results of a visitor into one zip file; returns its token.
+def show(
+    session: Session,
+    picture: Picture,
+    settings: Finish,
+    words: Words,
+    *,
+    quickly: bool = False,
+) -> None:
+    """Write the previews of a picture in place of older ones, unless they are right already.
+
+    Args:
+        session: Whose picture it is.
+        picture: A picture with a result.
+        settings: What to make of it.
+        words: The language of the details.
+        quickly: Whether the size of a screen is enough.
 
     Raises:
-        OSError: It cannot be written.
+        As `finish`.
     """
-    done = [picture for picture in session.pictures if picture.download]
-    token, path = session.new_file(".zip", "restored.zip", pictures=done)
-    taken = set()
-    with zipfile.ZipFile(path, "w") as archived:  # Stored: pictures do not get smaller.
-        for picture in done:
-            shared = session.find(picture.download)
-            archived.write(shared.path, _unused(shared.name, taken))
-    return token
+    with picture.work:
+        result = session.recall(picture)
+        # A region is blended quickly as it is.
+        whole = result.options.region is None
+        quickly = quickly and whole and _pixels(result) > SCREEN_PIXELS
+        wanted = (settings.look, quickly)
+        if picture.shown in (wanted, (settings.look, False)):
+            return
+        if settings.blur_faces and picture.faces is None:
+            picture.faces = faces.detect(_blended(picture, settings).as_photo().rgb)
+        if quickly:
+            if picture.small is None:
+                picture.small = _reduced(result, SCREEN_PIXELS)
+            picture.small = _reblended(picture.small, settings)
+            result = picture.small
+        else:
+            result = _blended(picture, settings)
+        before, after = _looks(picture, result, settings)
+        alpha = None if picture.result.photo is None else picture.result.photo.alpha
+        new_before = _write_preview(session, before, alpha)
+        new_after = _write_preview(session, after, alpha)
+        new_thumbnail = _write_preview(session, after, alpha, side=_THUMBNAIL)
+        session.drop_files([picture.before, picture.after, picture.thumbnail])
+        picture.before, picture.after, picture.thumbnail = new_before, new_after, new_thumbnail
+        picture.shown = wanted
+        if picture.written != settings or not picture.details:
+            picture.details = _details(picture, settings, words)
 
 
-def download_name(name: str, format: str | None) -> str:
+def offer(session: Session, picture: Picture) -> None:
+    """Offer the download of a picture, to be written when it is fetched."""
+    if picture.download is None:
+        picture.download, _ = session.new_file("", "", pictures=[picture])
+
+
+def write(session: Session, picture: Picture, settings: Finish, words: Words) -> SharedFile:
+    """Write the download of a picture, unless it is there already.
+
+    Raises:
+        As `finish`; and FileNotFoundError: the picture has been deleted meanwhile.
+    """
+    with picture.work:
+        shared = session.find(picture.download)
+        result = session.recall(picture)
+        if shared is None or result is None:
+            raise FileNotFoundError(2, "The picture has been deleted.")
+        if picture.written == settings and shared.path.is_file():
+            return shared
+        result = _blended(picture, settings)
+        photo = result.as_photo()
+        if settings.blur_faces and picture.faces is None:
+            picture.faces = faces.detect(photo.rgb)
+        _, after = _looks(picture, result, settings, before=False)
+        colourised = "colorize" in result.stages
+        metadata = b"" if settings.remove_metadata else photo.metadata
+        if colourised:
+            metadata = provenance.tag_colourised(metadata)
+        photo = dataclasses.replace(photo, rgb=after, metadata=metadata)
+        name = download_name(picture.name, photo.format, settings.format)
+        suffix = PurePath(name).suffix
+        path = session.reserve().with_suffix(suffix)
+        notices = images.write(path, photo, quality=settings.quality, keep_metadata=bool(metadata))
+        shared.path.unlink(missing_ok=True)
+        shared.path, shared.name = path, name
+        picture.written = settings
+        notices = [*photo.notices, *notices]
+        if not settings.format and photo.format and photo.format not in images.FORMATS:
+            notices.append(words.say("written_as", format=photo.format))
+        picture.record = _record(picture, shared, settings)
+        picture.details = _details(picture, settings, words, notices) | {
+            words.say("download"): size_words(path.stat().st_size),
+            words.say("output_hash"): picture.record["output_sha256"],
+        }
+        return shared
+
+
+def archive(
+    session: Session,
+    settings: Finish,
+    words: Words,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> None:
+    """Write all results of a visitor, and the report of them, into the file of its archive.
+
+    Raises:
+        As `write`.
+    """
+    shared = session.find(session.archive)
+    if shared is None:
+        raise FileNotFoundError(2, "The pictures have been deleted.")
+    done = [picture for picture in session.pictures if picture.is_done]
+    taken: set[str] = {"report.json"}
+    part = shared.path.with_suffix(".part")
+    records = []
+    # Stored: pictures do not get smaller.
+    with zipfile.ZipFile(part, "w") as archived:
+        for number, picture in enumerate(done):
+            progress(number, len(done))
+            written = write(session, picture, settings, words)
+            name = _unused(written.name, taken)
+            archived.write(written.path, name)
+            records.append(picture.record | {"output": name})
+        archived.writestr("report.json", report(records))
+    part.replace(shared.path)
+    shared.pictures = tuple(done)
+
+
+def report(records: list[dict[str, Any]]) -> str:
+    """Make the report of what was done, as `refocus restore --report` writes it."""
+    content = {
+        "program": f"keras_refocus {keras_refocus.__version__}",
+        "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "files": records,
+    }
+    return json.dumps(content, indent=2) + "\n"
+
+
+def download_name(name: str, format: str | None, wanted: str | None = None) -> str:
     """Make the name of a download: that of the upload, `_restored`, and the suffix of its format.
 
     Args:
         name: Name of the upload; may hold anything.
         format: Format of the upload, a name of `images.FORMATS` or another; `None` for PNG.
+        wanted: Format of the download, if that is to be another.
 
     Returns:
         A name without folders, control characters or what a file system refuses.
     """
     given = PurePath(name.replace("\\", "/"))
     stem, suffix = given.stem, given.suffix
-    allowed = _SUFFIXES.get(format, (".png",))
+    allowed = _SUFFIXES.get(wanted or format, (".png",))
     suffix = suffix.lower() if suffix.lower() in allowed else allowed[0]
     stem = unicodedata.normalize("NFC", stem)
     stem = "".join(c if unicodedata.category(c)[0] != "C" else " " for c in stem)
@@ -138,13 +254,178 @@ def download_name(name: str, format: str | None) -> str:
     return f"{stem}_restored{suffix}"
 
 
-def size_words(size: int) -> str:
+def size_words(size: float) -> str:
     """Say a number of bytes."""
     for unit in ("bytes", "kB", "MB"):
         if size < 1000:
             return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.3g} {unit}"
         size /= 1000
     return f"{size:.3g} GB"
+
+
+def _pixels(result: pipeline.RestoreResult) -> int:
+    height, width = result.planes.source.shape[:2]
+    return height * width
+
+
+def _blended(picture: Picture, settings: Finish) -> pipeline.RestoreResult:
+    """The result with these settings, which it keeps."""
+    picture.result = _reblended(picture.result, settings)
+    return picture.result
+
+
+def _reblended(result: pipeline.RestoreResult, settings: Finish) -> pipeline.RestoreResult:
+    options = result.options
+    if (options.strength, options.saturation) == (settings.strength, settings.saturation):
+        return result
+    return pipeline.reblend(result, strength=settings.strength, saturation=settings.saturation)
+
+
+def _reduced(result: pipeline.RestoreResult, pixels: int) -> pipeline.RestoreResult:
+    """A result with all its stages at a smaller size."""
+    planes = result.planes
+    height, width = planes.source.shape[:2]
+    scale = (pixels / (height * width)) ** 0.5
+    size = max(int(height * scale), 1), max(int(width * scale), 1)
+
+    def shrink(array):
+        small = cv2.resize(array, size[::-1], interpolation=cv2.INTER_AREA)
+        return small.reshape(*size, *array.shape[2:])
+
+    smaller = dataclasses.replace(
+        planes,
+        source=shrink(planes.source),
+        restored=None if planes.restored is None else shrink(planes.restored),
+        chroma=None if planes.chroma is None else planes.chroma.resized(size),
+    )
+    return dataclasses.replace(result, image=shrink(result.image), planes=smaller, photo=None)
+
+
+def _looks(
+    picture: Picture, result: pipeline.RestoreResult, settings: Finish, *, before: bool = True
+) -> tuple[np.ndarray | None, np.ndarray]:
+    """Both sides of the comparison, in RGB, as they may be seen."""
+    after = result.as_photo().rgb
+    source = result.planes.source if before else None
+    if source is not None and source.ndim == 2:
+        source = np.repeat(source[..., np.newaxis], 3, axis=-1)
+    if settings.blur_faces:
+        scale = after.shape[1] / picture.result.planes.source.shape[1]
+        boxes = np.asarray(picture.faces) * scale
+        # On both sides: whoever looks over the shoulder sees it too.
+        after = faces.blur(after, boxes)
+        source = None if source is None else faces.blur(source, boxes)
+    if settings.visible_mark and "colorize" in result.stages:
+        after = provenance.mark_colourised(after)
+    return source, after
+
+
+def _write_preview(
+    session: Session, rgb: np.ndarray, alpha: np.ndarray | None, *, side: int | None = None
+) -> str:
+    """Write a lossless preview of 8 bits, transparent where it is; returns its token."""
+    height, width = rgb.shape[:2]
+    size = _preview_size(height, width)
+    if side is not None:
+        scale = min(1.0, side / max(height, width))
+        size = max(round(width * scale), 1), max(round(height * scale), 1)
+    if size != (width, height):
+        rgb = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
+    planes = [_eight_bits(rgb)[..., ::-1]]
+    if alpha is not None:
+        if alpha.shape != rgb.shape[:2]:
+            alpha = cv2.resize(alpha, rgb.shape[1::-1], interpolation=cv2.INTER_AREA)
+        planes.append(_eight_bits(alpha)[..., np.newaxis])
+    token, path = session.new_file(".png")
+    # The quickest compression: the file goes to this browser and nowhere else.
+    options = [cv2.IMWRITE_PNG_COMPRESSION, 1]
+    _, encoded = cv2.imencode(".png", np.concatenate(planes, axis=-1), options)
+    path.write_bytes(encoded)
+    return token
+
+
+def _preview_size(height: int, width: int) -> tuple[int, int]:
+    """Width and height of the largest preview of a picture."""
+    scale = min(1.0, (PREVIEW_PIXELS / (height * width)) ** 0.5)
+    return max(int(width * scale), 1), max(int(height * scale), 1)
+
+
+def _eight_bits(array: np.ndarray) -> np.ndarray:
+    if array.dtype == np.uint8:
+        return array
+    return color.from_float(color.to_float(array), np.uint8)
+
+
+def _details(
+    picture: Picture, settings: Finish, words: Words, notices: Iterable[str] = ()
+) -> dict[str, str]:
+    result, photo = picture.result, picture.result.photo
+    done = [words.say("blur_removed")] * ("restore" in result.stages)
+    if "colorize" in result.stages:
+        done.append(words.say("coloured"))
+    elif result.options.mode == "restore+colorize":
+        done.append(words.say("own_colours"))
+    height, width = result.image.shape[:2]
+    seen = "a_grey_photo" if result.is_grayscale else "a_colour_photo"
+    removed = "metadata_removed" if settings.remove_metadata else "metadata_kept"
+    chosen = words.say("strength_is", strength=settings.strength, saturation=settings.saturation)
+    if result.options.region is not None:
+        left, top, *size = result.options.region
+        place = f"{size[0]} × {size[1]} + {left} + {top}"
+        chosen += f", {words.say('in_region', region=place)}"
+    what = words.say("in_seconds", what=", ".join(done), seconds=picture.seconds)
+    models = ", ".join(f"{name} {version}" for name, version in result.versions.items())
+    details = {
+        words.say("detected"): words.say(seen),
+        words.say("what_done"): what,
+        words.say("size"): words.say("pixels", width=width, height=height, bits=photo.bits),
+        words.say("models"): models,
+        words.say("settings"): chosen,
+        words.say("metadata"): words.say(removed),
+    }
+    if settings.blur_faces:
+        count = len(picture.faces)
+        found = words.count("one_face", "many_faces", count) if count else words.say("no_faces")
+        details[words.say("faces")] = words.say("faces_found", faces=found)
+    details[words.say("input_hash")] = _hash_of_input(picture)
+    notices = list(notices)
+    shown = _preview_size(height, width)
+    if shown != (width, height):
+        notices.append(words.say("shown_at", width=shown[0], height=shown[1]))
+    if notices:
+        details[words.say("notes")] = " ".join(dict.fromkeys(notices))
+    return details
+
+
+def _hash_of_input(picture: Picture) -> str:
+    if "input_sha256" not in picture.record:
+        picture.record = {**picture.record, "input_sha256": sha256(picture.upload)}
+    return picture.record["input_sha256"]
+
+
+def _record(picture: Picture, shared: SharedFile, settings: Finish) -> dict[str, Any]:
+    """What the report says of a picture, by the names of `refocus restore --report`."""
+    result = picture.result
+    height, width = result.image.shape[:2]
+    return {
+        "input": picture.name,
+        "output": shared.name,
+        "input_sha256": _hash_of_input(picture),
+        "output_sha256": sha256(shared.path),
+        "width": width,
+        "height": height,
+        "is_grayscale": result.is_grayscale,
+        "stages": [*result.stages, *["blur_faces"] * settings.blur_faces],
+        "model_versions": result.versions,
+        "seconds": round(picture.seconds, 3),
+        "options": dataclasses.asdict(result.options) | dataclasses.asdict(settings),
+    }
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _unused(name: str, taken: set[str]) -> str:
@@ -154,42 +435,3 @@ def _unused(name: str, taken: set[str]) -> str:
         number, unused = number + 1, f"{stem}_{number}{suffix}"
     taken.add(unused.lower())
     return unused
-
-
-def _write_preview(session: Session, rgb: np.ndarray) -> tuple[str, tuple[int, int]]:
-    """Write a lossless preview of 8 bits; returns its token and size."""
-    height, width = rgb.shape[:2]
-    scale = min(1.0, (PREVIEW_PIXELS / (height * width)) ** 0.5)
-    if scale < 1:
-        size = max(int(width * scale), 1), max(int(height * scale), 1)
-        rgb = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
-    if rgb.dtype != np.uint8:
-        rgb = color.from_float(color.to_float(rgb), np.uint8)
-    token, path = session.new_file(".png")
-    # The quickest compression: the file goes to this browser and nowhere else.
-    options = [cv2.IMWRITE_PNG_COMPRESSION, 1]
-    _, encoded = cv2.imencode(".png", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), options)
-    path.write_bytes(encoded)
-    return token, rgb.shape[:2]
-
-
-def _details(picture: Picture, photo: images.Photo, size: int, settings: Finish) -> dict[str, str]:
-    result = picture.result
-    done = ["blur removed"] * ("restore" in result.stages)
-    if "colorize" in result.stages:
-        done.append("coloured")
-    elif result.options.mode == "restore+colorize":
-        done.append("its own colours kept")
-    details = {
-        "Detected": "a grey photo" if result.is_grayscale else "a colour photo",
-        "Done": f"{', '.join(done)}, in {picture.seconds:.1f} s",
-        "Size": f"{photo.width} × {photo.height} pixels, {photo.bits} bits a channel",
-        "Models": ", ".join(f"{name} {version}" for name, version in result.versions.items()),
-        "Metadata": "removed" if settings.remove_metadata else "kept, but for the place",
-        "Download": size_words(size),
-    }
-    if settings.blur_faces:
-        count = len(picture.faces)
-        found = "1 face" if count == 1 else f"{count or 'no'} faces"
-        details["Faces"] = f"{found} found and blurred. Some are missed: look at the picture."
-    return details

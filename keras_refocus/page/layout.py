@@ -1,41 +1,41 @@
 """The web page: upload photos, restore them, compare, download.
 
     restorer, sessions = Restorer(), Sessions()
-    page = build_app(restorer, sessions)
-    page_server.launch(page, sessions, ...)
+    page, actions = build_app(restorer, sessions)
+    server.launch(page, actions, sessions, ...)
 
-This is how the page looks and what hangs on what. What the buttons do is `page_actions`, what a
+This is how the page looks and what hangs on what. What the buttons do is `actions`, what a
 visitor's pictures are kept in is `sessions`, what is made of a result without the networks is
-`finishing`; `page/` holds scripts, styles and examples.
+`finishing`; `static/` holds scripts, styles and examples.
 """
 
 import dataclasses
 import html
 import json
+import logging
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 
-from keras_refocus.page.actions import (
-    NO_COLORIZER,
-    AppSettings,
-    PageActions,
-    duration_words,
-    status,
-)
+from keras_refocus.page.actions import AppSettings, PageActions
 from keras_refocus.page.sessions import Sessions
+from keras_refocus.page.views import status
+from keras_refocus.page.words import LABELS, SCRIPTS, SENTENCES
 from keras_refocus.pictures import images
 from keras_refocus.restoration import pipeline
 
-_PAGE = Path(__file__).parent / "static"
+logger = logging.getLogger(__name__)
+
+_STATIC = Path(__file__).parent / "static"
 
 #: Folder of the example photos; `examples.json` in it says what they are and whose.
-EXAMPLES = _PAGE / "examples"
+EXAMPLES = _STATIC / "examples"
 
 
 def build_app(
     restorer: pipeline.Restorer, sessions: Sessions, settings: AppSettings | None = None
-) -> gr.Blocks:
+) -> tuple[gr.Blocks, PageActions]:
     """Build the page.
 
     Args:
@@ -45,7 +45,7 @@ def build_app(
         settings: How the page behaves.
 
     Returns:
-        The page, to be served by `page_server.launch`.
+        The page, to be served by `server.launch`, and what its buttons do.
 
     Raises:
         RuntimeError: `GRADIO_TEMP_DIR` is another folder.
@@ -58,43 +58,46 @@ def build_app(
             f"Set it to {sessions.uploads} before building the page."
         )
     actions = PageActions(restorer, sessions, settings, EXAMPLES)
-    with gr.Blocks(title="Refocus", analytics_enabled=False) as page:
-        _lay_out(page, actions, sessions, settings)
-    page.queue(max_size=settings.queue_size, default_concurrency_limit=settings.concurrency)
-    return page
+    with _Page(title="Refocus", analytics_enabled=False) as page:
+        _lay_out(page, actions, settings)
+    # Who waits for a place to work at is told so by the actions; this is for floods of requests.
+    page.queue(max_size=1000 + settings.queue_size, default_concurrency_limit=None)
+    return page, actions
 
 
-def _lay_out(
-    page: gr.Blocks, actions: PageActions, sessions: Sessions, settings: AppSettings
-) -> None:
+class _Page(gr.Blocks):
+    """Blocks that log nothing of a request that goes wrong, and answer it with a sentence."""
+
+    async def process_api(self, *arguments: Any, **options: Any) -> dict[str, Any]:
+        """Answer one request; Gradio's own would print what it holds, paths of uploads too."""
+        try:
+            return await super().process_api(*arguments, **options)
+        except gr.Error:
+            raise
+        except Exception as error:
+            logger.error("a request could not be read: %s", type(error).__name__)
+            message = "The request could not be read. See the page “Use via API” for its form."
+            raise gr.Error(message, print_exception=False) from None
+
+
+def _lay_out(page: gr.Blocks, actions: PageActions, settings: AppSettings) -> None:
     """Put the parts on the page, in the order of a narrow one, and connect them."""
-    gr.HTML(
-        "<h1>Refocus</h1><p>Removes motion blur from photos and, when asked, colours grey ones. "
-        "For research use: details and colours in a result may be wrong.</p>",
-        apply_default_css=False,
-        elem_classes="rf-head",
-    )
+    _part("head", "head.html", "head.js")
     # A wide page puts the second column beside the other two.
     with gr.Row(equal_height=False, elem_id="work"):
-        begin = _begin()
+        begin = _begin(settings)
         compare = _compare()
-        options = _options(settings)
-    gr.HTML(
-        _privacy(duration_words(sessions.keep_seconds), relayed=settings.relayed),
-        apply_default_css=False,
-        elem_id="privacy",
-        elem_classes="rf-privacy",
-    )
-    _offer_to_programs(actions, settings)
-    _connect(page, actions, settings, begin, compare, options)
+        options = _options(settings, compare.strength)
+    _part("privacy", "privacy.html", "said.js")
+    _offer_to_programs(actions)
+    _connect(page, actions, begin, compare, options)
 
 
 @dataclasses.dataclass(frozen=True)
 class _Begin:
     """Where photos come in, and what happens is said."""
 
-    files: gr.File
-    camera: gr.Image
+    photos: gr.HTML
     start: gr.Button
     cancel: gr.Button
     state: gr.HTML
@@ -104,8 +107,8 @@ class _Begin:
 class _Compare:
     """Where results are looked at and fetched."""
 
-    picker: gr.Dropdown
     viewer: gr.HTML
+    strength: gr.Slider
     downloads: gr.HTML
     details: gr.HTML
     examples: gr.HTML
@@ -123,6 +126,8 @@ class _Options:
     blur_faces: gr.Checkbox
     remove_metadata: gr.Checkbox
     visible_mark: gr.Checkbox
+    format: gr.Dropdown
+    quality: gr.Slider
     delete_after: gr.Checkbox
 
     @property
@@ -131,205 +136,191 @@ class _Options:
         return [getattr(self, field.name) for field in dataclasses.fields(self)][:-1]
 
 
-def _begin() -> _Begin:
+def _begin(settings: AppSettings) -> _Begin:
     with gr.Column(elem_id="begin"):
-        files = gr.File(
-            label="Photos: drop, choose or paste them",
-            file_count="multiple",
-            file_types=["image", *sorted(images.SUFFIXES)],
-            elem_id="photos",
-            height=170,
+        photos = _part(
+            "photos",
+            "photos.html",
+            "photos.js",
+            accepted=",".join(["image/*", *sorted(images.SUFFIXES)]),
+            most=settings.max_files,
         )
-        with gr.Accordion("Take a photo", open=False):
-            camera = gr.Image(
-                sources=["webcam"],
-                type="filepath",
-                format="png",
-                label="Camera",
-                webcam_options=gr.WebcamOptions(mirror=False),
-            )
         with gr.Row():
-            start = gr.Button("Restore", variant="primary", elem_id="start", scale=3)
-            cancel = gr.Button("Cancel", elem_id="cancel", scale=1, min_width=90)
-        state = gr.HTML(
-            status("Choose a photo, then press Restore."),
-            elem_id="status",
-            elem_classes="rf-status",
-        )
-    return _Begin(files, camera, start, cancel, state)
+            start = gr.Button(_("restore"), variant="primary", elem_id="start", scale=3)
+            cancel = gr.Button(_("cancel"), elem_id="cancel", scale=1, min_width=90)
+        state = _part("status", "status.html", "status.js", value=status())
+    return _Begin(photos, start, cancel, state)
 
 
 def _compare() -> _Compare:
     with gr.Column(elem_id="compare"):
-        picker = gr.Dropdown([], label="Photo", visible=False, elem_id="picker")
-        viewer = gr.HTML(
-            value={},
-            html_template=_read("viewer.html"),
-            js_on_load=_read("viewer.js"),
-            apply_default_css=False,
-            elem_id="viewer",
-        )
-        downloads = gr.HTML(
-            value={},
-            html_template='<div class="rf-downloads"></div>'
-            '<p class="rf-download-said" role="status"></p>',
-            js_on_load=_read("downloads.js"),
-            apply_default_css=False,
-            elem_id="downloads",
-        )
-        details = gr.HTML(visible=False, apply_default_css=False, elem_id="details")
-        examples = _examples()
-    return _Compare(picker, viewer, downloads, details, examples)
-
-
-def _options(settings: AppSettings) -> _Options:
-    with gr.Column(elem_id="options"):
-        mode = gr.Radio(
-            ["Restore only"], value="Restore only", label="What to do", info=NO_COLORIZER
-        )
-        auto_detect = gr.Checkbox(
-            True,
-            label="Auto-detect grayscale",
-            info="Restore + Colorize leaves colour photos in their own colours.",
-            visible=False,
-        )
-        model = gr.Dropdown(
-            [], label="Model", info="Which network removes the blur.", visible=False
-        )
+        viewer = _part("viewer", "viewer.html", "viewer.js", value={})
         strength = gr.Slider(
             0,
             1,
             value=1,
             step=0.05,
-            label="Deblur strength",
-            info="0 leaves the blur as it is.",
+            label=_("strength"),
+            info=_("strength_info"),
+            elem_id="strength",
+        )
+        downloads = _part("downloads", "downloads.html", "downloads.js", value={})
+        details = gr.HTML(visible=False, apply_default_css=False, elem_id="details")
+        examples = _part("examples", "examples.html", "examples.js", markup=_examples())
+    return _Compare(viewer, strength, downloads, details, examples)
+
+
+def _options(settings: AppSettings, strength: gr.Slider) -> _Options:
+    with gr.Column(elem_id="options"):
+        mode = gr.Radio(
+            [(SENTENCES["restore_only"][0], "restore")],
+            value="restore",
+            label=_("mode"),
+            info=SENTENCES["no_colorizer"][0],
+        )
+        auto_detect = gr.Checkbox(
+            True, label=_("auto_detect"), info=_("auto_detect_info"), visible=False
+        )
+        # Without a field to type in, which would take its text for a choice when it is left.
+        model = gr.Dropdown(
+            [], label=_("model"), info=_("model_info"), visible=False, filterable=False
         )
         saturation = gr.Slider(
-            0, 1.5, value=1, step=0.05, label="Saturation", info="0 is grey, 1 as it comes."
-        )
-        blur_faces = gr.Checkbox(
-            settings.blur_faces,
-            label="Blur faces",
-            info="For good, in the download and on this page. Some faces are missed: look.",
+            0, 1.5, value=1, step=0.05, label=_("saturation"), info=_("saturation_info")
         )
         remove_metadata = gr.Checkbox(
-            True,
-            label="Remove metadata",
-            info="No camera, date or author in the download. The place is always removed.",
+            True, label=_("remove_metadata"), info=_("remove_metadata_info")
+        )
+        blur_faces = gr.Checkbox(
+            settings.blur_faces, label=_("blur_faces"), info=_("blur_faces_info")
         )
         visible_mark = gr.Checkbox(
-            False,
-            label="Mark as colourised",
-            info="Writes “colourised” into the corner. The metadata says so anyway.",
-            visible=False,
+            False, label=_("visible_mark"), info=_("visible_mark_info"), visible=False
         )
-        delete_after = gr.Checkbox(
-            True,
-            label="Delete after download",
-            info="Upload and result are deleted as soon as the result is downloaded.",
+        delete_after = gr.Checkbox(True, label=_("delete_after"), info=_("delete_after_info"))
+        format = gr.Dropdown(
+            [(_("as_uploaded"), ""), *((name, name) for name in images.FORMATS)],
+            value="",
+            label=_("format"),
+            info=_("format_info"),
+            filterable=False,
+        )
+        quality = gr.Slider(
+            50, 100, value=95, step=1, label=_("quality"), info=_("quality_info"), visible=False
         )
     return _Options(
-        mode,
-        auto_detect,
-        model,
-        strength,
-        saturation,
-        blur_faces,
-        remove_metadata,
-        visible_mark,
-        delete_after,
+        mode=mode,
+        auto_detect=auto_detect,
+        model=model,
+        strength=strength,
+        saturation=saturation,
+        blur_faces=blur_faces,
+        remove_metadata=remove_metadata,
+        visible_mark=visible_mark,
+        format=format,
+        quality=quality,
+        delete_after=delete_after,
     )
 
 
-def _offer_to_programs(actions: PageActions, settings: AppSettings) -> None:
+def _offer_to_programs(actions: PageActions) -> None:
     """The interface for programs; first, because the first to have a name keeps it."""
-    api = {"concurrency_id": "work", "concurrency_limit": settings.concurrency}
-    gr.api(actions.restore_file, api_name="restore", **api)
+    gr.api(actions.restore_file, api_name="restore", concurrency_limit=None)
     gr.api(actions.list_models, api_name="models", queue=False)
 
 
 def _connect(
     page: gr.Blocks,
     actions: PageActions,
-    settings: AppSettings,
     begin: _Begin,
     compare: _Compare,
     options: _Options,
 ) -> None:
     """Say what happens when."""
-    files, state = begin.files, begin.state
-    picker, viewer, downloads = compare.picker, compare.viewer, compare.downloads
+    photos, state, viewer = begin.photos, begin.state, compare.viewer
     controls = options.controls
-    shown = [state, picker, viewer, downloads, compare.details]
-    quick = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-    slow = {
-        "show_progress": "hidden",
-        "api_visibility": "private",
-        "concurrency_id": "work",
-        "concurrency_limit": settings.concurrency,
-    }
-    offered = [options.mode, options.auto_detect, options.model, options.visible_mark, state]
-    page.load(actions.offer, None, offered, **quick)
+    shown = [state, photos, viewer, compare.downloads, compare.details]
+    hidden: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+    # Gradio drops what is triggered while the same is under way, unless told otherwise.
+    quick = {"queue": False, "trigger_mode": "multiple", **hidden}
+    slow = {"concurrency_limit": None, "trigger_mode": "multiple", **hidden}
+    offered = [options.mode, options.auto_detect, options.model, options.visible_mark]
+    page.load(actions.offer, None, [*offered, state, photos], **quick)
     page.unload(actions.leave)
-    for listener in (files.upload, files.delete):
-        listener(actions.accept, files, shown, **quick)
-    files.clear(actions.clear, None, shown, **quick)
-    camera = begin.camera
-    camera.input(actions.add, [camera, files], [camera, files, *shown], **quick)
-    options.delete_after.change(actions.set_deletion, options.delete_after, None, **quick)
-    picker.input(actions.show, picker, shown, **quick)
+
+    photos.added(actions.added, None, shown, **quick)
+    photos.removed(actions.remove, None, shown, **quick)
+    photos.cleared(actions.clear, None, shown, **quick)
+    photos.chosen(actions.show, None, shown, **quick)
+    photos.expired(actions.expire, None, shown, **quick)
+    photos.returned(actions.refresh, None, shown, **quick)
+    viewer.marked(actions.mark, None, shown, **quick)
+
+    begin.start.click(actions.restore, controls, shown, **slow)
     begin.cancel.click(actions.cancel, None, state, **quick)
-    downloads.downloaded(actions.downloaded, None, [files, *shown], **quick)
-    begin.start.click(actions.wait, None, state, **quick).success(
-        actions.restore, controls, shown, trigger_mode="once", **slow
-    )
-    compare.examples.chosen(actions.choose_example, None, [files, *shown], **quick).success(
-        actions.restore, controls, shown, **slow
-    )
+    compare.examples.chosen(actions.restore_example, controls, shown, **slow)
+    compare.downloads.downloaded(actions.downloaded, None, shown, **quick)
+    options.delete_after.change(actions.set_deletion, options.delete_after, None, **quick)
+
+    # The last value counts: those in between are passed over while one is applied.
+    last = {**slow, "trigger_mode": "always_last"}
     for control in (options.strength, options.saturation):
-        control.change(
-            actions.finish_again,
-            [picker, viewer, *controls],
-            shown,
-            trigger_mode="always_last",
-            **slow,
+        control.change(actions.adjust, controls, shown, **last).then(
+            actions.adjust_fully, controls, shown, **slow
         )
     for control in (options.blur_faces, options.remove_metadata, options.visible_mark):
-        control.input(actions.withdraw, None, downloads, **quick).then(
-            actions.finish_again, [picker, viewer, *controls], shown, **slow
-        )
+        control.input(actions.withdraw, controls, compare.downloads, **quick).then(
+            actions.adjust, controls, shown, **slow
+        ).then(actions.adjust_fully, controls, shown, **slow)
+    for control in (options.format, options.quality):
+        control.change(actions.adjust, controls, shown, **last)
+    options.format.change(
+        lambda format: gr.update(visible=format in ("JPEG", "WebP")),
+        options.format,
+        options.quality,
+        **quick,
+    )
     for control in (options.mode, options.auto_detect, options.model):
         control.input(actions.remind, None, state, **quick)
 
 
-def _examples() -> gr.HTML:
-    """The gallery of examples: one click restores one."""
+def _part(name: str, template: str, script: str, *, value: Any = None, **props: Any) -> gr.HTML:
+    """Make a part of the page of our own: its template and script are in `static`."""
+    return gr.HTML(
+        value={} if value is None else value,
+        html_template=_in_english(_read(template)),
+        js_on_load=_read(script),
+        apply_default_css=False,
+        elem_id=name,
+        **props,
+    )
+
+
+def _in_english(template: str) -> str:
+    """Fill the sentences of a template in; the browser puts another language in their place."""
+    for name, texts in SCRIPTS.items():
+        template = template.replace(f"[[{name}]]", html.escape(texts[0]))
+    return template
+
+
+def _examples() -> str:
+    """The buttons of the examples: one click restores one."""
     entries = json.loads((EXAMPLES / "examples.json").read_text(encoding="utf-8"))
-    buttons = "".join(
+    return "".join(
         f'<button type="button" class="rf-example" data-example="{html.escape(entry["file"])}">'
-        f'<img src="examples/{html.escape(entry["file"])}" alt="" loading="lazy">'
+        f'<img data-src="examples/{html.escape(entry["file"])}" alt="">'
         f"<span>{html.escape(entry['title'])}</span><small>{html.escape(entry['credit'])}</small>"
         "</button>"
         for entry in entries
     )
-    return gr.HTML(
-        f'<h2>Examples</h2><div class="rf-examples">{buttons}</div>',
-        js_on_load=_read("examples.js"),
-        apply_default_css=False,
-        elem_id="examples",
-    )
 
 
-def _privacy(keep: str, *, relayed: bool) -> str:
-    relay = " Between you and it everything passes through a relay of Gradio's." if relayed else ""
-    return (
-        "<h2>What is kept</h2><p>Photos and results lie in a private temporary folder on the "
-        "computer that serves this page, and nowhere else. They are deleted after the download if "
-        f"“Delete after download” is on, {keep} after your last action at the latest, and when the "
-        "page is shut down. Nothing is logged that identifies a photo, and this page asks no other "
-        f"host for anything.{relay}</p>"
-    )
+def _(name: str) -> gr.I18n:
+    """A label in the language of the browser."""
+    if name not in LABELS:
+        raise KeyError(name)
+    return gr.I18n()(name)
 
 
 def _read(name: str) -> str:
-    return (_PAGE / name).read_text(encoding="utf-8")
+    return (_STATIC / name).read_text(encoding="utf-8")

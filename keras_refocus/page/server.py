@@ -5,20 +5,26 @@ keep none of them, and to ask no other host for anything. What Gradio could do b
 telemetry to a history of runs, is switched off.
 """
 
+import inspect
+import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import gradio as gr
 from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
-from starlette.requests import Request
-from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from keras_refocus.page import uploads, words
+from keras_refocus.page.actions import PageActions
 from keras_refocus.page.sessions import Sessions
+from keras_refocus.page.words import Words
 
 logger = logging.getLogger(__name__)
 
@@ -48,64 +54,206 @@ _HEADERS = {
 }
 
 _FILE = "/gradio_api/file="
+_UPLOAD = "/gradio_api/upload"
 
-# Whose answers hold pictures, or words about them.
-_PRIVATE = ("/pictures/", "/gradio_api/file", "/gradio_api/queue", "/gradio_api/upload")
+# What every visitor gets alike may be kept by browsers; nothing else.
+_PUBLIC = ("/assets/", "/static/", "/svelte/", "/examples/")
 
 
 class PrivateHeaders:
     """ASGI middleware: headers that keep pictures here, and no errands for strangers.
 
     Gradio fetches other hosts' files on request, under `file=http...` and `proxy=`; here that is
-    nobody's wish.
+    nobody's wish. Its page is given a title, a language and our scripts before anything else runs,
+    the login too. What goes wrong inside is answered in a sentence and logged without its content.
+
+    Args:
+        app: What answers.
+        sessions: Told of uploads of programs, and of what they have fetched.
+        head: What to put into the head of a page.
     """
 
-    def __init__(self, app: Callable, sessions: Sessions):
+    def __init__(self, app: Callable, sessions: Sessions, head: str):
         self._app = app
         self._sessions = sessions
+        self._head = head.encode()
 
     async def __call__(self, scope: dict, receive: Callable, send: Callable) -> None:
         """Answer one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        path = scope["path"]
+        path = scope["path"].removeprefix(scope.get("root_path", "").rstrip("/"))
         if "/proxy=" in path or "file=http" in path or "file/http" in path:
             await PlainTextResponse("Not found", 404)(scope, receive, send)
             return
-
-        async def send_with_headers(message: dict) -> None:
-            if message["type"] == "http.response.start":
-                headers = dict(_HEADERS)
-                if path.startswith(_PRIVATE):
-                    headers[b"cache-control"] = b"no-store"
-                kept = [(name, value) for name, value in message["headers"] if name not in headers]
-                message["headers"] = [*kept, *headers.items()]
-            await send(message)
-
-        await self._app(scope, receive, send_with_headers)
+        answer = _Answer(send, path, self._head)
+        if path.rstrip("/") == _UPLOAD and scope["method"] == "POST":
+            with self._sessions.arriving() as arrived:
+                await self._ask(scope, receive, answer)
+                arrived(answer.uploaded())
+            return
+        await self._ask(scope, receive, answer)
         if scope["method"] == "GET" and path.startswith(_FILE):
             await run_in_threadpool(self._sessions.fetched, path.removeprefix(_FILE))
 
+    async def _ask(self, scope: dict, receive: Callable, answer: "_Answer") -> None:
+        try:
+            await self._app(scope, receive, answer.send)
+        except Exception as error:
+            logger.error("a request went wrong: %s", type(error).__name__)
+            if not answer.has_begun:
+                response = PlainTextResponse("The request could not be answered.", 500)
+                await response(scope, receive, answer.send)
 
-def routes(sessions: Sessions, examples: Path) -> list[Route]:
-    """Make the routes of pictures and examples.
+
+class _Answer:
+    """Passes an answer on with our headers, and with our head if it is a page."""
+
+    def __init__(self, send: Callable, path: str, head: bytes):
+        self._send = send
+        self._path = path
+        self._head = head
+        self._start: dict | None = None
+        self._body = b""
+        self._keeps = False
+        self.has_begun = False
+
+    async def send(self, message: dict) -> None:
+        """Pass one message on."""
+        if message["type"] == "http.response.start":
+            self.has_begun = True
+            headers = dict(_HEADERS)
+            if not self._path.startswith(_PUBLIC):
+                headers[b"cache-control"] = b"no-store"
+            kept = [(name, value) for name, value in message["headers"] if name not in headers]
+            kind = dict(kept).get(b"content-type", b"")
+            message["headers"] = [*kept, *headers.items()]
+            self._keeps = self._path.rstrip("/") == _UPLOAD
+            if kind.startswith(b"text/html"):
+                self._start = message
+                return
+        elif message["type"] == "http.response.body":
+            if self._keeps or self._start is not None:
+                self._body += message.get("body", b"")
+            if self._start is not None:
+                if message.get("more_body"):
+                    return
+                await self._send_page()
+                return
+        await self._send(message)
+
+    def uploaded(self) -> Iterable[str]:
+        """Paths in an answer of Gradio's to an upload."""
+        try:
+            paths = json.loads(self._body)
+        except ValueError:
+            return []
+        return [path for path in paths if isinstance(path, str)] if isinstance(paths, list) else []
+
+    async def _send_page(self) -> None:
+        body = self._body.replace(b"<head>", b"<head>" + self._head, 1)
+        start = self._start
+        start["headers"] = [
+            (name, str(len(body)).encode() if name == b"content-length" else value)
+            for name, value in start["headers"]
+        ]
+        await self._send(start)
+        await self._send({"type": "http.response.body", "body": body})
+
+
+def head(*, kept: float, relayed: bool) -> str:
+    """Make what is put into the head of the page: title, sentences, what its parts share.
 
     Args:
+        kept: Seconds that photos are kept.
+        relayed: Whether visitors come through a relay, which the page then says.
+    """
+    sentences = words.for_browser(
+        kept={language: Words(language).duration(kept) for language in words.LANGUAGES}
+    )
+    for of_language in sentences.values():
+        if relayed:
+            of_language["privacy"] += f" {of_language['relayed']}"
+    script = (_PAGE / "page.js").read_text(encoding="utf-8")
+    table = json.dumps(sentences, ensure_ascii=False).replace("<", "\\u003c")
+    return f"<title>Refocus</title><script>{script.replace('WORDS', table, 1)}</script>"
+
+
+def routes(
+    actions: PageActions, sessions: Sessions, examples: Path, *, max_upload: int
+) -> list[Route]:
+    """Make the routes of uploads, pictures and examples.
+
+    Args:
+        actions: What is done with uploads, and makes downloads.
         sessions: Where pictures are found by their tokens.
         examples: Folder of the examples.
+        max_upload: Bytes of the largest file that is accepted.
     """
 
+    async def upload(request: Request) -> Response:
+        said = Words.of(request)
+        door = request.path_params["door"]
+        visitor = sessions.behind(door)
+        if visitor is None:
+            return JSONResponse({"error": said.say("gone")}, 404)
+        name = unquote(request.headers.get("x-name", "photo"))
+        length = request.headers.get("content-length", "")
+        announced = int(length) if length.isdecimal() else None
+        if announced is not None and announced > max_upload:
+            refusal = uploads.too_heavy(max_upload, announced, said)
+            return JSONResponse({"error": refusal}, 413, headers={"connection": "close"})
+        path = sessions.of(visitor).reserve()
+        try:
+            received = 0
+            with path.open("wb") as file:
+                async for chunk in request.stream():
+                    received += len(chunk)
+                    if received > max_upload:
+                        raise uploads.Unwanted(uploads.too_heavy(max_upload, None, said))
+                    await run_in_threadpool(file.write, chunk)
+            return JSONResponse(await run_in_threadpool(actions.receive, door, path, name, said))
+        except uploads.Unwanted as error:
+            path.unlink(missing_ok=True)
+            return JSONResponse({"error": str(error)}, 415)
+        except ClientDisconnect:
+            path.unlink(missing_ok=True)
+            return Response(status_code=400)
+        except OSError as error:
+            path.unlink(missing_ok=True)
+            reason = error.strerror or type(error).__name__
+            return JSONResponse({"error": said.say("unreadable", reason=reason)}, 500)
+
+    def standing(request: Request) -> Response:
+        visitor = sessions.behind(request.path_params["door"])
+        session = None if visitor is None else sessions.existing(visitor)
+        if session is None:
+            return JSONResponse({"left": None, "working": False, "pictures": {}})
+        if request.method == "POST":
+            session.touch()
+        session.come_back()
+        return JSONResponse(actions.standing(session))
+
     def picture(request: Request) -> Response:
-        found = sessions.find(request.path_params["token"])
-        if found is None or not found[1].path.is_file():
+        token = request.path_params["token"]
+        found = sessions.find(token)
+        if found is None:
             return PlainTextResponse("Not found", 404)
         session, shared = found
         session.touch()
         if shared.name is None:
+            if not shared.path.is_file():
+                return PlainTextResponse("Not found", 404)
             return FileResponse(shared.path)
         if request.method != "GET":  # Only asked about, not fetched.
-            return FileResponse(shared.path, filename=shared.name)
+            return Response()
+        try:
+            actions.prepare(session, token, Words.of(request))
+        except FileNotFoundError:
+            return PlainTextResponse("Not found", 404)
+        except RuntimeError as error:
+            return PlainTextResponse(str(error), 500)
         return FileResponse(
             shared.path,
             filename=shared.name,
@@ -119,26 +267,56 @@ def routes(sessions: Sessions, examples: Path) -> list[Route]:
         return FileResponse(path)
 
     return [
-        Route("/pictures/{token}", picture, methods=["GET"]),
+        Route("/uploads/{door}", _for_users(upload), methods=["POST"]),
+        Route("/standing/{door}", _for_users(standing), methods=["GET", "POST"]),
+        Route("/pictures/{token}", _for_users(picture), methods=["GET"]),
         Route("/examples/{name}", example, methods=["GET"]),
     ]
 
 
+def _for_users(answer: Callable) -> Callable:
+    """Let nobody in who should have logged in."""
+
+    async def guarded(request: Request) -> Response:
+        app = request.app
+        if app.auth is not None:
+            name = f"access-token-{app.cookie_id}"
+            unsecure = f"access-token-unsecure-{app.cookie_id}"
+            token = request.cookies.get(name) or request.cookies.get(unsecure)
+            if app.tokens.get(token) is None:
+                return PlainTextResponse("Not authenticated", 401)
+        if inspect.iscoroutinefunction(answer):
+            return await answer(request)
+        return await run_in_threadpool(answer, request)
+
+    return guarded
+
+
 def launch(
-    page: gr.Blocks, sessions: Sessions, *, examples: Path, max_upload: int, **options: Any
+    page: gr.Blocks,
+    actions: PageActions,
+    sessions: Sessions,
+    *,
+    examples: Path,
+    max_upload: int,
+    relayed: bool = False,
+    **options: Any,
 ) -> str:
     """Serve the page in threads of its own.
 
     Args:
-        page: What `app.build_app` has built.
+        page: What `layout.build_app` has built.
+        actions: What came with it.
         sessions: Where its visitors' pictures are kept.
         examples: Folder of the examples.
         max_upload: Bytes of the largest file that is accepted.
-        **options: Of `gradio.Blocks.launch`: address, port, users, sharing.
+        relayed: Whether visitors come through a relay, which the page then says.
+        **options: Of `gradio.Blocks.launch`: address, port, users, sharing, path behind a proxy.
 
     Returns:
         The address of the page on this machine.
     """
+    in_head = head(kept=sessions.keep_seconds, relayed=relayed)
     _, address, _ = page.launch(
         prevent_thread_lock=True,
         quiet=True,
@@ -146,10 +324,11 @@ def launch(
         max_file_size=max_upload,
         theme=theme(),
         css=(_PAGE / "page.css").read_text(encoding="utf-8"),
-        js=(_PAGE / "page.js").read_text(encoding="utf-8"),
+        i18n=gr.I18n(**words.for_gradio()),
+        auth_message="Refocus",
         app_kwargs={
-            "routes": routes(sessions, examples),
-            "middleware": [Middleware(PrivateHeaders, sessions=sessions)],
+            "routes": routes(actions, sessions, examples, max_upload=max_upload),
+            "middleware": [Middleware(PrivateHeaders, sessions=sessions, head=in_head)],
             "docs_url": None,
             "redoc_url": None,
         },

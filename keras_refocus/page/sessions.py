@@ -3,19 +3,24 @@
 Uploads and results lie in one private folder, which only the user who runs the page may enter, and
 are deleted when the visitor has downloaded them (if asked to), when nothing has happened for a set
 time, and when the page is closed. What the networks gave stays in memory, so that a result can be
-blended again; memory is bounded, the oldest goes first. Nothing here writes a name to a log.
+blended again; memory is bounded, and the oldest goes to a file of the same folder. Nothing here
+writes a name to a log.
 """
 
+import collections
+import contextlib
 import dataclasses
 import logging
 import os
+import pickle
 import secrets
 import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -28,6 +33,8 @@ _PREFIX = "refocus-page-"
 
 # A visitor whose connection is gone may be back soon: phones cut it when another app is in front.
 _GONE_SECONDS = 120
+# Work for such a visitor goes on for less: others wait.
+_WORK_GONE_SECONDS = 30
 
 
 @dataclasses.dataclass(eq=False)
@@ -37,7 +44,7 @@ class SharedFile:
     Attributes:
         path: The file.
         name: Name to download it by; `None` to show it in the page.
-        pictures: What is deleted after a download, if the visitor wants that.
+        pictures: What it was made of.
     """
 
     path: Path
@@ -52,31 +59,55 @@ class Picture:
     Attributes:
         name: Name of the file as the visitor gave it, without folders.
         upload: The uploaded file.
-        result: What the networks made of it; `None` before, and when memory was needed.
+        id: What the browser calls it.
+        example: Whether it is one of the page's own.
+        region: Left, top, width and height of the only part to restore, in pixels; or `None`.
+        size: Width and height in pixels, as far as the file's head tells; or `None`.
+        result: What the networks made of it; `None` before, and while it is stored.
+        stored: File that holds the result while memory is needed elsewhere.
+        small: `result` at screen size.
         faces: Boxes of the faces in the result; `None` until they are looked for.
         before: Token of the preview of the input.
         after: Token of the preview of the result.
+        thumbnail: Token of a small preview of the result.
+        shown: What the previews were made with.
         download: Token of the result.
+        written: What the result was written with; `None` if it has to be written first.
         details: What the page says about it.
+        record: What the report says about it.
         seconds: Time that the networks took, reading included.
         error: Why there is no result.
+        asked: What the networks were asked for.
+        work: Held by whoever makes files of it.
     """
 
     name: str
     upload: Path
+    id: str = dataclasses.field(default_factory=lambda: secrets.token_urlsafe(9))
+    example: bool = False
+    region: tuple[int, int, int, int] | None = None
+    size: tuple[int, int] | None = None
     result: pipeline.RestoreResult | None = None
+    stored: Path | None = None
+    small: pipeline.RestoreResult | None = None
     faces: np.ndarray | None = None
     before: str | None = None
     after: str | None = None
+    thumbnail: str | None = None
+    shown: Any = None
     download: str | None = None
+    written: Any = None
     details: dict[str, str] = dataclasses.field(default_factory=dict)
+    record: dict[str, Any] = dataclasses.field(default_factory=dict)
     seconds: float = 0.0
     error: str = ""
-    # As it was when it was uploaded: another visitor's upload of the same content takes its place.
-    _stamp: tuple[int, int] | None = None
+    asked: Any = None
+    work: Any = dataclasses.field(default_factory=threading.RLock)
 
-    def __post_init__(self):
-        self._stamp = _stamp(self.upload)
+    @property
+    def is_done(self) -> bool:
+        """Whether there is a result."""
+        return self.result is not None or self.stored is not None
 
     @property
     def memory(self) -> int:
@@ -96,8 +127,12 @@ class Session:
     Attributes:
         pictures: The visitor's pictures, in the order they came.
         delete_after_download: Whether a download deletes what it was made of.
-        work: Held by whoever works on the pictures.
-        cancelled: Set to stop the work under way.
+        finish: What results are to be made with.
+        job: What is under way for the visitor.
+        chosen: The picture that the visitor looks at.
+        turn: Whoever speaks to the visitor last counts it up; who spoke before falls silent.
+        archive: Token of the file of all results, which is made whenever it is fetched.
+        preparing: How far a download is that has to be made first: files done and all.
         is_renewed: Whether the visitor had pictures before that were kept for long enough.
     """
 
@@ -107,48 +142,88 @@ class Session:
         self._files: dict[str, SharedFile] = {}
         self.pictures: list[Picture] = []
         self.delete_after_download = True
-        self.work = threading.Lock()
-        self.cancelled = threading.Event()
+        self.finish: Any = None
+        self.job: Any = None
+        self.chosen: Picture | None = None
+        self.turn = 0
+        self.preparing: tuple[int, int] | None = None
+        self.archive: str | None = None
         self.expires = 0.0
+        self.gone_since: float | None = None
         self.is_over = False
         self.is_renewed = is_renewed
+
+    @property
+    def is_working(self) -> bool:
+        """Whether work is under way for the visitor."""
+        return self.preparing is not None or (self.job is not None and not self.job.is_over)
 
     def touch(self) -> None:
         """Start the time anew after which everything is deleted."""
         self.expires = time.monotonic() + self._sessions.keep_seconds
+        self.gone_since = None
 
     def leave(self) -> None:
         """Note that the visitor seems to be gone."""
-        soon = time.monotonic() + min(_GONE_SECONDS, self._sessions.keep_seconds)
-        self.expires = min(self.expires, soon)
+        self.gone_since = time.monotonic()
 
-    def use(self, uploads: Iterable[str | os.PathLike]) -> None:
-        """Make these uploads the visitor's pictures; what is known already keeps its result.
+    def come_back(self) -> None:
+        """Note that the visitor is there after all."""
+        self.gone_since = None
 
-        Raises:
-            ValueError: One of the files is not an upload.
-        """
-        paths = [self._sessions.checked_upload(upload) for upload in uploads]
-        known = {picture.upload: picture for picture in self.pictures}
-        pictures = []
-        for path in dict.fromkeys(paths):
-            picture = known.get(path)
-            if picture is None or picture._stamp != _stamp(path):
-                picture = Picture(path.name, path)
-            pictures.append(picture)
-        gone = [picture for picture in self.pictures if picture not in pictures]
-        self.pictures = pictures
-        self._forget(gone)
+    @property
+    def remaining(self) -> float:
+        """Seconds until everything is deleted."""
+        return self.ends - time.monotonic()
+
+    @property
+    def ends(self) -> float:
+        """When everything is deleted, by the monotonic clock."""
+        if self.gone_since is None:
+            return self.expires
+        return min(self.expires, self.gone_since + min(_GONE_SECONDS, self._sessions.keep_seconds))
+
+    def say_turn(self) -> int:
+        """Begin to speak to the visitor; returns the turn to compare `turn` with."""
+        self.turn += 1
+        return self.turn
+
+    def reserve(self) -> Path:
+        """Give the path of a new file for an upload."""
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        return self._folder / f"{secrets.token_urlsafe(24)}.upload"
+
+    def add(self, upload: Path, name: str, **attributes: Any) -> Picture:
+        """Make a file of `reserve` one more of the visitor's pictures."""
+        picture = Picture(name, upload, **attributes)
+        self.pictures = [*self.pictures, picture]
+        return picture
+
+    def picture(self, picture_id: Any) -> Picture | None:
+        """Find a picture by what the browser calls it."""
+        return next((one for one in self.pictures if one.id == picture_id), None)
 
     def delete(self, pictures: Iterable[Picture] | None = None) -> None:
         """Delete pictures of the visitor, uploads, results and previews; by default all."""
         gone = list(self.pictures if pictures is None else pictures)
         self.pictures = [picture for picture in self.pictures if picture not in gone]
-        self._forget(gone)
+        if self.job is not None:
+            self.job.drop(gone)
+        if self.chosen in gone:
+            self.chosen = None
+        for picture in gone:
+            self.forget_result(picture)
+            picture.upload.unlink(missing_ok=True)
         if pictures is None:
             self.drop_files(list(self._files))
 
-    def new_file(self, suffix: str, name: str | None = None, *, pictures=()) -> tuple[str, Path]:
+    def new_file(
+        self,
+        suffix: str,
+        name: str | None = None,
+        *,
+        pictures: Iterable[Picture] = (),
+    ) -> tuple[str, Path]:
         """Give the token and the path of a file to be written, which may then be fetched."""
         token = secrets.token_urlsafe(24)
         path = self._folder / f"{token}{suffix}"
@@ -159,17 +234,51 @@ class Session:
 
     def drop_download(self, picture: Picture) -> None:
         """Delete the result of a picture, wherever it is in, but not what is shown of it."""
-        self.drop_files(
-            [token for token, file in self._files.copy().items() if picture in file.pictures]
-        )
-        picture.download = None
+        self.drop_files([picture.download])
+        picture.download = picture.written = None
+        archive = self.find(self.archive)
+        if archive is not None:
+            archive.path.unlink(missing_ok=True)
 
     def drop_result(self, picture: Picture) -> None:
         """Delete the result of a picture and what is shown of it."""
         self.drop_download(picture)
-        self.drop_files([picture.before, picture.after])
-        picture.before = picture.after = None
-        picture.details = {}
+        self.drop_files([picture.before, picture.after, picture.thumbnail])
+        picture.before = picture.after = picture.thumbnail = picture.shown = None
+        picture.details, picture.record = {}, {}
+
+    def forget_result(self, picture: Picture) -> None:
+        """Delete the result of a picture and what the networks gave."""
+        self.drop_result(picture)
+        picture.result = picture.small = picture.faces = None
+        if picture.stored is not None:
+            picture.stored.unlink(missing_ok=True)
+            picture.stored = None
+
+    def store(self, picture: Picture) -> None:
+        """Put what the networks gave into a file, so that its memory is free."""
+        result = picture.result
+        if result is None or result.planes is None or picture not in self.pictures:
+            return
+        path = self._folder / f"{secrets.token_urlsafe(24)}.result"
+        try:
+            with path.open("wb") as file:
+                pickle.dump(dataclasses.replace(result, image=None), file, protocol=5)
+        except OSError:  # The disk is full: then it is made again when it is needed.
+            path.unlink(missing_ok=True)
+            path = None
+        picture.result, picture.stored = None, path
+
+    def recall(self, picture: Picture) -> pipeline.RestoreResult | None:
+        """Give what the networks made of a picture, from its file if need be."""
+        if picture.result is None and picture.stored is not None:
+            # Written by `store` into a folder that only this user may enter.
+            with picture.stored.open("rb") as file:
+                stored = pickle.load(file)
+            picture.result = pipeline.reblend(stored)
+            picture.stored.unlink(missing_ok=True)
+            picture.stored = None
+        return picture.result
 
     def settle(self, picture: Picture) -> None:
         """Delete what was just made if its picture, or the visitor, has gone meanwhile."""
@@ -185,22 +294,17 @@ class Session:
             if shared is not None:
                 shared.path.unlink(missing_ok=True)
 
-    def find(self, token: str) -> SharedFile | None:
+    def find(self, token: str | None) -> SharedFile | None:
         """Find a file by its token."""
         return self._files.get(token)
 
     def end(self) -> None:
         """Delete everything and stop the work under way."""
         self.is_over = True
-        self.cancelled.set()
+        if self.job is not None:
+            self.job.cancel()
         self.delete()
         shutil.rmtree(self._folder, ignore_errors=True)
-
-    def _forget(self, pictures: Iterable[Picture]) -> None:
-        for picture in pictures:
-            picture.result = picture.faces = None
-            self.drop_result(picture)
-            self._sessions.release(picture)
 
 
 class Sessions:
@@ -230,9 +334,13 @@ class Sessions:
         self.uploads.mkdir(mode=0o700)
         self._sessions: dict[str, Session] = {}
         self._handed_out: set[Path] = set()
-        # Visitors whose time was up, the last few thousand.
+        # Uploads of programs, which Gradio names by their content: how many arrived of each.
+        self._arrived: collections.Counter[Path] = collections.Counter()
+        self._arriving = 0
+        # Visitors whose time was up, and what they upload by, the last few thousand.
         self._expired: dict[str, None] = {}
-        self._lock = threading.Lock()
+        self._doors: dict[str, str] = {}
+        self._lock = threading.RLock()
         self._closed = threading.Event()
         self._sweeper = threading.Thread(target=self._sweep_now_and_then, daemon=True)
         self._sweeper.start()
@@ -289,22 +397,85 @@ class Sessions:
         return None
 
     def downloaded(self, session: Session, shared: SharedFile) -> None:
-        """Delete what was downloaded, if its visitor wants that."""
+        """Delete what was downloaded, if its visitor wants that; an archive in any case."""
+        if shared is session.find(session.archive):
+            shared.path.unlink(missing_ok=True)
         if shared.name is not None and session.delete_after_download:
             session.delete(shared.pictures)
 
-    def checked_upload(self, upload: str | os.PathLike) -> Path:
-        """Give the path of an upload, refusing any other file of this machine."""
-        path = Path(upload).resolve()
-        if not path.is_relative_to(self.uploads) or not path.is_file():
-            raise ValueError("The file must be one that was just uploaded. Upload it again.")
-        return path
+    def door(self, visitor: str) -> str:
+        """Give the token by which a visitor's page uploads and asks how things stand."""
+        with self._lock:
+            for door, owner in self._doors.items():
+                if owner == visitor:
+                    return door
+            door = secrets.token_urlsafe(24)
+            self._doors[door] = visitor
+            for oldest in list(self._doors)[:-5000]:
+                if self._doors[oldest] not in self._sessions:
+                    del self._doors[oldest]
+        return door
 
-    def import_file(self, content: bytes, name: str) -> Path:
-        """Put a file of ours among the uploads."""
-        path = self._new_folder() / name
-        path.write_bytes(content)
-        return path
+    def behind(self, door: str) -> str | None:
+        """Give the visitor whose token this is."""
+        with self._lock:
+            return self._doors.get(door)
+
+    def existing(self, visitor: str) -> Session | None:
+        """Give the session of a visitor who has one, and leave its time as it is."""
+        with self._lock:
+            return self._sessions.get(visitor)
+
+    @contextlib.contextmanager
+    def arriving(self) -> Iterator[Callable[[Iterable[str]], None]]:
+        """Count what one upload of a program brings; gives a function to name the files.
+
+        Gradio names uploads by their content: two of the same picture are one file. It is deleted
+        when it has been claimed as often as it arrived.
+        """
+        with self._lock:
+            self._arriving += 1
+
+        def arrived(paths: Iterable[str]) -> None:
+            with self._lock:
+                self._arrived.update(Path(path).resolve() for path in paths)
+
+        try:
+            yield arrived
+        finally:
+            with self._lock:
+                self._arriving -= 1
+                self._delete_claimed()
+
+    def claim(
+        self, upload: str | os.PathLike, session: Session, name: str | None = None
+    ) -> Picture:
+        """Make an upload of a program a picture of its own, refusing any other file.
+
+        Raises:
+            ValueError: The file is not an upload.
+        """
+        path = Path(upload).resolve()
+        with self._lock:
+            if not path.is_relative_to(self.uploads) or not path.is_file():
+                raise ValueError("The file must be one that was just uploaded. Upload it again.")
+            own = session.reserve()
+            try:
+                os.link(path, own)
+            except OSError:  # A file system without links.
+                shutil.copy(path, own)
+            self._arrived[path] -= 1
+            self._delete_claimed()
+        return session.add(own, name or path.name)
+
+    def _delete_claimed(self) -> None:
+        """Delete what has been claimed as often as it arrived, unless more is just arriving."""
+        if self._arriving:
+            return
+        for path in [path for path, count in self._arrived.items() if count <= 0]:
+            del self._arrived[path]
+            path.unlink(missing_ok=True)
+            _remove_if_empty(path.parent)
 
     def hand_out(self, shared: SharedFile) -> Path:
         """Move a file to where Gradio serves it, under its own name, to be fetched once."""
@@ -329,42 +500,36 @@ class Sessions:
         folder.mkdir(mode=0o700)
         return folder
 
-    def release(self, picture: Picture) -> None:
-        """Delete an upload unless another visitor has uploaded the very same file."""
-        with self._lock:
-            used = {
-                other.upload
-                for session in self._sessions.values()
-                for other in session.pictures
-                if other is not picture
-            }
-        if picture.upload in used or picture._stamp != _stamp(picture.upload):
-            return
-        picture.upload.unlink(missing_ok=True)
-        _remove_if_empty(picture.upload.parent)
-
     def make_room(self, needed: int, keep: Picture | None = None) -> None:
-        """Forget the oldest results until new ones of `needed` bytes fit the memory."""
+        """Put the oldest results into files until new ones of `needed` bytes fit the memory."""
         with self._lock:
             sessions = sorted(self._sessions.values(), key=lambda session: session.expires)
-        held = [picture for session in sessions for picture in session.pictures]
-        total = sum(picture.memory for picture in held)
-        for picture in held:
+        held = [(session, picture) for session in sessions for picture in session.pictures]
+        total = sum(picture.memory for _, picture in held)
+        for session, picture in held:
             if total + needed <= self._memory:
                 return
-            if picture is not keep:
-                total -= picture.memory
-                picture.result = None
+            # One that is worked on just now stays.
+            if picture is not keep and picture.memory and picture.work.acquire(blocking=False):
+                try:
+                    total -= picture.memory
+                    session.store(picture)
+                finally:
+                    picture.work.release()
 
     def sweep(self) -> None:
         """Delete what has been kept for as long as was promised."""
         now = time.monotonic()
         with self._lock:
+            for session in self._sessions.values():
+                gone = session.gone_since
+                if gone is not None and gone + _WORK_GONE_SECONDS <= now and session.job:
+                    session.job.cancel()
             # Work under way is action, too; it ends or is cancelled.
             over = {
                 visitor: session
                 for visitor, session in self._sessions.items()
-                if session.expires <= now and not session.work.locked()
+                if session.ends <= now and not session.is_working
             }
             for visitor in over:
                 del self._sessions[visitor]
@@ -377,18 +542,15 @@ class Sessions:
 
     def _delete_strays(self) -> None:
         """Delete uploads that never reached a session, and leavings of the upload itself."""
-        with self._lock:
-            used = {
-                picture.upload
-                for session in self._sessions.values()
-                for picture in session.pictures
-            }
         # Folders come and go meanwhile, which `os.walk` passes over.
         for folder, _, names in os.walk(self.uploads, topdown=False):
             for path in (Path(folder, name) for name in names):
                 try:
-                    if path not in used and _age(path) > self.keep_seconds:
+                    if _age(path) > self.keep_seconds:
                         path.unlink()
+                        with self._lock:
+                            self._arrived.pop(path, None)
+                            self._handed_out.discard(path)
                 except OSError:  # Gone already.
                     continue
             # A folder that was just made is about to receive its file.
@@ -406,14 +568,6 @@ def _quietly(action: Callable[[], None]) -> None:
         action()
     except Exception as error:
         logger.error("deleting old pictures failed: %s", type(error).__name__)
-
-
-def _stamp(path: Path) -> tuple[int, int] | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_ino, status.st_mtime_ns
 
 
 def _age(path: Path) -> float:

@@ -26,7 +26,7 @@ ours, no more.
 """
 
 from keras_refocus.pictures.photo import FORMATS, READ_ONLY, SUFFIXES, Photo
-from keras_refocus.pictures.reading import read
+from keras_refocus.pictures.reading import look, read
 from keras_refocus.pictures.writing import write
 
-__all__ = ["FORMATS", "READ_ONLY", "SUFFIXES", "Photo", "read", "write"]
+__all__ = ["FORMATS", "READ_ONLY", "SUFFIXES", "Photo", "look", "read", "write"]

@@ -104,6 +104,49 @@ def read(
     )
 
 
+class _Seen(BaseException):
+    """Ends reading as soon as the size is known; no decoder catches it."""
+
+
+def look(source: str | os.PathLike | bytes | BinaryIO) -> tuple[str, int, int]:
+    """Tell what a file is by its head, without decoding a pixel.
+
+    Args:
+        source: As of `read`.
+
+    Returns:
+        Its format and its width and height in pixels as they are stored: a picture that has to be
+        turned is turned by `read` only.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is not a picture of a format that is read, or its head is damaged.
+    """
+    with _open(source) as (file, name):
+        reader, kind = _identify(file, name)
+        size = []
+
+        def see(width, height):
+            size[:] = width, height
+            raise _Seen
+
+        try:
+            if reader is decoders.read_jpeg:
+                reader(file, see, None)
+            else:
+                reader(file, see)
+        except _Seen:
+            return kind, *size
+        except Refused as error:
+            raise ValueError(str(error)) from None
+        except Exception as error:
+            raise ValueError(
+                f"The picture must be whole. Received: source={name}, a {kind} file whose head is "
+                f"damaged or cut off ({type(error).__name__}). Get it again from where it came."
+            ) from error
+    raise ValueError(f"The picture must have a size. Received: source={name}, a {kind} file.")
+
+
 @contextlib.contextmanager
 def _open(source) -> Iterator[tuple[BinaryIO, str]]:
     """Give a seekable file and a name for messages."""

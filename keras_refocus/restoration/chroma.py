@@ -16,6 +16,8 @@ small picture and enlarged, as in He and Sun, "Fast Guided Filter", arXiv:1505.0
 the windows are ours.
 """
 
+import copy
+
 import cv2
 import numpy as np
 
@@ -69,6 +71,7 @@ class GuidedChroma:
         slope, offset = _fit(luminance, chroma)
         lines = np.concatenate([slope, offset], axis=-1)
         self._height, self._width = size
+        self._top = 0
         # Columns are enlarged once; rows with each band, so that no full-size plane is kept.
         position, following, weight = _positions(0, self._width, self._width, columns)
         weight = weight[:, np.newaxis]
@@ -85,7 +88,7 @@ class GuidedChroma:
             Array of shape (rows, width, 2), float32 in [-1, 1].
         """
         position, following, weight = _positions(
-            top, luminance.shape[0], self._height, self._lines.shape[0]
+            self._top + top, luminance.shape[0], self._height, self._lines.shape[0]
         )
         weight = weight[:, np.newaxis, np.newaxis]
         lines = self._lines[position] * (1 - weight)
@@ -93,6 +96,26 @@ class GuidedChroma:
         chroma = lines[..., :2] * luminance
         chroma += lines[..., 2:]
         return np.clip(chroma, -1.0, 1.0, out=chroma)
+
+    def resized(self, size: tuple[int, int]) -> "GuidedChroma":
+        """Give the same chroma for the picture in another size.
+
+        Args:
+            size: Its `(height, width)`.
+        """
+        other = copy.copy(self)
+        other._height, other._width = size
+        position, following, weight = _positions(0, size[1], size[1], self._width)
+        weight = weight[:, np.newaxis]
+        other._lines = self._lines[:, position] * (1 - weight) + self._lines[:, following] * weight
+        return other
+
+    def part(self, rows: slice, columns: slice) -> "GuidedChroma":
+        """Give the chroma of some rows and columns of the picture, as a picture of their own."""
+        other = copy.copy(self)
+        other._top = self._top + rows.start
+        other._lines = self._lines[:, columns]
+        return other
 
 
 def _fit(guide: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

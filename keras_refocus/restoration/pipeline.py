@@ -22,7 +22,7 @@ import numpy as np
 from keras_refocus.engines import contract, local, store
 from keras_refocus.pictures import color, grayscale, images, provenance
 from keras_refocus.restoration import chroma as upsampling
-from keras_refocus.restoration import flips
+from keras_refocus.restoration import flips, regions
 from keras_refocus.restoration.tiling import TILE, Tiles, default_overlap, fitting_tile
 from keras_refocus.system import extras
 
@@ -53,6 +53,9 @@ class RestoreOptions:
         colorizer: Name of the model of stage 2.
         best: Whether stage 1 is the mean over the four flips of every tile, which takes four times
             as long; see `flips`.
+        region: Left, top, width and height in pixels of the only part to work on, of the picture as
+            it is seen; the rest stays as it is to the bit. `None`: all of it. Faces are blurred
+            everywhere.
 
     Raises:
         ValueError: An option is outside its range.
@@ -68,6 +71,7 @@ class RestoreOptions:
     restorer: str = contract.RESTORER
     colorizer: str = contract.COLORIZER
     best: bool = False
+    region: regions.Region | None = None
 
     def __post_init__(self):
         if self.mode not in MODES:
@@ -80,6 +84,8 @@ class RestoreOptions:
             raise ValueError(
                 f"The saturation must be 0 to 1.5. Received: saturation={self.saturation}."
             )
+        if self.region is not None:
+            object.__setattr__(self, "region", regions.checked(self.region))
         tile = TILE if self.tile is None else self.tile
         if self.overlap is None:
             object.__setattr__(self, "overlap", default_overlap(tile))
@@ -102,8 +108,9 @@ class Planes:
 
     Attributes:
         source: The input picture.
-        restored: Luminance after stage 1 at full strength, float32 [H,W,1]; `None` if not run.
-        chroma: Chroma of stage 2; `None` if not run.
+        restored: Luminance after stage 1 at full strength, float32 [H,W,1], or of the window
+            around the region; `None` if not run.
+        chroma: Chroma of stage 2, or of the window around the region; `None` if not run.
         faces: Boxes of the faces to blur, as `faces.detect` gives them; `None` if not asked for.
     """
 
@@ -271,22 +278,32 @@ class Restorer:
         restores = options.strength > 0 or keep_stages
         colorizes = options.colorizes(is_grayscale=is_grayscale)
         versions = self._versions([options.restorer] * restores + [options.colorizer] * colorizes)
-        tiles = choose_tiles(source, options, self.engine)
+        part = source
+        if options.region is not None:
+            options = dataclasses.replace(
+                options, region=regions.clipped(options.region, source.shape[:2])
+            )
+            window = regions.window(options.region, source.shape[:2])
+            part = source[window]
+        tiles = choose_tiles(part, options, self.engine)
         passes = len(flips.FLIPS) if options.best else 1
         step = _Steps(restores * passes * len(tiles) + colorizes + 1, progress, cancel)
 
         restored = chroma = faces = None
         if restores or colorizes:
-            plane = _luminance(source)
+            plane = _luminance(part)
             if restores:
                 self._restore_in_place([plane], tiles, options, step)
                 restored = plane
             if colorizes:
-                chroma = self._colorize(plane, options.colorizer)
+                # What colour a part has depends on what is around it.
+                whole = plane if options.region is None else _luminance(source)
+                if options.region is not None:
+                    whole[window] = plane
+                chroma = self._colorize(whole, options.colorizer)
+                chroma = chroma if options.region is None else chroma.part(*window)
                 step.done()
-        composed = _compose(
-            source, restored, chroma, options.strength, options.saturation, step.check
-        )
+        composed = _compose_region(source, restored, chroma, options, step.check)
         if options.blur_faces:
             faces = _face_module().detect(_as_rgb(composed))
             composed = _blur_faces(composed, faces)
@@ -420,9 +437,7 @@ def reblend(
         strength=result.options.strength if strength is None else strength,
         saturation=result.options.saturation if saturation is None else saturation,
     )
-    image = _compose(
-        planes.source, planes.restored, planes.chroma, options.strength, options.saturation
-    )
+    image = _compose_region(planes.source, planes.restored, planes.chroma, options)
     if planes.faces is not None:
         image = _blur_faces(image, planes.faces)
     return dataclasses.replace(
@@ -496,6 +511,21 @@ def _luminance(source: np.ndarray) -> np.ndarray:
     for band in _bands(source):
         plane[band] = color.rgb_to_luminance(_as_rgb(source[band]))
     return plane
+
+
+def _compose_region(
+    source: np.ndarray,
+    restored: np.ndarray | None,
+    chroma: upsampling.GuidedChroma | None,
+    options: RestoreOptions,
+    check: Callable[[], None] = lambda: None,
+) -> np.ndarray:
+    """Put luminance and chroma together where they are asked for."""
+    chosen = restored, chroma, options.strength, options.saturation, check
+    if options.region is None:
+        return _compose(source, *chosen)
+    window = regions.window(options.region, source.shape[:2])
+    return regions.paste(source, _compose(source[window], *chosen), options.region)
 
 
 def _compose(

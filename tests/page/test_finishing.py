@@ -1,37 +1,21 @@
 """From a result to previews and downloads, without the networks."""
 
+import hashlib
 import io
+import json
 import tempfile
 import zipfile
 
 import numpy as np
 import pytest
+from arithmetic_engine import ArithmeticEngine
 from PIL import Image
 
 from keras_refocus.page import finishing, sessions
 from keras_refocus.page.finishing import Finish
+from keras_refocus.page.words import Words
 from keras_refocus.pictures import color, faces, grayscale, images, provenance
 from keras_refocus.restoration import pipeline
-
-
-class HalvingEngine:
-    """Halves luminance, and colours everything alike."""
-
-    batch_size = 1
-
-    def restore(self, tiles, *, model="restorer"):
-        return tiles * np.float32(0.5)
-
-    def colorize(self, luminance, *, model="colorizer"):
-        chroma = np.array([0.1, -0.05], np.float32)
-        return np.broadcast_to(chroma, (*luminance.shape[:3], 2)).copy()
-
-    def versions(self, *models):
-        known = {"restorer": "1", "colorizer": "2"}
-        return {name: known[name] for name in (models or known)}
-
-    def close(self):
-        pass
 
 
 @pytest.fixture
@@ -55,9 +39,10 @@ def exif():
 
 def restored(kept, session, photo, name="a.jpg", *, mode="restore"):
     """A picture as the page has it after the networks ran."""
-    session.use([*(one.upload for one in session.pictures), kept.import_file(b"upload", name)])
-    picture = session.pictures[-1]
-    picture.result = pipeline.Restorer(HalvingEngine()).restore(
+    path = session.reserve()
+    path.write_bytes(b"upload")
+    picture = session.add(path, name)
+    picture.result = pipeline.Restorer(ArithmeticEngine("restorer", "colorizer")).restore(
         photo, pipeline.RestoreOptions(mode=mode), keep_stages=True
     )
     return picture
@@ -67,6 +52,10 @@ def photo(**changes):
     rng = np.random.default_rng(0)
     rgb = (100 + 50 * rng.random((40, 50, 3))).astype(np.uint8)
     return images.Photo(**{"rgb": rgb, "format": "JPEG", "metadata": exif()} | changes)
+
+
+def finish(session, picture, settings):
+    finishing.finish(session, picture, settings, Words())
 
 
 def preview(session, token):
@@ -82,7 +71,7 @@ def downloaded(session, picture):
 def test_preview_and_download_show_the_result_and_preview_is_lossless(kept, session):
     source = photo(format="PNG")
     picture = restored(kept, session, source, "a.png")
-    finishing.finish(session, picture, Finish())
+    finish(session, picture, Finish())
     np.testing.assert_array_equal(preview(session, picture.before), source.rgb)
     np.testing.assert_array_equal(preview(session, picture.after), picture.result.image)
     np.testing.assert_array_equal(downloaded(session, picture).rgb, picture.result.image)
@@ -97,23 +86,86 @@ def test_preview_and_download_show_the_result_and_preview_is_lossless(kept, sess
 def test_strength_and_saturation_are_blended_from_what_is_kept(kept, session):
     source = photo(format="PNG", metadata=b"")
     picture = restored(kept, session, source)
-    finishing.finish(session, picture, Finish(strength=0.0))
+    finish(session, picture, Finish(strength=0.0))
     np.testing.assert_array_equal(downloaded(session, picture).rgb, source.rgb)
-    finishing.finish(session, picture, Finish(saturation=0.0))
+    finish(session, picture, Finish(saturation=0.0))
     assert grayscale.is_grayscale(downloaded(session, picture).rgb)
     # Back and forth leaves no trace.
-    finishing.finish(session, picture, Finish())
+    finish(session, picture, Finish())
     fresh = restored(kept, session, source)
     np.testing.assert_array_equal(downloaded(session, picture).rgb, fresh.result.image)
 
 
 def test_each_finish_replaces_the_files_of_the_last(kept, session):
     picture = restored(kept, session, photo())
-    finishing.finish(session, picture, Finish())
-    old = [picture.before, picture.after, picture.download]
-    finishing.finish(session, picture, Finish(strength=0.5))
-    assert not any(session.find(token) for token in old)
-    assert len([path for path in kept.folder.rglob("*") if path.is_file()]) == 4  # And the upload.
+    finish(session, picture, Finish())
+    old = [picture.before, picture.after, picture.thumbnail]
+    first = session.find(picture.download).path
+    finish(session, picture, Finish(strength=0.5))
+    assert not any(session.find(token) for token in old) and not first.exists()
+    # Previews, thumbnail, download, and the upload.
+    assert len([path for path in kept.folder.rglob("*") if path.is_file()]) == 5
+
+
+def test_what_is_asked_for_again_is_not_made_again(kept, session, monkeypatch):
+    picture = restored(kept, session, photo())
+    finish(session, picture, Finish())
+    monkeypatch.setattr(images, "write", None)
+    token = picture.after
+    finish(session, picture, Finish())
+    assert picture.after == token
+
+
+def test_a_large_picture_is_shown_at_screen_size_first_and_written_in_full(
+    kept, session, monkeypatch
+):
+    monkeypatch.setattr(finishing, "SCREEN_PIXELS", 500)
+    gray = photo(rgb=np.repeat(photo().rgb[..., :1], 3, axis=-1), format="PNG")
+    picture = restored(kept, session, gray, "a.png", mode="colorize")
+    full = np.asarray(picture.result.image)
+    finishing.show(session, picture, Finish(saturation=0.5), Words(), quickly=True)
+    quick = preview(session, picture.after)
+    assert quick.shape == (20, 25, 3) and preview(session, picture.before).shape == quick.shape
+    # The full size is only blended when it is asked for.
+    assert picture.result.options.saturation == 1
+    finishing.offer(session, picture)
+    finishing.write(session, picture, Finish(saturation=0.5), Words())
+    written = downloaded(session, picture).rgb
+    assert written.shape == full.shape
+    small = np.asarray(Image.fromarray(written).resize((25, 20), Image.BOX))
+    assert np.abs(small.astype(int) - quick).mean() < 2
+
+
+def test_transparency_is_shown_and_kept(kept, session):
+    alpha = np.zeros((40, 50), np.uint8)
+    alpha[:, 25:] = 255
+    picture = restored(kept, session, photo(format="PNG", alpha=alpha), "a.png")
+    finish(session, picture, Finish())
+    for token in (picture.before, picture.after):
+        np.testing.assert_array_equal(preview(session, token)[..., 3], alpha)
+    np.testing.assert_array_equal(downloaded(session, picture).alpha, alpha)
+
+
+def test_format_and_quality_are_chosen(kept, session):
+    picture = restored(kept, session, photo(), "a.jpg")
+    finish(session, picture, Finish(format="WebP", quality=50))
+    shared = session.find(picture.download)
+    small = shared.path.stat().st_size
+    assert shared.name == "a_restored.webp" and images.read(shared.path).format == "WebP"
+    finish(session, picture, Finish(format="WebP", quality=95))
+    assert shared.path.stat().st_size > small
+
+
+def test_what_was_done_is_recorded_with_digests(kept, session):
+    picture = restored(kept, session, photo(), "a.jpg")
+    finish(session, picture, Finish(strength=0.5))
+    record = picture.record
+    content = session.find(picture.download).path.read_bytes()
+    assert record["output_sha256"] == hashlib.sha256(content).hexdigest()
+    assert record["input_sha256"] == hashlib.sha256(b"upload").hexdigest()
+    assert record["options"]["strength"] == 0.5 and record["model_versions"] == {"restorer": "1"}
+    assert record["output_sha256"] in picture.details.values()
+    assert "strength 0.5, saturation 1" in picture.details["Settings"]
 
 
 @pytest.mark.parametrize(
@@ -129,7 +181,7 @@ def test_each_finish_replaces_the_files_of_the_last(kept, session):
 def test_the_download_has_the_format_and_depth_of_the_upload(kept, session, format, name, dtype):
     rgb = photo().rgb.astype(dtype) * (257 if dtype == np.uint16 else 1)
     picture = restored(kept, session, photo(rgb=rgb, format=format), name)
-    finishing.finish(session, picture, Finish())
+    finish(session, picture, Finish())
     shared = session.find(picture.download)
     assert shared.name == name.replace("photo", "photo_restored")
     written = images.read(shared.path)
@@ -138,17 +190,17 @@ def test_the_download_has_the_format_and_depth_of_the_upload(kept, session, form
 
 def test_what_cannot_be_written_comes_back_as_png_and_is_said(kept, session):
     picture = restored(kept, session, photo(format="HEIC"), "photo.heic")
-    finishing.finish(session, picture, Finish())
+    finish(session, picture, Finish())
     assert session.find(picture.download).name == "photo_restored.png"
     assert "HEIC cannot be written" in picture.details["Notes"]
 
 
 def test_metadata_is_removed_or_kept_and_the_place_never_is(kept, session):
     picture = restored(kept, session, photo())
-    finishing.finish(session, picture, Finish())
+    finish(session, picture, Finish())
     content = session.find(picture.download).path.read_bytes()
     assert b"Exif" not in content and b"Camera of mine" not in content
-    finishing.finish(session, picture, Finish(remove_metadata=False))
+    finish(session, picture, Finish(remove_metadata=False))
     with Image.open(session.find(picture.download).path) as image:
         kept_exif = image.getexif()
     assert kept_exif[0x010F] == "Camera of mine"
@@ -158,18 +210,18 @@ def test_metadata_is_removed_or_kept_and_the_place_never_is(kept, session):
 def test_a_colourised_picture_says_so_whatever_else_is_removed(kept, session):
     gray = photo(rgb=np.repeat(photo().rgb[..., :1], 3, axis=-1))
     picture = restored(kept, session, gray, mode="restore+colorize")
-    finishing.finish(session, picture, Finish())
+    finish(session, picture, Finish())
     assert provenance.COLOURISED.encode() in session.find(picture.download).path.read_bytes()
     assert "coloured" in picture.details["Done"]
     unmarked = preview(session, picture.after)
-    finishing.finish(session, picture, Finish(visible_mark=True, remove_metadata=False))
+    finish(session, picture, Finish(visible_mark=True, remove_metadata=False))
     assert provenance.COLOURISED.encode() in session.find(picture.download).path.read_bytes()
     assert (preview(session, picture.after) != unmarked).any()
 
 
 def test_a_picture_that_was_not_coloured_is_not_marked(kept, session):
     picture = restored(kept, session, photo(), mode="restore+colorize")
-    finishing.finish(session, picture, Finish(visible_mark=True))
+    finish(session, picture, Finish(visible_mark=True))
     np.testing.assert_array_equal(preview(session, picture.after), picture.result.image)
     assert b"olourised" not in session.find(picture.download).path.read_bytes()
 
@@ -180,17 +232,17 @@ def test_faces_are_blurred_in_download_and_both_previews(kept, session, monkeypa
         faces, "detect", lambda rgb: looks.append(1) or np.array([[10, 10, 12, 12]])
     )
     picture = restored(kept, session, photo(format="PNG"), "a.png")
-    finishing.finish(session, picture, Finish())
+    finish(session, picture, Finish())
     before, after = preview(session, picture.before), preview(session, picture.after)
-    finishing.finish(session, picture, Finish(blur_faces=True))
+    finish(session, picture, Finish(blur_faces=True))
     for old, new in ((before, picture.before), (after, picture.after), (after, picture.download)):
         new = preview(session, new)
         assert (new[10:22, 10:22] != old[10:22, 10:22]).mean() > 0.9
         np.testing.assert_array_equal(new[:, 35:], old[:, 35:])
     assert "1 face found" in picture.details["Faces"]
     # They are looked for once, and can be shown again.
-    finishing.finish(session, picture, Finish(blur_faces=True, strength=0.5))
-    finishing.finish(session, picture, Finish())
+    finish(session, picture, Finish(blur_faces=True, strength=0.5))
+    finish(session, picture, Finish())
     np.testing.assert_array_equal(preview(session, picture.after), after)
     assert len(looks) == 1
 
@@ -198,7 +250,7 @@ def test_faces_are_blurred_in_download_and_both_previews(kept, session, monkeypa
 def test_a_large_picture_is_shown_smaller_and_downloaded_whole(kept, session, monkeypatch):
     monkeypatch.setattr(finishing, "PREVIEW_PIXELS", 500)
     picture = restored(kept, session, photo())
-    finishing.finish(session, picture, Finish())
+    finish(session, picture, Finish())
     assert preview(session, picture.after).shape == (20, 25, 3)
     assert "Shown at 25 × 20" in picture.details["Notes"]
     assert downloaded(session, picture).rgb.shape == (40, 50, 3)
@@ -206,13 +258,18 @@ def test_a_large_picture_is_shown_smaller_and_downloaded_whole(kept, session, mo
 
 def test_an_archive_holds_every_result_under_a_name_of_its_own(kept, session):
     for _ in range(2):
-        finishing.finish(session, restored(kept, session, photo(), "a.jpg"), Finish())
-    restored(kept, session, photo(), "not finished.jpg")
-    token = finishing.archive(session)
-    content = session.find(token).path.read_bytes()
-    with zipfile.ZipFile(io.BytesIO(content)) as archived:
-        assert archived.namelist() == ["a_restored.jpg", "a_restored_2.jpg"]
+        finish(session, restored(kept, session, photo(), "a.jpg"), Finish())
+    path = session.reserve()
+    path.write_bytes(b"bad")
+    session.add(path, "not restored.jpg")
+    session.archive, path = session.new_file(".zip", "restored.zip")
+    finishing.archive(session, Finish(), Words())
+    with zipfile.ZipFile(io.BytesIO(path.read_bytes())) as archived:
+        assert archived.namelist() == ["a_restored.jpg", "a_restored_2.jpg", "report.json"]
         assert archived.testzip() is None
+        report = json.loads(archived.read("report.json"))
+    assert [record["output"] for record in report["files"]] == archived.namelist()[:2]
+    assert session.find(session.archive).pictures == tuple(session.pictures[:2])
 
 
 @pytest.mark.parametrize(

@@ -3,30 +3,38 @@
 
 const list = element.querySelector('.rf-downloads');
 const said = element.querySelector('.rf-download-said');
+let busy = false;
 
 async function save(link, button) {
-  button.disabled = true;
-  said.textContent = 'Downloading…';
+  if (busy) return;
+  busy = true;
+  button.setAttribute('aria-disabled', 'true');
+  // It may have to be made first, which takes its time for a large photo.
+  said.textContent = refocus.say('preparing');
   try {
-    const response = await fetch(link.href, { cache: 'no-store' });
-    if (!response.ok) throw new Error(String(response.status));
+    const response = await fetch(refocus.url(link.href), { cache: 'no-store' });
+    if (!response.ok) throw new Error(response.status === 500 ? await response.text() : response.status);
+    said.textContent = refocus.say('downloading');
+    const given = /filename\*=utf-8''([^;]+)/i.exec(response.headers.get('content-disposition') || '');
+    const name = given ? decodeURIComponent(given[1]) : link.name;
     const address = URL.createObjectURL(await response.blob());
     const anchor = document.createElement('a');
     anchor.href = address;
-    anchor.download = link.name;
+    anchor.download = name;
     document.body.append(anchor);
     anchor.click();
     anchor.remove();
     setTimeout(() => URL.revokeObjectURL(address), 60000);
     said.textContent = '';
-    trigger('downloaded', { name: link.name });
+    trigger('downloaded', { name });
   } catch (error) {
-    said.textContent =
-      error.message === '404'
-        ? 'This result has been deleted. Upload the photo again.'
-        : 'The download failed: the page cannot reach its server. Try again.';
-    button.disabled = false;
+    const sentences = { 404: 'download_gone', 401: 'logged_out' };
+    const known = sentences[error.message];
+    const text = error.message.length > 3 && !(error instanceof TypeError) ? error.message : null;
+    said.textContent = known ? refocus.say(known) : text || refocus.say('download_failed');
   }
+  busy = false;
+  button.removeAttribute('aria-disabled');
 }
 
 function draw() {
@@ -39,13 +47,13 @@ function draw() {
       button.dataset.href = link.href;
       button.append(link.label);
       const note = document.createElement('small');
-      note.textContent = `${link.name}, ${link.size}`;
+      note.textContent = link.size ? `${link.name}, ${link.size}` : link.name;
       button.append(note);
       button.addEventListener('click', () => save(link, button));
       return button;
     }),
   );
-  said.textContent = '';
+  if (!busy) said.textContent = '';
 }
 
 watch('value', draw);

@@ -1,33 +1,59 @@
 // Compares two pictures of one size: one over the other with a dividing line, or side by side, both
-// zoomed and moved together. `element`, `props` and `watch` come from Gradio's HTML component.
+// zoomed and moved together; and lets a part of the photo be marked. `element`, `props`, `watch` and
+// `trigger` come from Gradio's HTML component.
 
+refocus.translate(element);
 const find = (selector) => element.querySelector(selector);
 const shown = find('.rf-shown');
 const empty = find('.rf-empty');
-const invitation = empty.textContent;
+const viewer = find('.rf-viewer');
 const panes = find('.rf-panes');
 const before = find('.rf-before');
 const after = find('.rf-after');
 const line = find('.rf-line');
 const divider = find('.rf-divider');
 const range = divider.querySelector('input');
+const box = find('.rf-region');
 const MOST = 16; // Screen pixels per picture pixel.
+const LEAST_SIDE = 48; // CSS pixels: of a picture as thin as a thread something is to be seen.
+const KNOB = 16; // Width of the knob of the range, CSS pixels.
 
-let size = { width: 1, height: 1 }; // Of the pictures, in their own pixels.
+let size = { width: 1, height: 1 }; // Of the photo, in its own pixels.
 let view = { scale: 0, x: 0, y: 0 }; // Scale in CSS pixels per pixel, and offset of the picture.
 let fits = true;
 let beside = false;
+let alone = false; // There is no result yet: the photo as it was chosen.
+let holding = false;
+let current = {}; // What is shown.
+let pinned = null; // An earlier result to compare with: { id, source, label }.
+let region = null; // Left, top, width, height of the marked part, pixels of the photo.
+let draft = null; // The same, while it is being drawn.
+let marking = false;
 
 const pane = () => ({ width: before.clientWidth, height: before.clientHeight });
-const fitting = () => Math.min(pane().width / size.width, pane().height / size.height);
 const actual = () => 1 / window.devicePixelRatio;
+
+function fitting() {
+  const room = pane();
+  const inside = Math.min(room.width / size.width, room.height / size.height);
+  const across = Math.max(room.width / size.width, room.height / size.height);
+  return Math.max(inside, Math.min(LEAST_SIDE / Math.min(size.width, size.height), across));
+}
 
 function clamp(offset, room, length) {
   return length <= room ? (room - length) / 2 : Math.min(0, Math.max(room - length, offset));
 }
 
+// Where the picture is in its pane: left edge and width of what is seen of it.
+function extent() {
+  const room = pane();
+  const left = Math.max(0, view.x);
+  return { left, width: Math.max(1, Math.min(room.width, view.x + size.width * view.scale) - left) };
+}
+
 function draw() {
   const room = pane();
+  if (!room.width) return;
   if (fits) view.scale = fitting();
   const width = size.width * view.scale;
   const height = size.height * view.scale;
@@ -40,20 +66,43 @@ function draw() {
     img.style.transform = `translate(${view.x}px, ${view.y}px)`;
     img.style.imageRendering = view.scale >= 2 * actual() ? 'pixelated' : 'auto';
   }
-  after.style.clipPath = beside ? '' : `inset(0 0 0 ${range.value}%)`;
-  line.style.left = `${range.value}%`;
-  panes.classList.toggle('rf-beside', beside);
+  const seen = extent();
+  const place = seen.left + (seen.width * range.value) / 100;
+  const one = beside || alone;
+  after.style.clipPath = one ? '' : `inset(0 0 0 ${place}px)`;
+  after.style.visibility = holding ? 'hidden' : '';
+  line.style.left = `${place}px`;
+  line.hidden = divider.hidden = one;
+  // The knob below stands under the line.
+  range.style.marginLeft = `${seen.left - KNOB / 2}px`;
+  range.style.width = `${seen.width + KNOB}px`;
+  panes.classList.toggle('rf-beside', beside && !alone);
+  panes.classList.toggle('rf-alone', alone);
   panes.classList.toggle('rf-zoomed', !fits);
-  line.hidden = divider.hidden = beside;
+  panes.classList.toggle('rf-marking', marking);
   find('.rf-scale').textContent = `${Math.round((view.scale / actual()) * 100)}%`;
   find('.rf-slider').setAttribute('aria-pressed', String(!beside));
   find('.rf-both').setAttribute('aria-pressed', String(beside));
+  find('.rf-mark').setAttribute('aria-pressed', String(marking));
+  find('.rf-unmark').hidden = !region;
+  find('.rf-results').hidden = alone;
+  find('.rf-left').textContent = pinned ? refocus.say('pinned', { label: pinned.label }) : refocus.say('before');
+  find('.rf-left').hidden = find('.rf-right').hidden = alone;
+  find('.rf-pin').textContent = refocus.say(pinned ? 'unpin' : 'pin');
+  const marked = draft || region;
+  box.hidden = !marked || !(marking || alone || draft);
+  if (marked) {
+    box.style.left = `${view.x + marked[0] * view.scale}px`;
+    box.style.top = `${view.y + marked[1] * view.scale}px`;
+    box.style.width = `${marked[2] * view.scale}px`;
+    box.style.height = `${marked[3] * view.scale}px`;
+  }
 }
 
 function layout() {
-  // In the slider view the pane hugs the picture, so that the line crosses all of it.
-  panes.style.setProperty('--ratio', String(size.width / size.height));
-  panes.classList.toggle('rf-beside', beside);
+  // The pane takes the width that is there, and no more height than leaves the controls in sight.
+  panes.classList.toggle('rf-beside', beside && !alone);
+  panes.style.setProperty('--ratio', String(Math.min(Math.max(size.width / size.height, 0.2), 6)));
   draw();
 }
 
@@ -76,35 +125,100 @@ function pixels(x, y) {
   zoom(actual() / view.scale, x, y);
 }
 
-function divide(value) {
-  range.value = String(Math.min(100, Math.max(0, value)));
+function move(x, y) {
+  view.x += x;
+  view.y += y;
   draw();
 }
 
-// Where a pointer is in the pane it is over.
+function divide(x) {
+  const seen = extent();
+  range.value = String(Math.min(100, Math.max(0, ((x - seen.left) / seen.width) * 100)));
+  draw();
+}
+
+function hold(yes) {
+  holding = yes && !alone;
+  draw();
+}
+
+// ---- A part of the photo.
+
+// The rectangle between two corners, pixels of the photo.
+function rectangle(a, b) {
+  const limit = (value, most) => Math.min(Math.max(value, 0), most);
+  const left = limit(Math.min(a.x, b.x), size.width - 1);
+  const top = limit(Math.min(a.y, b.y), size.height - 1);
+  const right = limit(Math.max(a.x, b.x), size.width);
+  const bottom = limit(Math.max(a.y, b.y), size.height);
+  const round = Math.round;
+  return [round(left), round(top), Math.max(1, round(right - left)), Math.max(1, round(bottom - top))];
+}
+
+const inPhoto = (at) => ({ x: (at.x - view.x) / view.scale, y: (at.y - view.y) / view.scale });
+
+function setMarking(yes) {
+  marking = yes;
+  draft = null;
+  if (marking) {
+    // For the keyboard there is a rectangle to begin with.
+    const room = pane();
+    draft = region || rectangle(
+      inPhoto({ x: room.width * 0.35, y: room.height * 0.35 }),
+      inPhoto({ x: room.width * 0.65, y: room.height * 0.65 }),
+    );
+    panes.focus();
+  }
+  find('.rf-hint').textContent = marking ? refocus.say('mark_hint') : '';
+  draw();
+}
+
+function mark(part) {
+  region = part;
+  marking = false;
+  draft = null;
+  find('.rf-hint').textContent = '';
+  draw();
+  trigger('marked', { id: current.id, region: part });
+}
+
+find('.rf-mark').addEventListener('click', () => setMarking(!marking));
+find('.rf-unmark').addEventListener('click', () => {
+  mark(null);
+  find('.rf-mark').focus();
+});
+
+// ---- Pointers.
+
 function position(event) {
   const inAfter = beside && after.contains(event.target);
-  const box = (inAfter ? after : before).getBoundingClientRect();
-  return { x: event.clientX - box.left, y: event.clientY - box.top, inAfter };
+  const around = (inAfter ? after : before).getBoundingClientRect();
+  return { x: event.clientX - around.left, y: event.clientY - around.top, inAfter };
 }
 
 const pointers = new Map();
 let action = null;
 let apart = 0;
+let corner = null;
 
 panes.addEventListener('pointerdown', (event) => {
   if (event.button > 0) return;
   panes.setPointerCapture(event.pointerId);
   const at = position(event);
   pointers.set(event.pointerId, at);
-  const near = Math.abs(at.x - (pane().width * range.value) / 100) < 28;
-  action = !beside && (fits || near) ? 'divide' : 'move';
+  const seen = extent();
+  const near = Math.abs(at.x - (seen.left + (seen.width * range.value) / 100)) < 28;
+  action = !beside && !alone && (fits || near) ? 'divide' : 'move';
   if (pointers.size === 2) {
     const [a, b] = pointers.values();
     action = 'pinch';
+    draft = marking ? draft : null;
     apart = Math.hypot(a.x - b.x, a.y - b.y);
+  } else if (marking) {
+    action = 'mark';
+    corner = inPhoto(at);
   } else if (action === 'divide') {
-    divide((at.x / pane().width) * 100);
+    divide(at.x);
   }
 });
 
@@ -112,31 +226,37 @@ panes.addEventListener('pointermove', (event) => {
   const from = pointers.get(event.pointerId);
   if (!from) return;
   // Captured events aim at the panes: keep to the pane where the pointer went down.
-  const box = (from.inAfter ? after : before).getBoundingClientRect();
-  const at = { x: event.clientX - box.left, y: event.clientY - box.top, inAfter: from.inAfter };
+  const around = (from.inAfter ? after : before).getBoundingClientRect();
+  const at = { x: event.clientX - around.left, y: event.clientY - around.top, inAfter: from.inAfter };
   pointers.set(event.pointerId, at);
   if (action === 'pinch' && pointers.size === 2) {
     const [a, b] = pointers.values();
-    const now = Math.hypot(a.x - b.x, a.y - b.y);
-    if (apart > 0) zoom(now / apart, (a.x + b.x) / 2, (a.y + b.y) / 2);
-    apart = now;
-  } else if (action === 'divide') {
-    divide((at.x / pane().width) * 100);
-  } else if (action === 'move') {
-    view.x += at.x - from.x;
-    view.y += at.y - from.y;
+    const wide = Math.hypot(a.x - b.x, a.y - b.y);
+    if (apart > 0) zoom(wide / apart, (a.x + b.x) / 2, (a.y + b.y) / 2);
+    apart = wide;
+  } else if (action === 'mark') {
+    draft = rectangle(corner, inPhoto(at));
     draw();
+  } else if (action === 'divide') {
+    divide(at.x);
+  } else if (action === 'move') {
+    move(at.x - from.x, at.y - from.y);
   }
 });
 
 for (const name of ['pointerup', 'pointercancel']) {
   panes.addEventListener(name, (event) => {
     pointers.delete(event.pointerId);
+    if (action === 'mark' && draft && name === 'pointerup') {
+      // A mere click marks nothing.
+      if (draft[2] * view.scale > 8 && draft[3] * view.scale > 8) mark(draft);
+    }
     if (pointers.size === 0) action = null;
   });
 }
 
 panes.addEventListener('dblclick', (event) => {
+  if (marking) return;
   const at = position(event);
   if (fits) pixels(at.x, at.y);
   else fit();
@@ -153,6 +273,37 @@ panes.addEventListener(
   { passive: false },
 );
 
+// Two fingers on the picture are for the picture, not for the page.
+panes.addEventListener(
+  'touchmove',
+  (event) => {
+    if (event.touches.length > 1 && event.cancelable) event.preventDefault();
+  },
+  { passive: false },
+);
+for (const name of ['gesturestart', 'gesturechange']) {
+  panes.addEventListener(name, (event) => event.preventDefault(), { passive: false });
+}
+
+// ---- Keys.
+
+function markByKey(event) {
+  const step = Math.max(1, Math.round(8 / view.scale));
+  const [x, y, width, height] = draft;
+  const by = { ArrowLeft: [-step, 0], ArrowRight: [step, 0], ArrowUp: [0, -step], ArrowDown: [0, step] }[event.key];
+  if (event.key === 'Enter') mark(draft);
+  else if (event.key === 'Escape') setMarking(false);
+  else if (by && event.shiftKey) {
+    draft = rectangle({ x, y }, { x: x + Math.max(1, width + by[0]), y: y + Math.max(1, height + by[1]) });
+  } else if (by) {
+    const left = Math.min(Math.max(0, x + by[0]), size.width - width);
+    const top = Math.min(Math.max(0, y + by[1]), size.height - height);
+    draft = [left, top, width, height];
+  } else return false;
+  draw();
+  return true;
+}
+
 panes.addEventListener('keydown', (event) => {
   const step = 60;
   const keys = {
@@ -161,27 +312,86 @@ panes.addEventListener('keydown', (event) => {
     '-': () => zoom(1 / 1.5),
     0: fit,
     1: () => pixels(),
+    b: () => hold(true),
+    f: full,
+    ',': () => refocus.step(-1),
+    '.': () => refocus.step(1),
     ArrowLeft: () => move(step, 0),
     ArrowRight: () => move(-step, 0),
     ArrowUp: () => move(0, step),
     ArrowDown: () => move(0, -step),
   };
-  const move = (x, y) => {
-    view.x += x;
-    view.y += y;
-    draw();
-  };
-  if (event.ctrlKey || event.metaKey || event.altKey || !keys[event.key]) return;
-  if (event.key.startsWith('Arrow') && fits) return; // The page scrolls.
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  if (marking && draft && markByKey(event)) {
+    event.preventDefault();
+    return;
+  }
+  const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+  if (!keys[key]) return;
+  if (key.startsWith('Arrow') && fits) return; // The page scrolls.
   event.preventDefault();
-  keys[event.key]();
+  keys[key]();
 });
+panes.addEventListener('keyup', (event) => {
+  if (event.key.toLowerCase() === 'b') hold(false);
+});
+panes.addEventListener('blur', () => hold(false));
+
+// ---- Buttons.
+
+const holder = find('.rf-hold');
+holder.addEventListener('pointerdown', () => hold(true));
+for (const name of ['pointerup', 'pointerleave', 'pointercancel', 'blur', 'keyup']) {
+  holder.addEventListener(name, () => hold(false));
+}
+holder.addEventListener('keydown', (event) => {
+  if (event.key === ' ' || event.key === 'Enter') {
+    event.preventDefault();
+    hold(true);
+  }
+});
+holder.addEventListener('contextmenu', (event) => event.preventDefault());
+
+find('.rf-pin').addEventListener('click', () => {
+  if (pinned) {
+    unpin();
+    show(before, current.images[0], 'before');
+    draw();
+    return;
+  }
+  // A copy: the server's file goes when another one is made.
+  const image = after.querySelector('img');
+  const canvas = document.createElement('canvas');
+  canvas.width = image.naturalWidth;
+  canvas.height = image.naturalHeight;
+  canvas.getContext('2d').drawImage(image, 0, 0);
+  canvas.toBlob((blob) => {
+    pinned = { id: current.id, source: URL.createObjectURL(blob), label: current.label };
+    show(before, pinned.source, 'before');
+    draw();
+  });
+});
+
+function unpin() {
+  if (pinned) URL.revokeObjectURL(pinned.source);
+  pinned = null;
+}
+
+function full() {
+  if (document.fullscreenElement) document.exitFullscreen();
+  else if (viewer.requestFullscreen) viewer.requestFullscreen();
+}
+find('.rf-full').hidden = !document.fullscreenEnabled;
+find('.rf-full').addEventListener('click', full);
+document.addEventListener('fullscreenchange', () => setTimeout(layout, 50));
 
 range.addEventListener('input', draw);
 find('.rf-in').addEventListener('click', () => zoom(1.5));
 find('.rf-out').addEventListener('click', () => zoom(1 / 1.5));
 find('.rf-fit').addEventListener('click', fit);
 find('.rf-pixels').addEventListener('click', () => pixels());
+find('.rf-previous').addEventListener('click', () => refocus.step(-1));
+find('.rf-next').addEventListener('click', () => refocus.step(1));
 for (const [button, value] of [['.rf-slider', false], ['.rf-both', true]]) {
   find(button).addEventListener('click', () => {
     beside = value;
@@ -192,40 +402,69 @@ new ResizeObserver(() => {
   if (!shown.hidden) draw();
 }).observe(panes);
 
+// ---- What is shown.
+
+function show(figure, source, side) {
+  const img = figure.querySelector('img');
+  if (source) img.src = source;
+  else img.removeAttribute('src');
+  img.alt = source ? `${refocus.say(side)}: ${current.name || ''}` : '';
+}
+
+async function decoded(address) {
+  const image = new Image();
+  image.src = address;
+  await image.decode().catch(() => {});
+  return image;
+}
+
+function nothing(text) {
+  shown.hidden = true;
+  empty.hidden = false;
+  empty.textContent = text;
+  current = {};
+  refocus.viewed = null;
+  for (const figure of [before, after]) show(figure, null);
+}
+
 let latest = 0;
 
 async function load() {
-  const value = props.value;
+  const value = props.value || {};
   const turn = ++latest;
-  if (!value || !value.after) {
-    shown.hidden = true;
-    empty.hidden = false;
-    empty.textContent = invitation;
-    for (const figure of [before, after]) figure.querySelector('img').removeAttribute('src');
+  const original = value.id && !value.after ? refocus.original(value.id) : null;
+  if (!value.after && !original) {
+    nothing(refocus.say('empty'));
     return;
   }
-  empty.textContent = 'Loading the comparison…'; // Seen when nothing is shown yet.
-  // Decoded before they are shown, so that nothing flickers while a slider moves.
-  const loaded = await Promise.all(
-    [value.before, value.after].map(async (address) => {
-      const image = new Image();
-      image.src = address;
-      await image.decode().catch(() => {});
-      return image;
-    }),
-  );
-  if (turn !== latest || !loaded[1].naturalWidth) return;
-  const changed =
-    size.width !== loaded[1].naturalWidth || size.height !== loaded[1].naturalHeight;
-  size = { width: loaded[1].naturalWidth, height: loaded[1].naturalHeight };
-  [before, after].forEach((figure, index) => {
-    const img = figure.querySelector('img');
-    img.src = loaded[index].src;
-    img.alt = `${index ? 'After' : 'Before'}: ${value.name}`;
-  });
+  // Nothing flickers while a slider moves: both are decoded before they are shown.
+  const addresses = original ? [original, original] : [value.before, value.after].map(refocus.url);
+  if (shown.hidden) empty.textContent = refocus.say('loading');
+  const images = await Promise.all(addresses.map(decoded));
+  if (turn !== latest) return;
+  if (!images[1].naturalWidth) {
+    if (original) nothing(refocus.say('empty'));
+    return;
+  }
+  const anew = current.id !== value.id;
+  const width = value.width || images[1].naturalWidth;
+  const height = value.height || images[1].naturalHeight;
+  if (anew || width !== size.width || height !== size.height) {
+    fits = true;
+    marking = false;
+    draft = null;
+  }
+  if (pinned && pinned.id !== value.id) unpin();
+  size = { width, height };
+  alone = Boolean(original);
+  region = value.region || null;
+  current = { ...value, images: images.map((image) => image.src) };
+  refocus.viewed = value.id;
+  show(before, pinned ? pinned.source : images[0].src, 'before');
+  show(after, original ? null : images[1].src, 'after');
+  find('.rf-title').textContent = value.name || '';
   empty.hidden = true;
   shown.hidden = false;
-  if (changed) fits = true;
   layout();
 }
 

@@ -1,0 +1,2 @@
+// A part without any doings of its own.
+refocus.translate(element);

@@ -1,0 +1,223 @@
+"""What the parts of the page are given: values of the list, the viewer, the downloads, the status.
+
+Every event that changes what a visitor sees gives the values of `SHOWN`, in that order.
+"""
+
+import html
+from typing import Any
+
+import gradio as gr
+
+from keras_refocus.page import finishing
+from keras_refocus.page.jobs import Job, Progress
+from keras_refocus.page.sessions import Picture, Session
+from keras_refocus.page.words import Words
+
+#: Names of the parts.
+SHOWN = ("status", "photos", "viewer", "downloads", "details")
+
+
+def status(
+    message: str = "",
+    *,
+    error: bool = False,
+    failures: list[str] | None = None,
+    progress: tuple[float, float] | None = None,
+) -> dict[str, Any]:
+    """Make the line that says what happens.
+
+    Args:
+        message: What happens.
+        error: Whether it is something that went wrong.
+        failures: What went wrong besides.
+        progress: How much is done, and of how much; of 0 if that is not known.
+    """
+    return {
+        "message": "" if error else message,
+        "errors": [message] * error + (failures or []),
+        "progress": None if progress is None else list(progress),
+    }
+
+
+def photos(session: Session, words: Words, door: str) -> dict[str, Any]:
+    """What the list of photos shows."""
+    return {
+        "door": door,
+        "chosen": None if session.chosen is None else session.chosen.id,
+        "pictures": [_entry(session, picture) for picture in session.pictures],
+    }
+
+
+def state_of(session: Session, picture: Picture) -> str:
+    """Say of a photo whether it is new, waiting, working, done or failed."""
+    state = None if session.job is None else session.job.state_of(picture)
+    if state is None:
+        state = "failed" if picture.error else "done" if picture.is_done else "new"
+    return state
+
+
+def _entry(session: Session, picture: Picture) -> dict[str, Any]:
+    return {
+        "id": picture.id,
+        "name": picture.name,
+        "state": state_of(session, picture),
+        "error": picture.error,
+        "thumbnail": picture.thumbnail and f"pictures/{picture.thumbnail}",
+    }
+
+
+def shown(session: Session, words: Words, door: str, *, message: Any) -> tuple:
+    """Everything that a visitor sees: values of `SHOWN`."""
+    listed = photos(session, words, door)
+    picture = session.chosen
+    if picture is None or picture.after is None:
+        viewer = {}
+        if picture is not None:
+            region = None if picture.region is None else list(picture.region)
+            viewer = {"id": picture.id, "name": picture.name, "region": region}
+        return message, listed, viewer, downloads(session, words), details(None)
+    return (
+        message,
+        listed,
+        viewer_of(picture, words),
+        downloads(session, words),
+        details(picture),
+    )
+
+
+def viewer_of(picture: Picture, words: Words) -> dict[str, Any]:
+    """What the comparison shows."""
+    height, width = _size(picture)
+    look, _ = picture.shown
+    return {
+        "id": picture.id,
+        "name": picture.name,
+        "before": f"pictures/{picture.before}",
+        "after": f"pictures/{picture.after}",
+        "width": width,
+        "height": height,
+        "region": list(picture.region) if picture.region else None,
+        "label": f"{picture.details.get(words.say('models'), '')}, "
+        f"{words.say('strength_is', strength=look[0], saturation=look[1])}",
+    }
+
+
+def _size(picture: Picture) -> tuple[int, int]:
+    if picture.result is not None:
+        return picture.result.planes.source.shape[:2]
+    width, height = picture.size or (0, 0)
+    return height, width
+
+
+def downloads(session: Session, words: Words) -> dict[str, Any]:
+    """The buttons that fetch results."""
+    links = []
+    picture = session.chosen
+    if picture is not None and picture.download is not None and picture.is_done:
+        shared = session.find(picture.download)
+        if shared is not None:
+            photo = None if picture.result is None else picture.result.photo
+            format = None if session.finish is None else session.finish.format
+            name = shared.name or finishing.download_name(
+                picture.name, None if photo is None else photo.format, format
+            )
+            written = shared.path.is_file() and picture.written == session.finish
+            size = finishing.size_words(shared.path.stat().st_size) if written else ""
+            links.append(
+                {
+                    "label": words.say("download_one"),
+                    "href": f"pictures/{picture.download}",
+                    "name": name,
+                    "size": size,
+                }
+            )
+    done = [picture for picture in session.pictures if picture.is_done]
+    if done and len(session.pictures) > 1:
+        links.append(
+            {
+                "label": words.say("download_all"),
+                "href": f"pictures/{session.archive}",
+                "name": "restored.zip",
+                "size": words.count("one_photo", "many_photos", len(done)),
+            }
+        )
+    return {"links": links}
+
+
+def details(picture: Picture | None) -> Any:
+    """The table of what was seen and done."""
+    if picture is None or not picture.details:
+        return gr.update(visible=False)
+    rows = "".join(
+        f'<tr><th scope="row">{html.escape(name)}</th><td>{html.escape(value)}</td></tr>'
+        for name, value in picture.details.items()
+    )
+    return gr.update(value=f'<table class="rf-details">{rows}</table>', visible=True)
+
+
+def progress(progress: Progress, job: Job, words: Words) -> dict[str, Any]:
+    """Say how far a job is, over the whole batch."""
+    if job.was_cancelled:
+        return status(words.say("cancelling"))
+    if progress.ahead:
+        if progress.ahead == 1:
+            return status(words.say("next"), progress=(progress.finished, progress.count))
+        message = words.say("waiting", ahead=progress.ahead)
+        return status(message, progress=(progress.finished, progress.count))
+    which = words.say("the_photo")
+    if progress.count > 1:
+        which = words.say("photo_of", number=progress.number, count=progress.count)
+    if not progress.total:
+        message = words.say("working", which=which)
+        return status(message, progress=(progress.finished, progress.count))
+    message = words.say("steps", which=which, done=progress.done, total=progress.total)
+    part = progress.done / progress.total
+    return status(message, progress=(progress.finished + part, progress.count))
+
+
+def ready(session: Session, words: Words) -> dict[str, Any]:
+    """Say how many photos are there to be restored."""
+    waiting = sum(not picture.is_done and not picture.error for picture in session.pictures)
+    return status(words.count("one_ready", "many_ready", waiting))
+
+
+def outcome(session: Session, job: Job, words: Words) -> dict[str, Any]:
+    """Say what came of a job."""
+    pictures = session.pictures
+    done = [picture for picture in pictures if picture.is_done]
+    failed = [picture for picture in pictures if picture.error]
+    if job.refusal is not None:
+        return status(words.say("full", count=job.refusal.count), error=True)
+    if job.was_cancelled:
+        if job.was_waiting:
+            return status(words.say("out_of_queue"))
+        if len(pictures) > 1:
+            message = words.say("cancelled_after", done=len(done), count=len(pictures))
+            return status(message, failures=_failures(failed))
+        return status(words.say("cancelled"))
+    if not pictures:
+        return status(words.say("gone"))
+    if len(pictures) == 1:
+        if failed:
+            return status(failed[0].error, error=True)
+        if done:
+            return status(_done(done[0], words))
+        return ready(session, words)
+    left = len(pictures) - len(done) - len(failed)
+    if failed or left:
+        message = words.say("some_restored", done=len(done), count=len(pictures))
+    else:
+        message = words.say("all_restored", count=len(done))
+    if left:
+        message += f" {words.count('one_waits', 'many_wait', left)}"
+    return status(message, failures=_failures(failed))
+
+
+def _done(picture: Picture, words: Words) -> str:
+    what = picture.details.get(words.say("what_done"), "")
+    seen = picture.details.get(words.say("detected"), "")
+    return words.say("done", what=what, seen=seen)
+
+
+def _failures(pictures: list[Picture]) -> list[str]:
+    return [f"{picture.name}: {picture.error}" for picture in pictures]

@@ -1,0 +1,501 @@
+"""What the page says, in the languages it speaks; the browser chooses.
+
+A sentence has a name and one text a language, English first. Python fills them in for the visitor
+of a request (`Words`), the browser for what stands on the page (`for_browser`), Gradio for the
+labels of its own controls (`for_gradio`). To add a language, add a column.
+
+What the libraries below the page say (that a file is damaged, that a disk is full) stays English.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+#: The languages, in the order of the texts below.
+LANGUAGES = ("en", "de")
+
+#: Sentences that Python fills in.
+SENTENCES: dict[str, tuple[str, str]] = {
+    "choose": (
+        "Choose a photo, then press Restore.",
+        "Wählen Sie ein Foto, dann drücken Sie „Restaurieren“.",
+    ),
+    "nothing": ("Choose a photo first.", "Wählen Sie zuerst ein Foto."),
+    "gone": (
+        "The photos have been deleted here. Upload them again.",
+        "Die Fotos sind hier gelöscht worden. Laden Sie sie neu hoch.",
+    ),
+    "expired": (
+        "The photos have been deleted here, {kept} after your last action. Choose new ones.",
+        "Die Fotos sind hier gelöscht worden, {kept} nach Ihrer letzten Handlung. Wählen Sie neue.",
+    ),
+    "deleted": ("The photos have been deleted here.", "Die Fotos sind hier gelöscht worden."),
+    "one_ready": ("1 photo is ready. Press Restore.", "1 Foto ist bereit. Restaurieren Sie es."),
+    "many_ready": (
+        "{count} photos are ready. Press Restore.",
+        "{count} Fotos sind bereit. Restaurieren Sie sie.",
+    ),
+    "one_removed": ("{name} has been deleted here.", "{name} ist hier gelöscht worden."),
+    "waiting": (
+        "Waiting: {ahead} before you. Cancel takes you out of the queue.",
+        "In der Warteschlange: {ahead} vor Ihnen. „Abbrechen“ nimmt Sie heraus.",
+    ),
+    "next": ("Waiting: you are next.", "In der Warteschlange: Sie sind der Nächste."),
+    "full": (
+        "The queue is full: {count} are waiting. Press Restore to try again in a moment.",
+        "Die Warteschlange ist voll: {count} warten. Drücken Sie gleich noch einmal "
+        "„Restaurieren“.",
+    ),
+    "working": ("Restoring {which}…", "{which} wird restauriert…"),
+    "steps": (
+        "Restoring {which}: {done} of {total} steps",
+        "{which} wird restauriert: Schritt {done} von {total}",
+    ),
+    "the_photo": ("the photo", "Das Foto"),
+    "photo_of": ("photo {number} of {count}", "Foto {number} von {count}"),
+    "cancelling": ("Cancelling…", "Wird abgebrochen…"),
+    "cancelled": ("Cancelled.", "Abgebrochen."),
+    "out_of_queue": (
+        "Cancelled: you are out of the queue.",
+        "Abgebrochen: Sie stehen nicht mehr in der Warteschlange.",
+    ),
+    "cancelled_after": (
+        "Cancelled. {done} of {count} are restored.",
+        "Abgebrochen. {done} von {count} sind restauriert.",
+    ),
+    "idle": ("Nothing is under way.", "Es läuft gerade nichts."),
+    "some_restored": ("{done} of {count} restored.", "{done} von {count} restauriert."),
+    "all_restored": ("{count} photos restored.", "{count} Fotos restauriert."),
+    "one_waits": (
+        "1 more waits: press Restore.",
+        "1 weiteres wartet: drücken Sie „Restaurieren“.",
+    ),
+    "many_wait": (
+        "{count} more wait: press Restore.",
+        "{count} weitere warten: drücken Sie „Restaurieren“.",
+    ),
+    "done": ("Done: {what}. Detected: {seen}.", "Fertig: {what}. Erkannt: {seen}."),
+    "applying": ("Applying…", "Wird angewendet…"),
+    "applied": ("Applied.", "Angewendet."),
+    "finding_faces": ("Looking for faces…", "Gesichter werden gesucht…"),
+    "press_restore": (
+        "Press Restore to apply this.",
+        "Drücken Sie „Restaurieren“, um es anzuwenden.",
+    ),
+    "region_kept": (
+        "Restore will change the marked part only.",
+        "Restauriert wird nur der markierte Teil.",
+    ),
+    "region_gone": (
+        "Restore will change the whole photo.",
+        "Restauriert wird das ganze Foto.",
+    ),
+    "downloaded_kept": (
+        "Downloaded {name}. It is kept here until {kept} have passed without any action.",
+        "{name} ist heruntergeladen. Es bleibt hier, bis {kept} ohne Handlung vergangen sind.",
+    ),
+    "downloaded_last": (
+        "Downloaded {name}. Its upload and result have been deleted here; what you still see is "
+        "only in your browser.",
+        "{name} ist heruntergeladen. Foto und Ergebnis sind hier gelöscht worden; was Sie noch "
+        "sehen, ist nur in Ihrem Browser.",
+    ),
+    "downloaded_one": (
+        "Downloaded {name}. Its upload and result have been deleted here. Still here: {left}.",
+        "{name} ist heruntergeladen. Foto und Ergebnis sind hier gelöscht worden. Noch hier: "
+        "{left}.",
+    ),
+    "one_photo": ("1 photo", "1 Foto"),
+    "many_photos": ("{count} photos", "{count} Fotos"),
+    "no_example": ("There is no such example.", "Ein solches Beispiel gibt es nicht."),
+    "too_many": (
+        "More than {most} photos at once are not taken.",
+        "Mehr als {most} Fotos auf einmal werden nicht genommen.",
+    ),
+    "too_long": (
+        "It was given up after {limit}, the time limit for a photo on this page. Try a smaller "
+        "one, or another model.",
+        "Nach {limit}, der Höchstzeit für ein Foto auf dieser Seite, wurde es aufgegeben. "
+        "Versuchen Sie ein kleineres oder ein anderes Modell.",
+    ),
+    "no_restorer": (
+        "No model to restore with is installed.",
+        "Es ist kein Modell zum Restaurieren installiert.",
+    ),
+    "unreadable": (
+        "It could not be read or written: {reason}.",
+        "Es konnte nicht gelesen oder geschrieben werden: {reason}.",
+    ),
+    "no_memory": (
+        "There is not enough memory for a photo of this size. Make it smaller.",
+        "Für ein Foto dieser Größe reicht der Speicher nicht. Verkleinern Sie es.",
+    ),
+    "unforeseen": (
+        "Something went wrong ({kind}). Try another photo or other settings.",
+        "Etwas ist schiefgegangen ({kind}). Versuchen Sie ein anderes Foto oder andere "
+        "Einstellungen.",
+    ),
+    # What is wrong with a file.
+    "is_empty": ("It is empty.", "Die Datei ist leer."),
+    "is_kind": (
+        "This is {kind}. Refocus reads {formats}.",
+        "Das ist {kind}. Refocus liest {formats}.",
+    ),
+    "is_unknown": (
+        "This is no picture that Refocus reads, whatever its name says. It reads {formats}.",
+        "Das ist kein Bild, das Refocus liest, was auch der Name sagt. Es liest {formats}.",
+    ),
+    "is_large": (
+        "It has {size} megapixels; this page takes up to {most}. Make it smaller, or ask whoever "
+        "runs the page to start it with --max-megapixels {suggested}.",
+        "Es hat {size} Megapixel; diese Seite nimmt bis zu {most}. Verkleinern Sie es, oder bitten "
+        "Sie, wer die Seite betreibt, sie mit --max-megapixels {suggested} zu starten.",
+    ),
+    "is_heavy": (
+        "The file has {size}; this page takes up to {most}. Make it smaller, or ask whoever runs "
+        "the page to start it with --max-upload-mb {suggested}.",
+        "Die Datei hat {size}; diese Seite nimmt bis zu {most}. Verkleinern Sie sie, oder bitten "
+        "Sie, wer die Seite betreibt, sie mit --max-upload-mb {suggested} zu starten.",
+    ),
+    "is_leaving": (
+        "Left out: files whose names begin with “._” are notes that macOS leaves, not photos.",
+        "Ausgelassen: Dateien, deren Name mit „._“ beginnt, sind Notizen von macOS, keine Fotos.",
+    ),
+    "is_damaged": (
+        "It is damaged or cut off. Get it again from where it came.",
+        "Die Datei ist beschädigt oder abgeschnitten. Holen Sie sie noch einmal.",
+    ),
+    "kind_video": ("a video", "ein Video"),
+    "kind_pdf": ("a PDF document", "ein PDF-Dokument"),
+    "kind_svg": ("a drawing (SVG)", "eine Zeichnung (SVG)"),
+    "kind_archive": ("an archive or document", "ein Archiv oder Dokument"),
+    "kind_raw": ("a raw file of a camera", "eine Rohdatei einer Kamera"),
+    "kind_program": ("a program", "ein Programm"),
+    "kind_sound": ("a sound", "ein Ton"),
+    "kind_psd": ("a Photoshop file", "eine Photoshop-Datei"),
+    "kind_text": ("a text", "ein Text"),
+    # Details.
+    "detected": ("Detected", "Erkannt"),
+    "what_done": ("Done", "Getan"),
+    "size": ("Size", "Größe"),
+    "models": ("Models", "Modelle"),
+    "settings": ("Settings", "Einstellungen"),
+    "metadata": ("Metadata", "Metadaten"),
+    "download": ("Download", "Download"),
+    "faces": ("Faces", "Gesichter"),
+    "notes": ("Notes", "Hinweise"),
+    "input_hash": ("SHA-256 of the input", "SHA-256 der Eingabe"),
+    "output_hash": ("SHA-256 of the download", "SHA-256 des Downloads"),
+    "a_grey_photo": ("a grey photo", "ein graues Foto"),
+    "a_colour_photo": ("a colour photo", "ein Farbfoto"),
+    "blur_removed": ("blur removed", "Unschärfe entfernt"),
+    "coloured": ("coloured", "koloriert"),
+    "own_colours": ("its own colours kept", "eigene Farben behalten"),
+    "in_seconds": ("{what}, in {seconds:.1f} s", "{what}, in {seconds:.1f} s"),
+    "pixels": (
+        "{width} × {height} pixels, {bits} bits a channel",
+        "{width} × {height} Pixel, {bits} Bit je Kanal",
+    ),
+    "strength_is": (
+        "strength {strength:g}, saturation {saturation:g}",
+        "Stärke {strength:g}, Sättigung {saturation:g}",
+    ),
+    "in_region": ("only inside {region}", "nur in {region}"),
+    "metadata_removed": ("removed", "entfernt"),
+    "metadata_kept": ("kept, but for the place", "behalten, bis auf den Ort"),
+    "one_face": ("1 face", "1 Gesicht"),
+    "many_faces": ("{count} faces", "{count} Gesichter"),
+    "no_faces": ("no faces", "Keine Gesichter"),
+    "faces_found": (
+        "{faces} found and blurred. Some are missed: look at the picture.",
+        "{faces} gefunden und unkenntlich gemacht. Manche werden übersehen: sehen Sie nach.",
+    ),
+    "shown_at": (
+        "Shown at {width} × {height}; the download has full size.",
+        "Gezeigt mit {width} × {height}; der Download hat die volle Größe.",
+    ),
+    "written_as": (
+        "{format} cannot be written; the download is PNG.",
+        "{format} kann nicht geschrieben werden; der Download ist PNG.",
+    ),
+    "download_one": ("Download", "Herunterladen"),
+    "download_all": ("Download all", "Alle herunterladen"),
+    "seconds": ("{count:.0f} seconds", "{count:.0f} Sekunden"),
+    "minutes": ("{count:.0f} minutes", "{count:.0f} Minuten"),
+    # What there is to choose.
+    "restore_only": ("Restore only", "Nur restaurieren"),
+    "restore_colorize": ("Restore + Colorize", "Restaurieren + Kolorieren"),
+    "always_colorize": ("Always colorize", "Immer kolorieren"),
+    "no_colorizer": (
+        "Restore only: removes blur. Colouring needs a colorizer model, and none is installed "
+        "here.",
+        "Nur restaurieren: entfernt Unschärfe. Zum Kolorieren fehlt hier ein Modell.",
+    ),
+    "mode_info": (
+        "Restore only: removes blur. Restore + Colorize: also colours grey photos. Always "
+        "colorize: colours every photo anew. Colour is a guess, not a record.",
+        "Nur restaurieren: entfernt Unschärfe. Restaurieren + Kolorieren: färbt auch graue Fotos. "
+        "Immer kolorieren: färbt jedes Foto neu. Farbe ist geraten, nicht überliefert.",
+    ),
+    "your_model": ("your own model", "Ihr eigenes Modell"),
+    "closest": ("closest to the truth", "am nächsten an der Wahrheit"),
+    "crisper": (
+        "crisper textures, partly invented",
+        "schärfere Strukturen, zum Teil erfunden",
+    ),
+}
+
+#: Labels of Gradio's controls.
+LABELS: dict[str, tuple[str, str]] = {
+    "restore": ("Restore", "Restaurieren"),
+    "cancel": ("Cancel", "Abbrechen"),
+    "mode": ("What to do", "Was zu tun ist"),
+    "auto_detect": ("Auto-detect grayscale", "Graustufen erkennen"),
+    "auto_detect_info": (
+        "Restore + Colorize leaves colour photos in their own colours.",
+        "Restaurieren + Kolorieren lässt Farbfotos ihre eigenen Farben.",
+    ),
+    "model": ("Model", "Modell"),
+    "model_info": ("Which network removes the blur.", "Welches Netz die Unschärfe entfernt."),
+    "strength": ("Deblur strength", "Stärke der Schärfung"),
+    "strength_info": ("0 leaves the blur as it is.", "0 lässt die Unschärfe, wie sie ist."),
+    "saturation": ("Saturation", "Sättigung"),
+    "saturation_info": ("0 is grey, 1 as it comes.", "0 ist grau, 1 wie es kommt."),
+    "remove_metadata": ("Remove metadata", "Metadaten entfernen"),
+    "remove_metadata_info": (
+        "No camera, date or author in the download. The place is always removed.",
+        "Keine Kamera, kein Datum, kein Autor im Download. Der Ort wird immer entfernt.",
+    ),
+    "blur_faces": ("Blur faces", "Gesichter unkenntlich machen"),
+    "blur_faces_info": (
+        "For good, in the download and on this page. Some faces are missed: look.",
+        "Endgültig, im Download und auf dieser Seite. Manche werden übersehen: sehen Sie nach.",
+    ),
+    "visible_mark": ("Mark as colourised", "Als koloriert kennzeichnen"),
+    "visible_mark_info": (
+        "Writes “colourised” into the corner. The metadata says so anyway.",
+        "Schreibt „colourised“ in die Ecke. In den Metadaten steht es ohnehin.",
+    ),
+    "delete_after": ("Delete after download", "Nach dem Download löschen"),
+    "delete_after_info": (
+        "Upload and result are deleted as soon as the result is downloaded.",
+        "Foto und Ergebnis werden gelöscht, sobald das Ergebnis heruntergeladen ist.",
+    ),
+    "format": ("Format of the download", "Format des Downloads"),
+    "format_info": (
+        "“As uploaded” keeps format and depth.",
+        "„Wie hochgeladen“ behält Format und Farbtiefe.",
+    ),
+    "as_uploaded": ("As uploaded", "Wie hochgeladen"),
+    "quality": ("Quality", "Qualität"),
+    "quality_info": ("Of JPEG and WebP.", "Von JPEG und WebP."),
+}
+
+#: What the browser's own scripts and templates say.
+SCRIPTS: dict[str, tuple[str, str]] = {
+    "lead": (
+        "Removes motion blur from photos and, when asked, colours grey ones. For research use: "
+        "details and colours in a result may be wrong.",
+        "Entfernt Bewegungsunschärfe aus Fotos und färbt auf Wunsch graue. Für die Forschung: "
+        "Einzelheiten und Farben eines Ergebnisses können falsch sein.",
+    ),
+    "photos": ("Photos", "Fotos"),
+    "add": ("Choose photos", "Fotos wählen"),
+    "add_more": ("Add photos", "Fotos hinzufügen"),
+    "hint": (
+        "or drop them anywhere on the page, or paste them",
+        "oder irgendwo auf der Seite ablegen oder einfügen",
+    ),
+    "drop_here": ("Drop the photos", "Fotos ablegen"),
+    "clear": ("Remove all", "Alle entfernen"),
+    "remove": ("Remove {name}", "{name} entfernen"),
+    "show": ("Show {name}", "{name} zeigen"),
+    "dismiss": ("Dismiss the note about {name}", "Hinweis zu {name} schließen"),
+    "uploading": ("{percent} % uploaded", "{percent} % hochgeladen"),
+    "starts_when_there": (
+        "Restoring begins when all photos are here.",
+        "Das Restaurieren beginnt, wenn alle Fotos da sind.",
+    ),
+    "upload_failed": (
+        "It could not be uploaded: the page cannot reach its server. Try again.",
+        "Hochladen gescheitert: die Seite erreicht ihren Server nicht. Versuchen Sie es noch "
+        "einmal.",
+    ),
+    "logged_out": (
+        "You are not logged in any more. Load the page again.",
+        "Sie sind nicht mehr angemeldet. Laden Sie die Seite neu.",
+    ),
+    "state_new": ("ready", "bereit"),
+    "state_waiting": ("waiting", "wartet"),
+    "state_working": ("working", "in Arbeit"),
+    "state_done": ("restored", "restauriert"),
+    "state_failed": ("not restored", "nicht restauriert"),
+    "camera": ("Take a photo", "Foto aufnehmen"),
+    "camera_take": ("Take it", "Aufnehmen"),
+    "camera_stop": ("Close the camera", "Kamera schließen"),
+    "camera_denied": (
+        "The camera cannot be used: {reason}",
+        "Die Kamera ist nicht zu benutzen: {reason}",
+    ),
+    "camera_name": ("Photo from the camera", "Foto von der Kamera"),
+    "pasted_name": ("Pasted photo", "Eingefügtes Foto"),
+    "expires": (
+        "The photos will be deleted here in {seconds} seconds.",
+        "Die Fotos werden hier in {seconds} Sekunden gelöscht.",
+    ),
+    "keep": ("Keep them", "Behalten"),
+    "empty": (
+        "The restored photo appears here, beside the original.",
+        "Hier erscheint das restaurierte Foto neben dem ursprünglichen.",
+    ),
+    "loading": ("Loading the comparison…", "Der Vergleich wird geladen…"),
+    "view": ("View", "Ansicht"),
+    "slider": ("Slider", "Schieber"),
+    "beside": ("Side by side", "Nebeneinander"),
+    "zoom": ("Zoom", "Vergrößerung"),
+    "zoom_out": ("Zoom out", "Verkleinern"),
+    "zoom_in": ("Zoom in", "Vergrößern"),
+    "fit": ("Fit", "Einpassen"),
+    "pixels": ("Zoom to pixels", "Auf Pixel vergrößern"),
+    "full_screen": ("Full screen", "Ganzer Bildschirm"),
+    "before": ("Before", "Vorher"),
+    "after": ("After", "Nachher"),
+    "hold": ("Hold for before", "Halten: vorher"),
+    "pin": ("Keep to compare", "Zum Vergleich merken"),
+    "unpin": ("Compare with the original", "Mit dem Original vergleichen"),
+    "pinned": ("Earlier: {label}", "Früher: {label}"),
+    "mark": ("Mark a part", "Teil markieren"),
+    "unmark": ("Whole photo", "Ganzes Foto"),
+    "mark_hint": (
+        "Draw a rectangle: Restore changes only what is inside.",
+        "Ziehen Sie ein Rechteck: nur darin wird restauriert.",
+    ),
+    "mark_label": ("Marked part", "Markierter Teil"),
+    "panes": (
+        "Before and after. Plus and minus zoom, arrows move, 0 fits, 1 shows pixels, B held shows "
+        "before, comma and full stop go to the previous and the next photo, F fills the screen.",
+        "Vorher und nachher. Plus und Minus vergrößern, Pfeile bewegen, 0 passt ein, 1 zeigt "
+        "Pixel, B gehalten zeigt vorher, Komma und Punkt gehen zum vorigen und nächsten Foto, F "
+        "füllt den Bildschirm.",
+    ),
+    "divider": ("Compare", "Vergleichen"),
+    "divider_label": (
+        "Position of the dividing line: before to its left, after to its right",
+        "Ort der Trennlinie: vorher links davon, nachher rechts",
+    ),
+    "previous": ("Previous photo", "Voriges Foto"),
+    "following": ("Next photo", "Nächstes Foto"),
+    "preparing": ("Preparing…", "Wird vorbereitet…"),
+    "downloading": ("Downloading…", "Wird heruntergeladen…"),
+    "download_gone": (
+        "This result has been deleted. Upload the photo again.",
+        "Dieses Ergebnis ist gelöscht worden. Laden Sie das Foto neu hoch.",
+    ),
+    "download_failed": (
+        "The download failed: the page cannot reach its server. Try again.",
+        "Der Download ist gescheitert: die Seite erreicht ihren Server nicht. Versuchen Sie es "
+        "noch einmal.",
+    ),
+    "details": ("Details", "Einzelheiten"),
+    "examples": ("Examples", "Beispiele"),
+    "what_is_kept": ("What is kept", "Was aufbewahrt wird"),
+    "privacy": (
+        "Photos and results lie in a private temporary folder on the computer that serves this "
+        "page, and nowhere else. They are deleted after the download if “Delete after download” is "
+        "on, {kept} after your last action at the latest, and when the page is shut down. Nothing "
+        "is logged that identifies a photo, and this page asks no other host for anything.",
+        "Fotos und Ergebnisse liegen in einem privaten Ordner auf dem Rechner, der diese Seite "
+        "bereitstellt, und nirgends sonst. Sie werden nach dem Download gelöscht, wenn „Nach dem "
+        "Download löschen“ an ist, spätestens {kept} nach Ihrer letzten Handlung, und wenn die "
+        "Seite beendet wird. Nichts wird aufgezeichnet, was ein Foto erkennen lässt, und diese "
+        "Seite fragt keinen anderen Rechner nach irgendetwas.",
+    ),
+    "relayed": (
+        "Between you and it everything passes through a relay of Gradio's.",
+        "Zwischen Ihnen und ihm geht alles durch einen Server von Gradio.",
+    ),
+    "log_out": ("Log out", "Abmelden"),
+    "loading_page": ("The page is loading…", "Die Seite wird geladen…"),
+}
+
+
+class Words:
+    """Sentences in one language.
+
+    Args:
+        language: One of `LANGUAGES`; any other is English.
+    """
+
+    def __init__(self, language: str = LANGUAGES[0]):
+        self.language = language if language in LANGUAGES else LANGUAGES[0]
+        self._column = LANGUAGES.index(self.language)
+
+    @classmethod
+    def of(cls, request: Any) -> "Words":
+        """Take the language that the browser of a request asks for."""
+        headers = getattr(request, "headers", None) or {}
+        return cls(chosen_language(headers.get("accept-language", "")))
+
+    def say(self, name: str, /, **values: Any) -> str:
+        """Fill in a sentence of `SENTENCES`."""
+        return SENTENCES[name][self._column].format(**values)
+
+    def count(self, one: str, many: str, count: int, /) -> str:
+        """Fill in one of two sentences, as there is one or another number of things."""
+        return self.say(one if count == 1 else many, count=count)
+
+    def duration(self, seconds: float) -> str:
+        """Say a time: `10 minutes`, `45 seconds`."""
+        if seconds < 90:
+            return self.say("seconds", count=seconds)
+        return self.say("minutes", count=seconds / 60)
+
+
+def chosen_language(accepted: str) -> str:
+    """Choose a language by the header `Accept-Language`: the first that the page speaks.
+
+    Args:
+        accepted: Value of the header: `de-AT,de;q=0.9,en;q=0.8`.
+    """
+    wanted = []
+    for position, part in enumerate(accepted.split(",")):
+        name, *parameters = (piece.strip() for piece in part.split(";"))
+        weight = 1.0
+        for parameter in parameters:
+            if parameter.startswith("q="):
+                try:
+                    weight = float(parameter[2:])
+                except ValueError:
+                    weight = 0.0
+        if weight > 0:
+            wanted.append((-weight, position, name.split("-")[0].lower()))
+    for _, _, language in sorted(wanted):
+        if language in LANGUAGES:
+            return language
+    return LANGUAGES[0]
+
+
+def for_browser(**values: str | Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """Give the sentences of the browser's own scripts, by language and name.
+
+    Args:
+        **values: What to fill in: one text for all languages, or one for each.
+    """
+
+    def fill(text: str, language: str) -> str:
+        for name, value in values.items():
+            filled = value if isinstance(value, str) else value[language]
+            text = text.replace(f"{{{name}}}", filled)
+        return text
+
+    return {
+        language: {name: fill(texts[column], language) for name, texts in SCRIPTS.items()}
+        for column, language in enumerate(LANGUAGES)
+    }
+
+
+def for_gradio() -> dict[str, dict[str, str]]:
+    """Give the labels of Gradio's controls, by language and name."""
+    return {
+        language: {name: texts[column] for name, texts in LABELS.items()}
+        for column, language in enumerate(LANGUAGES)
+    }
