@@ -54,6 +54,21 @@ _OPTIONS = (
 _INVALID = grpc.StatusCode.INVALID_ARGUMENT
 
 
+class _OneLine(logging.Filter):
+    """Makes one line of gRPC's traceback of a request that is no message at all."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Changes what is logged; nothing is held back."""
+        if record.exc_info:
+            kind = record.exc_info[0]
+            record.msg, record.args = "a request could not be read: %s", (kind.__name__,)
+            record.exc_info = record.exc_text = None
+        return True
+
+
+_ONE_LINE = _OneLine()
+
+
 def _with_status(method):
     """Makes an RPC method answer with the status of the `StatusError` it raises."""
 
@@ -199,6 +214,7 @@ class LocalServer:
     ):
         if threads is not None and threads < 1:
             raise ValueError(f"threads must be at least 1. Received: threads={threads}")
+        logging.getLogger("grpc._common").addFilter(_ONE_LINE)
         self._scheduler = BatchScheduler(batching) if batching else None
         try:
             self.manager = ModelManager(

@@ -12,7 +12,8 @@ def fake_version(folder):
 
 
 def test_newest_version_counts_as_numbers_and_skips_the_rest(tmp_path):
-    for name in ("2", "10", "9", ".export-x", "latest"):
+    # A number of 2^63 is none, as for TensorFlow Serving.
+    for name in ("2", "10", "9", ".export-x", "latest", str(2**63), "9" * 200):
         fake_version(tmp_path / "restorer" / name)
     (tmp_path / "restorer" / "11").mkdir()  # a copy that never finished
     (tmp_path / "restorer" / "README.md").write_text("card")

@@ -68,6 +68,8 @@ def test_the_highest_version_answers_and_other_entries_are_skipped(tmp_path):
     (tmp_path / "m" / "README.md").write_text("model card")
     (tmp_path / "m" / "11-draft").mkdir()
     (tmp_path / "m" / "99").write_text("a file, not a folder")
+    for number in (2**63, 10**100):  # More than the API has room for.
+        add(tmp_path, number)
     made = manager(tmp_path)
     with made.lease(spec()) as model:
         assert model.version == 10

@@ -1,5 +1,6 @@
 """The local server speaks TensorFlow Serving's API: names, statuses and wording."""
 
+import logging
 import re
 import socket
 import threading
@@ -240,6 +241,17 @@ def test_errors(client, request_, code, message):
         client.predict(request_)
     assert caught.value.code().name == code
     assert caught.value.details().startswith(message)
+
+
+def test_what_is_no_message_at_all_is_one_line_in_the_log(client, caplog):
+    call = client.channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
+    with caplog.at_level(logging.DEBUG), pytest.raises(grpc.RpcError) as failed:
+        call(b"\xff\xff\xff no message", timeout=20)
+    assert failed.value.code() is grpc.StatusCode.INTERNAL
+    (record,) = [record for record in caplog.records if record.levelno >= logging.ERROR]
+    assert record.exc_info is None and "could not be read" in record.getMessage()
+    # The server goes on.
+    assert client.predict(predict_request()).outputs
 
 
 def test_classification_and_regression_are_not_implemented(client):
