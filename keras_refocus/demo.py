@@ -21,7 +21,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from keras_refocus.engines import store
-from keras_refocus.system import console, extras
+from keras_refocus.system import console, extras, memory
 
 # Once it is told to stop, the process is gone after this time.
 _LAST_SECONDS = 2.0
@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ["HF_HUB_OFFLINE"] = "0" if arguments.share else "1"
     _reach_this_machine_directly(arguments.host)
     try:
-        console.keep_memory(large=False)
+        memory.keep_memory(large=False)
         console.import_tensorflow()
         from keras_refocus.page import layout as app
         from keras_refocus.page import server as page_server

@@ -1,12 +1,11 @@
 """Measure a model: `python -m keras_refocus.evaluate restorer runs/mine --pairs my_pairs`."""
 
 import argparse
-import json
 import logging
 import pathlib
 import sys
 
-from keras_refocus.system import extras
+from keras_refocus.system import extras, files, memory
 
 _log = logging.getLogger(__name__)
 
@@ -244,7 +243,7 @@ def _evaluate_restorer(parser, arguments):
     from keras_refocus.system import console
 
     console.start_logging()
-    console.keep_memory()
+    memory.keep_memory()
     console.import_tensorflow()
     from keras_refocus.evaluation import models, restorer
     from keras_refocus.restoration import tiling
@@ -330,7 +329,7 @@ def _evaluate_colorizer(parser, arguments):
             colorizer.write_csv(arguments.csv, scores)
         if arguments.json:
             report |= colorizer.summary(scores)
-            arguments.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+            files.write_json(arguments.json, report)
         if arguments.sheet:
             colorizer.sheet(
                 arguments.photos, scores, model, protocol, count=arguments.sheet_pictures
@@ -436,7 +435,7 @@ def _write(arguments, results, report, model, protocol):
         restorer.write_csv(arguments.csv, results)
     if arguments.json:
         report["sets"] = [restorer.summary(*result) for result in results]
-        arguments.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        files.write_json(arguments.json, report)
     if arguments.sheet:
         for picture_set, scores in results:
             path = arguments.sheet

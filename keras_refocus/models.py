@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_refocus.engines import contract, installed, local, store
-from keras_refocus.system import console, machine
+from keras_refocus.system import console, machine, memory
 
 _SIZE = (720, 1280)
 _OURS = "this project"
@@ -78,7 +78,7 @@ def _seconds(folder: Path, name: str) -> str:
     """Seconds of a restorer for a photo of 1280x720 on this machine."""
     if name.startswith((contract.COLORIZER, contract.REFOCUS)):
         return ""
-    console.keep_memory()
+    memory.keep_memory()
     console.import_tensorflow()
     engine = local.LocalEngine(folder)
     plane = np.random.default_rng(0).random((1, *_SIZE, 1), np.float32)

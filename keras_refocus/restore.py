@@ -26,7 +26,7 @@ import keras_refocus
 from keras_refocus.engines import installed, local, store
 from keras_refocus.pictures import color, images
 from keras_refocus.restoration import pipeline, tiling
-from keras_refocus.system import console, extras
+from keras_refocus.system import console, extras, memory
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.server:
         extras.require("serving", "A server", "tensorflow_serving")
     console.start_logging(verbose=arguments.verbose)
-    console.keep_memory(large=False)
+    memory.keep_memory(large=False)
     try:
         options = pipeline.RestoreOptions(
             mode=arguments.mode,

@@ -9,7 +9,7 @@ import logging
 import pathlib
 import sys
 
-from keras_refocus.system import console, extras
+from keras_refocus.system import console, extras, memory
 from keras_refocus.training import config as configs
 from keras_refocus.training import presets
 
@@ -154,7 +154,7 @@ def main(argv=None):
     # What others log stays quiet: TensorFlow tells of every reduction over replicas.
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("keras_refocus").setLevel(logging.INFO)
-    console.keep_memory()
+    memory.keep_memory()
     # Imported after parsing: `--help` and mistakes answer at once.
     console.import_keras()
     from keras_refocus.training import colorizer_job, restorer_job, run

@@ -15,6 +15,7 @@ import tensorflow_datasets as tfds
 
 from keras_refocus.data import integrity
 from keras_refocus.pictures import images
+from keras_refocus.system import files
 from tfds_builders import sources
 
 NOT_DOWNLOADED = "not downloaded"
@@ -129,6 +130,7 @@ def fetch(
             tolerated. What was downloaded stays.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    files.remove_left_overs(folder)
     there = {path.name for path in folder.iterdir()}
     wanted = [address for address in addresses if file_name(address) not in there]
     _log.info("%d of %d pictures are in %s", len(addresses) - len(wanted), len(addresses), folder)
@@ -220,9 +222,7 @@ class _Fetcher:
         except (ValueError, ImportError) as error:
             raise _Damaged(f"no whole picture: {error}") from error
         path = self._folder / file_name(address)
-        partial = path.with_name(path.name + ".part")
-        partial.write_bytes(content)
-        partial.replace(path)
+        files.write_bytes(path, content)
 
 
 def _retry_after(value):

@@ -24,7 +24,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from keras_refocus.evaluation import classical
-from keras_refocus.system import console, machine
+from keras_refocus.system import console, files, machine, memory
 
 # What the oracle may choose from, for each method.
 _KERNELS = [
@@ -94,7 +94,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if arguments.plot and arguments.plot.suffix.lower() not in _DRAWINGS:
         parser.error(f"--plot must end in {', '.join(_DRAWINGS)}. Received: {arguments.plot}")
     console.start_logging()
-    console.keep_memory()
+    memory.keep_memory()
     console.import_tensorflow()
     from keras_refocus.evaluation import restorer, sets
     from keras_refocus.restoration import tiling
@@ -378,8 +378,8 @@ def _wiener(kernel: str, balance: float) -> Method:
 
 def _bytes_on_disk(path: pathlib.Path) -> int:
     """Size of a file, or of all files below a folder."""
-    files = path.rglob("*") if path.is_dir() else [path]
-    return sum(file.stat().st_size for file in files if file.is_file())
+    parts = path.rglob("*") if path.is_dir() else [path]
+    return sum(part.stat().st_size for part in parts if part.is_file())
 
 
 # What is written
@@ -439,7 +439,7 @@ def table(rows: Sequence[dict], *, size: tuple[int, int]) -> str:
 
 def write_csv(path: pathlib.Path, rows: Sequence[dict]) -> None:
     """Write the rows as they are, numbers with six digits after the point."""
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with files.replacing(path) as target, target.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         for row in rows:
@@ -523,7 +523,8 @@ def draw(path: pathlib.Path, rows: Sequence[dict], *, size: tuple[int, int]) -> 
     figure.legend(
         entries.values(), entries.keys(), loc="outside right upper", fontsize=8, frameon=False
     )
-    figure.savefig(path, dpi=110)
+    with files.replacing(path, keep_suffix=True) as temporary:
+        figure.savefig(temporary, dpi=110)
 
 
 def _model(text: str) -> tuple[str, pathlib.Path]:

@@ -19,14 +19,14 @@ import numpy as np
 from keras_refocus.engines import contract, local
 from keras_refocus.pictures import color, images
 from keras_refocus.restoration import pipeline
-from keras_refocus.system import console, machine
+from keras_refocus.system import console, machine, memory
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the benchmark from the command line."""
     parser = _parser()
     arguments = parser.parse_args(argv)
-    console.keep_memory(large=False)
+    memory.keep_memory(large=False)
     try:
         options = pipeline.RestoreOptions(
             mode=arguments.mode,

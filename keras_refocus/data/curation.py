@@ -8,7 +8,6 @@ The rules are those of the data set builders: see `integrity`.
 """
 
 import dataclasses
-import hashlib
 import logging
 import os
 import pathlib
@@ -20,6 +19,7 @@ from PIL import Image
 
 from keras_refocus.data import integrity
 from keras_refocus.pictures import catalogue, color, images
+from keras_refocus.system import files
 
 logger = logging.getLogger(__name__)
 
@@ -125,7 +125,7 @@ def survey(
 
     names = [*((name,) for name in photos), *pairs]
     judged = integrity.map_in_threads(_Inspect(folder), names, threads=threads)
-    sums, subjects, files = {}, [], {}
+    sums, subjects, readable = {}, [], {}
     for done, (unit, (inspections, problem)) in enumerate(zip(names, judged, strict=True), 1):
         if progress is not None:
             progress(done, len(names))
@@ -138,7 +138,7 @@ def survey(
         if fault is not None:
             bad.add(fault, unit[0], detail)
         if fault != integrity.UNREADABLE:
-            files[unit[0]] = unit
+            readable[unit[0]] = unit
         if fault is None:
             if any(inspection.gray for inspection in inspections):
                 noted.add(integrity.GRAY, unit[0])
@@ -162,7 +162,7 @@ def survey(
         good=sorted(left),
         bad=bad,
         noted=noted,
-        files=files,
+        files=readable,
         sums=sums,
         photos=len(photos),
         pairs=len(pairs),
@@ -254,12 +254,7 @@ def write_manifest(path: str | os.PathLike, sums: dict[str, str]):
     for name, value in sorted(sums.items()):
         escaped = name.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
         lines.append(f"{'' if escaped == name else chr(92)}{value}  {escaped}\n")
-    temporary = path.with_name(f".writing-{path.name}")
-    try:
-        temporary.write_text("".join(lines), encoding="utf-8", newline="\n")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    files.write_text(path, "".join(lines))
 
 
 def read_manifest(path: str | os.PathLike) -> dict[str, str]:
@@ -368,8 +363,7 @@ def verify(
 
 def _sum_of(path):
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return files.sha256(path)
     except FileNotFoundError:
         return None
 

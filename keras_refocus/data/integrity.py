@@ -16,7 +16,6 @@ Reference for the hash: `imagehash.phash` (discrete cosine transform, low freque
 import collections
 import concurrent.futures
 import dataclasses
-import hashlib
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 
@@ -25,7 +24,7 @@ import numpy as np
 from PIL import Image
 
 from keras_refocus.pictures import color, grayscale, images
-from keras_refocus.system import machine
+from keras_refocus.system import files, machine
 
 # What can be wrong, in the words of the reports.
 UNREADABLE = "unreadable"
@@ -80,11 +79,6 @@ class Inspection:
     gray: bool | None = None
 
 
-def sha256(content: bytes) -> str:
-    """SHA-256 sum of bytes, hexadecimal."""
-    return hashlib.sha256(content).hexdigest()
-
-
 def inspect(content: bytes, *, ask_gray: bool = False) -> Inspection:
     """Read a picture through and describe it.
 
@@ -123,7 +117,7 @@ def inspect_pair(blurred: bytes, sharp: bytes) -> tuple[Inspection, Inspection, 
 
 
 def _inspect(content, *, ask_gray=False):
-    identity = {"sha256": sha256(content), "bytes": len(content)}
+    identity = {"sha256": files.sha256(content), "bytes": len(content)}
     try:
         photo = images.read(content)
     except (ValueError, ImportError) as error:

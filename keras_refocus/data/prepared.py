@@ -9,7 +9,6 @@ Data sets of pairs (`hide`, `deblur_pairs`) give blurred and sharp luminance; th
 """
 
 import functools
-import hashlib
 import pathlib
 
 import numpy as np
@@ -18,6 +17,7 @@ import tensorflow_datasets as tfds
 
 from keras_refocus.blur import exposure
 from keras_refocus.pictures import color
+from keras_refocus.system import files
 
 # Memory for examples that wait to be drawn, as they are stored.
 _SHUFFLE_BYTES = 256_000_000
@@ -255,8 +255,8 @@ class PreparedSet:
         These are the sizes of all shards, and of every picture that was left out its name; reading
         the shards themselves through would take as long as an epoch.
         """
-        files = sorted(pathlib.Path(self._info.data_dir).glob("*.json"))
-        sums = ((hashlib.sha256(file.read_bytes()).hexdigest(), file) for file in files)
+        listing = sorted(pathlib.Path(self._info.data_dir).glob("*.json"))
+        sums = ((files.sha256(listed), listed) for listed in listing)
         return "".join(f"{digest}  {file.resolve()}\n" for digest, file in sums)
 
     def batches(self, **options):

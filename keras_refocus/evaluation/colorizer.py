@@ -21,6 +21,7 @@ from keras_refocus.evaluation import sets
 from keras_refocus.metrics import fidelity, perceptual
 from keras_refocus.pictures import color
 from keras_refocus.restoration.chroma import WORKING_SIZE, GuidedChroma, shrink
+from keras_refocus.system import files
 
 _WORST = 10
 _SHEET_SIDE = 224  # Pixels of the longer side of a picture on the sheet.
@@ -279,7 +280,7 @@ def as_text(scores):
 
 def write_csv(path, scores):
     """Write one row for each picture."""
-    with pathlib.Path(path).open("w", newline="", encoding="utf-8") as file:
+    with files.replacing(path) as target, target.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["name", *scores[0].values])
         for item in scores:

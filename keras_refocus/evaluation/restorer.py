@@ -8,7 +8,6 @@ What is compared: a user hands in a file and gets a picture back, so the blurred
 
 import csv
 import dataclasses
-import pathlib
 
 import cv2
 import numpy as np
@@ -17,6 +16,7 @@ from PIL import Image, ImageDraw
 from keras_refocus.metrics import alignment, fidelity
 from keras_refocus.pictures import color
 from keras_refocus.restoration import flips, tiling
+from keras_refocus.system import files
 
 _SHEET_ROWS = 10
 _SHEET_SIDE = 320  # Pixels of a picture's part on the sheet, shown at 100%.
@@ -376,7 +376,7 @@ def write_csv(path, results):
         path: Path of the CSV file.
         results: List of `(PictureSet, list of Score)`.
     """
-    with pathlib.Path(path).open("w", newline="", encoding="utf-8") as file:
+    with files.replacing(path) as target, target.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         sides = [f"{side}_{measure}" for measure in MEASURES for side in ("input", "restored")]
         writer.writerow(["set", "name", "height", "width", *sides])

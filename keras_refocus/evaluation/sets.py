@@ -5,7 +5,6 @@ the list, the seed and the settings of the blur go into a small manifest.
 """
 
 import dataclasses
-import hashlib
 import json
 import os
 import pathlib
@@ -15,6 +14,7 @@ import numpy as np
 from keras_refocus.blur import exposure
 from keras_refocus.data import sampling
 from keras_refocus.pictures import catalogue, color
+from keras_refocus.system import files
 
 SHARP = "none"  # The blur of a set that is handed in as it is.
 
@@ -143,15 +143,11 @@ def read_picture(path):
         ) from error
 
 
-def _sha256(path):
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
 def photo_items(folder):
     """List the photos below a folder as items of a set; see `catalogue.list_photos`."""
     folder = pathlib.Path(folder)
     return tuple(
-        Item(sharp=path.relative_to(folder).as_posix(), sharp_sha256=_sha256(path))
+        Item(sharp=path.relative_to(folder).as_posix(), sharp_sha256=files.sha256(path))
         for path in catalogue.list_photos(folder)
     )
 
@@ -161,9 +157,9 @@ def pair_items(folder):
     return tuple(
         Item(
             sharp=_below(sharp, folder),
-            sharp_sha256=_sha256(sharp),
+            sharp_sha256=files.sha256(sharp),
             blurred=_below(blurred, folder),
-            blurred_sha256=_sha256(blurred),
+            blurred_sha256=files.sha256(blurred),
         )
         for blurred, sharp in catalogue.list_pairs(folder, split="test")
     )
@@ -199,7 +195,7 @@ def write_manifest(path, sets, *, input_psnrs):
     text = '{{\n "format": {},\n "blurs": [\n{}\n ],\n "items": [\n{}\n ]\n}}\n'.format(
         json.dumps(_FORMAT), *lists
     )
-    pathlib.Path(path).write_text(text, encoding="utf-8")
+    files.write_text(path, text)
 
 
 def read_manifest(path, folder):
@@ -240,7 +236,7 @@ def read_manifest(path, folder):
                     f"The folder must hold every picture of the manifest. Received: {folder} "
                     f"without {name}. Point at the folder that the manifest was written for."
                 )
-            if _sha256(folder / name) != digest:
+            if files.sha256(folder / name) != digest:
                 raise ValueError(
                     "The pictures must be those of the manifest. Received: "
                     f"{folder / name}, whose SHA-256 differs. Restore the file."

@@ -25,7 +25,7 @@ from keras_refocus.page.sessions import Picture, Session, Sessions
 from keras_refocus.page.words import Words
 from keras_refocus.pictures import images
 from keras_refocus.restoration import pipeline
-from keras_refocus.system import console
+from keras_refocus.system import memory
 
 logger = logging.getLogger(__name__)
 
@@ -654,7 +654,7 @@ class PageActions:
                     finishing.finish(session, picture, settings, words)
             finally:
                 session.settle(picture)
-                console.release_memory()
+                memory.release_memory()
 
         return work
 

@@ -3,7 +3,6 @@
 import logging
 import os
 import pathlib
-import secrets
 import struct
 
 import numpy as np
@@ -11,6 +10,7 @@ from PIL import ExifTags, Image, PngImagePlugin, TiffImagePlugin, TiffTags
 
 from keras_refocus.pictures import color, metadata
 from keras_refocus.pictures.photo import FORMAT_OF_SUFFIX, FORMATS, Photo, bands
+from keras_refocus.system import files
 
 logger = logging.getLogger(__name__)
 
@@ -76,22 +76,11 @@ def write(
             f"`path` must be a file. Received: path={str(path)!r}, which is a folder."
         )
     if not overwrite and path.exists():
-        raise _already_there(path)
+        raise files.exists_error(path)
 
     exif = metadata.metadata_to_write(photo.metadata if keep_metadata else b"", keep_gps)
-    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
-    try:
-        with temporary.open("x+b") as file:
-            notices = encode(_Sink(file), photo, exif, quality)
-            file.flush()
-            os.fsync(file.fileno())
-        _publish(temporary, path, overwrite=overwrite)
-    except OSError as error:
-        if error.filename is None:
-            error.filename = str(path)  # A full disk does not say for which file it was full.
-        raise
-    finally:
-        temporary.unlink(missing_ok=True)
+    with files.replacing(path, overwrite=overwrite) as temporary, temporary.open("x+b") as file:
+        notices = encode(_Sink(file), photo, exif, quality)
     for notice in notices:
         logger.warning("%s: %s", path, notice)
     return tuple(notices)
@@ -111,30 +100,6 @@ def _format_to_write(path, format):
             f"`format` must be one of {', '.join(FORMATS)}. Received: format={format!r}."
         )
     return found
-
-
-def _already_there(path):
-    return FileExistsError(
-        "A file must not be replaced unasked. Received: "
-        f"path={str(path)!r}, which exists. Choose another name, or switch `overwrite` on."
-    )
-
-
-def _publish(temporary, path, *, overwrite):
-    """Give a complete file its name, in one step."""
-    if overwrite:
-        temporary.replace(path)
-        return
-    try:
-        # Fails if there is such a file by now, where replacing would not.
-        path.hardlink_to(temporary)
-    except FileExistsError as error:
-        raise _already_there(path) from error
-    except (OSError, NotImplementedError) as error:
-        # A file system without hard links.
-        if path.exists():
-            raise _already_there(path) from error
-        temporary.replace(path)
 
 
 class _Sink:

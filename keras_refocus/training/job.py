@@ -2,7 +2,6 @@
 
 import concurrent.futures
 import dataclasses
-import hashlib
 import logging
 import pathlib
 import shlex
@@ -14,6 +13,7 @@ from tqdm import tqdm
 
 from keras_refocus.data import workers
 from keras_refocus.pictures import catalogue, images
+from keras_refocus.system import files
 from keras_refocus.training import config as configs
 from keras_refocus.training import run_folder
 
@@ -85,7 +85,7 @@ def _inspect(path, look):
         seen = look(rgb) if look else None
     except (OSError, ValueError) as error:
         return None, str(error)
-    return (hashlib.sha256(content).hexdigest(), rgb.shape[:2], seen), None
+    return (files.sha256(content), rgb.shape[:2], seen), None
 
 
 def inspect_pictures(paths, *, look=None):

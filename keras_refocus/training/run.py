@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import hashlib
 import itertools
 import logging
 import pathlib
@@ -12,6 +11,7 @@ import keras
 from keras import ops
 from tqdm import tqdm
 
+from keras_refocus.system import files
 from keras_refocus.training import config as configs
 from keras_refocus.training import devices, gan, initial_weights, run_folder
 from keras_refocus.training.job import phases
@@ -72,6 +72,7 @@ def run(job, *, resume=False):
     )
     if index == 0:
         folder.mkdir(parents=True, exist_ok=True)
+        files.remove_left_overs(folder)
         run_folder.write_text(folder / run_folder.MANIFEST, pictures.manifest)
         run_folder.write_json(folder / run_folder.RECORD, record)
     keeper = RunKeeper(
@@ -141,7 +142,7 @@ def _new_record(job, pictures):
 
 
 def _digest(pictures):
-    return hashlib.sha256(pictures.manifest.encode()).hexdigest()
+    return files.sha256(pictures.manifest.encode())
 
 
 def _deterministic_kernels():

@@ -28,6 +28,7 @@ import subprocess
 import keras
 import numpy as np
 
+from keras_refocus.system import files
 from keras_refocus.system.run_files import (
     AVERAGED,
     BEST,
@@ -96,17 +97,14 @@ def write_atomically(path, write):
         OSError: If it cannot be written; the file is then as it was.
     """
     path = pathlib.Path(path)
-    # The suffix stays last: Keras chooses the format by it.
-    temporary = path.with_name(f".writing-{path.name}")
     try:
-        write(temporary)
-        temporary.replace(path)
+        # The suffix stays last: Keras chooses the format by it.
+        with files.replacing(path, keep_suffix=True) as temporary:
+            write(temporary)
     except (OSError, RuntimeError) as error:  # HDF5 reports some failed writes as RuntimeError.
         if getattr(error, "errno", None) != errno.ENOSPC and "No space left" not in str(error):
             raise
         raise _full_disk(path) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _full_disk(path):

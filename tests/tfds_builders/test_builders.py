@@ -755,10 +755,10 @@ class TestDownloads:
     def test_it_goes_on_where_it_stopped(self, server, tmp_path):
         addresses = [server.add(seed) for seed in range(10)]
         self.fetch(addresses[:6], tmp_path)
-        (tmp_path / "000000000009.jpg.part").write_bytes(b"half")
+        (tmp_path / f".000000000009.jpg.{8 * '0f'}.tmp").write_bytes(b"half")
         self.fetch(addresses, tmp_path)
         assert sorted(server.asked[6:]) == [f"/train2017/{seed:012}.jpg" for seed in range(6, 10)]
-        assert not list(tmp_path.glob("*.part"))
+        assert len(list(tmp_path.iterdir())) == 10
 
     @pytest.mark.parametrize(
         "trouble",
