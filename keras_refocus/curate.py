@@ -3,20 +3,22 @@
     refocus curate my_photos/
     refocus curate my_photos/ --on-bad skip --out chosen/ --size 512
     refocus curate chosen/ --verify
+    refocus curate chosen/ --show-blur sheet.png
 
 Named are damaged and truncated files, pairs without a partner, of unequal size or with identical
 sides, byte-identical copies, and near-duplicates, above all across train, validation and test. A
-manifest (SHA-256 sums, as `sha256sum -c` reads them) and a report are written into the folder.
+manifest (SHA-256 sums, as `sha256sum -c` reads them) and a report are written into the folder. With
+`--show-blur` nothing is checked: a sheet shows what blur a training would see on these photos.
 """
 
 import argparse
-import json
 import pathlib
 import sys
 from collections.abc import Sequence
 
+from keras_refocus.blur.settings import SETTINGS
 from keras_refocus.data import curation
-from keras_refocus.system import console, extras
+from keras_refocus.system import console, extras, files, options
 
 
 @extras.says_what_is_missing
@@ -24,9 +26,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Curate from the command line; returns 0, or 1 if what was asked to hold does not."""
     parser = _parser()
     arguments = parser.parse_args(argv)
-    extras.require("train", "Curating", "imagehash")
     console.start_logging(verbose=arguments.verbose)
     try:
+        if arguments.show_blur is not None:
+            return _show_blur(arguments)
+        extras.require("train", "Curating", "imagehash")
         if arguments.verify:
             return _verify(arguments)
         return _curate(arguments)
@@ -65,7 +69,7 @@ def _parser():
         help=f"the report (default: {curation.REPORT} in the folder)",
     )
     parser.add_argument("--threads", type=int, metavar="N", help="default: one for each core")
-    parser.add_argument("--verbose", action="store_true", help="say more on standard error")
+    options.add_verbose(parser, "say more on standard error")
     rules = parser.add_argument_group("what is bad besides damage and copies")
     rules.add_argument(
         "--min-size", type=int, default=1, metavar="PIXELS", help="a short side below this"
@@ -90,7 +94,39 @@ def _parser():
     copy.add_argument(
         "--quality", type=int, default=95, metavar="1-100", help="of jpeg and webp (default: 95)"
     )
+    blur = parser.add_argument_group("synthetic blur: look at it, nothing else")
+    blur.add_argument(
+        "--show-blur",
+        type=pathlib.Path,
+        metavar="FILE",
+        help="picture to draw: samples of these photos, each sharp, then blurred as for training",
+    )
+    blur.add_argument(
+        "--blur", choices=sorted(SETTINGS), default="mixed", help="its kind (default: %(default)s)"
+    )
+    blur.add_argument(
+        "--seed", type=options.not_negative, default=0, metavar="N", help="another sheet"
+    )
     return parser
+
+
+def _show_blur(arguments):
+    if arguments.verify or arguments.out is not None:
+        raise ValueError(
+            "--show-blur draws a sheet and does nothing else. Received: --show-blur with "
+            f"{'--verify' if arguments.verify else '--out'}. Run them one after the other."
+        )
+    from keras_refocus.data import blur_sheet
+    from keras_refocus.pictures import catalogue
+
+    count = blur_sheet.write_sheet(
+        catalogue.list_photos(arguments.folder),
+        arguments.show_blur,
+        blur=arguments.blur,
+        seed=arguments.seed,
+    )
+    print(f"{count} samples of '{arguments.blur}', each sharp, then blurred: {arguments.show_blur}")
+    return 0
 
 
 def _curate(arguments):
@@ -115,7 +151,7 @@ def _curate(arguments):
         )
     _print_survey(survey)
     report = arguments.report or arguments.folder / curation.REPORT
-    report.write_text(json.dumps(survey.to_json(), indent=2) + "\n", encoding="utf-8")
+    files.write_json(report, survey.to_json())
     if arguments.on_bad == "fail" and len(survey.bad):
         print(f"The whole list is in {report}. Nothing else was written.")
         return 1

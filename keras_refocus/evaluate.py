@@ -5,7 +5,7 @@ import logging
 import pathlib
 import sys
 
-from keras_refocus.system import extras, files, memory
+from keras_refocus.system import extras, files, memory, options
 
 _log = logging.getLogger(__name__)
 
@@ -34,9 +34,7 @@ def _add_model(parser, servable):
         metavar="MODEL",
         help=f"SavedModel folder, run folder or .keras file (default: the installed {servable})",
     )
-    parser.add_argument(
-        "--best", action="store_true", help="of a run take the best epoch instead of the last"
-    )
+    options.add_best_epoch(parser)
 
 
 def _add_restorer(stages):
@@ -59,7 +57,7 @@ def _add_restorer(stages):
         "--blur",
         nargs="+",
         metavar="NAME",
-        help="synthetic blur of photos, one or more of the settings of keras_refocus.exposure "
+        help="synthetic blur of photos, one or more of the settings of keras_refocus.blur "
         "(evaluation, noise, defocus ...), or none: photos as they are (default: evaluation)",
     )
     data.add_argument("--seed", type=int, metavar="N", help="seed of the blur (default: 0)")
@@ -78,13 +76,8 @@ def _add_restorer(stages):
     protocol.add_argument(
         "--crop", type=int, metavar="N", help="restore and compare the central NxN pixels only"
     )
-    protocol.add_argument(
-        "--border", type=int, default=0, metavar="N", help="leave out N pixels on each side"
-    )
-    protocol.add_argument(
-        "--tile", type=int, metavar="N", help="restore in tiles of N pixels (default: at once)"
-    )
-    protocol.add_argument("--overlap", type=int, metavar="N", help="overlap of the tiles in pixels")
+    options.add_border(protocol)
+    options.add_tiles(protocol)
     protocol.add_argument(
         "--flips",
         action="store_true",
@@ -97,8 +90,7 @@ def _add_restorer(stages):
         "homography, as RealBlur is measured",
     )
     outputs = restorer.add_argument_group("outputs")
-    outputs.add_argument("--csv", type=pathlib.Path, metavar="FILE", help="scores of each picture")
-    outputs.add_argument("--json", type=pathlib.Path, metavar="FILE", help="the report as JSON")
+    options.add_score_files(outputs)
     outputs.add_argument(
         "--sheet",
         type=pathlib.Path,
@@ -140,18 +132,7 @@ def _add_colorizer(stages):
     protocol.add_argument(
         "--saturation", type=float, default=1.0, metavar="X", help="factor on the chroma"
     )
-    protocol.add_argument(
-        "--temperature",
-        type=float,
-        metavar="T",
-        help="temperature of the annealed mean of a run's network, as for export",
-    )
-    protocol.add_argument(
-        "--gain", type=float, metavar="G", help="factor on its chroma, as for export"
-    )
-    protocol.add_argument(
-        "--smoothing", type=int, metavar="R", help="radius of its smoothing, as for export"
-    )
+    options.add_color_tuning(protocol)
     protocol.add_argument(
         "--lpips", type=pathlib.Path, metavar="FILE", help="weights of LPIPS: measure it as well"
     )
@@ -161,8 +142,7 @@ def _add_colorizer(stages):
         help="weights of InceptionV3 without its top, or imagenet to download them: measure FID",
     )
     outputs = colorizer.add_argument_group("outputs")
-    outputs.add_argument("--csv", type=pathlib.Path, metavar="FILE", help="scores of each picture")
-    outputs.add_argument("--json", type=pathlib.Path, metavar="FILE", help="the report as JSON")
+    options.add_score_files(outputs)
     outputs.add_argument(
         "--sheet",
         type=pathlib.Path,

@@ -18,8 +18,9 @@ from pathlib import Path
 
 from keras_refocus.deployment import saved_model
 from keras_refocus.engines import contract, store
+from keras_refocus.engines.options import add_models
 from keras_refocus.restoration.tiling import TILE
-from keras_refocus.system import console, extras, run_files
+from keras_refocus.system import console, extras, options, run_files
 
 _SAVED_MODEL = "savedmodel"
 
@@ -200,7 +201,7 @@ def _parser() -> argparse.ArgumentParser:
         default=TILE,
         help="side of the tiles that the restorer sees, in pixels (default: %(default)s)",
     )
-    parser.add_argument("--verbose", action="store_true", help="say what is being done")
+    options.add_verbose(parser)
     run = parser.add_argument_group("a trained network")
     run.add_argument(
         "--best",
@@ -210,35 +211,12 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--half", action="store_true", help="store weights as float16: half the size on disk"
     )
-    run.add_argument(
-        "--temperature",
-        type=float,
-        metavar="T",
-        help="of a colorizer that predicts a distribution over colours: temperature of its "
-        "annealed mean, in (0, 1]; lower gives more colour (default: as it was trained)",
-    )
-    run.add_argument(
-        "--gain",
-        type=float,
-        metavar="G",
-        help="of such a colorizer: factor on its chroma, above 0 (default: as it was)",
-    )
-    run.add_argument(
-        "--smoothing",
-        type=int,
-        metavar="R",
-        help="of such a colorizer: radius, in pixels of the chroma that it predicts, within which "
-        "a plain surface is to have one colour (default: 0, none)",
-    )
+    options.add_color_tuning(run)
     whole = parser.add_argument_group("the whole pipeline")
     whole.add_argument(
         "--refocus", action="store_true", help="join the newest restorer and colorizer"
     )
-    whole.add_argument(
-        "--models",
-        metavar="DIR",
-        help=f"folder they are in (default: ${store.MODELS_VARIABLE}, else those installed)",
-    )
+    add_models(whole, "folder they are in")
     whole.add_argument(
         "--restorer", default=contract.RESTORER, help="name of stage 1 (default: %(default)s)"
     )

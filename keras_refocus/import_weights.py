@@ -12,7 +12,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from keras_refocus.system import console
+from keras_refocus.system import console, options
 
 
 def main(argv=None) -> None:
@@ -145,7 +145,7 @@ def _parser() -> argparse.ArgumentParser:
         "--number", type=int, help="number of the version (default: the next free one)"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace the version if it exists")
-    parser.add_argument("--verbose", action="store_true", help="say what is being done")
+    options.add_verbose(parser)
     return parser
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_refocus.engines import contract, installed, local, store
+from keras_refocus.engines.options import add_models
 from keras_refocus.system import console, machine, memory
 
 _SIZE = (720, 1280)
@@ -95,11 +96,7 @@ def _parser() -> argparse.ArgumentParser:
         "can be added is shown by `refocus import --list`.",
         epilog="example: refocus models --models my_models",
     )
-    parser.add_argument(
-        "--models",
-        metavar="DIR",
-        help=f"folder they are in (default: ${store.MODELS_VARIABLE}, else those installed)",
-    )
+    add_models(parser, "folder they are in")
     what = parser.add_mutually_exclusive_group()
     what.add_argument(
         "--time", action="store_true", help="measure each restorer on 1280x720 pixels, all cores"

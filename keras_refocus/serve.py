@@ -16,7 +16,8 @@ import sys
 from collections.abc import Sequence
 
 from keras_refocus.engines import store
-from keras_refocus.system import console, extras
+from keras_refocus.engines.options import add_models
+from keras_refocus.system import console, extras, options
 
 logger = logging.getLogger(__name__)
 
@@ -32,12 +33,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     models = parser.add_argument_group("models")
     which = models.add_mutually_exclusive_group()
-    which.add_argument(
-        "--models",
-        metavar="DIR",
-        help="folder with one sub-folder per model (default: $REFOCUS_MODELS, else the models "
-        "that came with the installation)",
-    )
+    add_models(which, "folder with one sub-folder per model")
     which.add_argument(
         "--config", metavar="FILE", help="a TensorFlow Serving models.config instead of a folder"
     )
@@ -92,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
         "--tensorflow_intra_op_parallelism: fewer serve more requests a second, more answer a lone "
         "one sooner (default here: %(default)s)",
     )
-    parser.add_argument("--verbose", action="store_true", help="log failed requests too")
+    options.add_verbose(parser, "log failed requests too")
     return parser
 
 
@@ -110,31 +106,28 @@ def main(argv: Sequence[str] | None = None) -> None:
     if not args.verbose:
         logging.getLogger("keras_refocus").setLevel(logging.INFO)  # which versions come and go
     console.import_tensorflow()
-    from keras_refocus.local_server import configuration as serving_config
-    from keras_refocus.local_server import services as local_server
+    from keras_refocus.local_server import configuration, services
 
     try:
         if args.config:
-            config = serving_config.read_model_config(args.config, models_root=args.models_root)
+            config = configuration.read_model_config(args.config, models_root=args.models_root)
         else:
-            config = serving_config.model_config_for(store.find_models(args.models))
-        server = local_server.LocalServer(
+            config = configuration.model_config_for(store.find_models(args.models))
+        server = services.LocalServer(
             config,
             host=args.host,
             port=args.port,
             threads=args.threads,
             poll_seconds=args.poll_seconds,
-            batching=serving_config.read_batching_parameters(args.batching)
+            batching=configuration.read_batching_parameters(args.batching)
             if args.batching
             else None,
-            credentials=serving_config.read_ssl_config(args.ssl_config)
-            if args.ssl_config
-            else None,
+            credentials=configuration.read_ssl_config(args.ssl_config) if args.ssl_config else None,
         )
     except (OSError, ValueError) as error:
         parser.error(str(error))
 
-    local_server.set_operation_threads(args.op_threads)
+    services.set_operation_threads(args.op_threads)
 
     def stop(number, frame):
         raise KeyboardInterrupt
@@ -142,7 +135,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     signal.signal(signal.SIGTERM, stop)
     try:
         server.start()
-        logger.info("%d thread(s) for one operation", local_server.operation_threads())
+        logger.info("%d thread(s) for one operation", services.operation_threads())
         logger.info("Serving on %s:%d; press Ctrl-C to stop", args.host, server.port)
         server.wait()
     except KeyboardInterrupt:

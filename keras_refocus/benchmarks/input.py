@@ -31,6 +31,7 @@ import psutil
 
 from keras_refocus.pictures import catalogue, color
 from keras_refocus.system import console, machine
+from keras_refocus.system.options import add_json
 from keras_refocus.training import config as configs
 from keras_refocus.training import presets
 
@@ -169,8 +170,7 @@ def _processor_seconds():
 
 
 def _measure_all(arguments, config, color_config, folder):
-    from keras_refocus.data import sampling
-    from keras_refocus.data import workers as data
+    from keras_refocus.data import sampling, workers
 
     stages = {"restorer": config, "colorizer": color_config}
     photos = pairs = None
@@ -195,7 +195,7 @@ def _measure_all(arguments, config, color_config, folder):
                 **options,
                 **cache,
             )
-            batches = data.Batches(made, first=0, count=sys.maxsize, workers=arguments.workers)
+            batches = workers.Batches(made, first=0, count=sys.maxsize, workers=arguments.workers)
             yield f"{kind}, {title}", stage, batches
 
     def prepared_input():
@@ -414,7 +414,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--rounds", type=int, default=3, help="measurements of each (default: %(default)s)"
     )
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    add_json(parser)
     return parser
 
 

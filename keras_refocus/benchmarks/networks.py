@@ -15,6 +15,7 @@ import sys
 from collections.abc import Sequence
 
 from keras_refocus.system import console, machine
+from keras_refocus.system.options import add_json, parse_size
 
 # GoPro test PSNR on RGB in dB, and operations in G, as printed. Operations are those of the table
 # in the DeblurGAN-v2 paper (which does not say whether additions count as operations of their own,
@@ -100,7 +101,7 @@ def measure(
     import numpy as np
 
     from keras_refocus import networks
-    from keras_refocus.networks import costs as summary
+    from keras_refocus.networks import costs
 
     if "weights" in networks.options(name):
         options = {"weights": None} | options
@@ -120,10 +121,10 @@ def measure(
     return {
         "name": name,
         "options": options,
-        "parameters": summary.count_parameters(network),
-        "gmacs_256": summary.count_macs(network, 256, 256) / 1e9,
-        "gmacs": summary.count_macs(network, height, width) / 1e9,
-        "megabytes": summary.bytes_on_disk(network) / 1e6,
+        "parameters": costs.count_parameters(network),
+        "gmacs_256": costs.count_macs(network, 256, 256) / 1e9,
+        "gmacs": costs.count_macs(network, height, width) / 1e9,
+        "megabytes": costs.bytes_on_disk(network) / 1e6,
         "seconds": seconds,
         "processor_seconds": processor_seconds,
         "published": PUBLISHED.get(name),
@@ -190,7 +191,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("networks", nargs="*", help="generators; all of them by default")
     parser.add_argument(
         "--size",
-        type=console.parse_size,
+        type=parse_size,
         default=(1280, 720),
         metavar="WIDTHxHEIGHT",
         help="large picture (default: 1280x720)",
@@ -211,7 +212,7 @@ def _parser() -> argparse.ArgumentParser:
         default=PRECISIONS[0],
         help="of the calculation; weights stay float32 (default: %(default)s)",
     )
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    add_json(parser)
     return parser
 
 

@@ -24,7 +24,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from keras_refocus.evaluation import classical
-from keras_refocus.system import console, files, machine, memory
+from keras_refocus.system import console, files, machine, memory, options
 
 # What the oracle may choose from, for each method.
 _KERNELS = [
@@ -566,18 +566,13 @@ def _parser() -> argparse.ArgumentParser:
         "keras_refocus.exposure (default: evaluation)",
     )
     models = parser.add_argument_group("models")
-    models.add_argument(
-        "--best", action="store_true", help="of a run take the best epoch instead of the last"
-    )
+    options.add_best_epoch(models)
     models.add_argument(
         "--flips",
         action="store_true",
         help="measure each model a second time as `refocus restore --best` restores",
     )
-    models.add_argument(
-        "--tile", type=int, metavar="N", help="restore in tiles of N pixels (default: at once)"
-    )
-    models.add_argument("--overlap", type=int, metavar="N", help="overlap of the tiles in pixels")
+    options.add_tiles(models)
     peers = parser.add_argument_group("classical methods")
     peers.add_argument(
         "--classical",
@@ -612,12 +607,10 @@ def _parser() -> argparse.ArgumentParser:
         "linear filters could reach that are fitted to the truth",
     )
     protocol = parser.add_argument_group("protocol and outputs")
-    protocol.add_argument(
-        "--border", type=int, default=0, metavar="N", help="leave out N pixels on each side"
-    )
+    options.add_border(protocol)
     protocol.add_argument(
         "--size",
-        type=console.parse_size,
+        type=options.parse_size,
         default=(1280, 720),
         metavar="WIDTHxHEIGHT",
         help="luminance plane that is timed (default: 1280x720)",

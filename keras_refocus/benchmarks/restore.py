@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 
 from keras_refocus.engines import contract, local
+from keras_refocus.engines.options import add_models, add_threads
 from keras_refocus.pictures import color, images
 from keras_refocus.restoration import pipeline
 from keras_refocus.system import console, machine, memory
@@ -192,9 +193,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--overlap", type=int, help=f"default: {defaults.overlap}, at most half the tile"
     )
-    parser.add_argument("--models", metavar="DIR", help="folder of models")
+    add_models(parser)
     parser.add_argument("--model", default=defaults.restorer, help="default: %(default)s")
-    parser.add_argument("--threads", type=int, help="processor threads (default: all)")
+    add_threads(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser
 

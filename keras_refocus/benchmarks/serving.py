@@ -33,6 +33,7 @@ import numpy as np
 import psutil
 
 from keras_refocus.engines import contract, store
+from keras_refocus.engines.options import add_models
 from keras_refocus.restoration import pipeline
 from keras_refocus.system import console, machine
 
@@ -359,11 +360,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Measure throughput and latency of requests over gRPC, beside the same model "
         "in this process.",
     )
-    parser.add_argument(
-        "--models",
-        metavar="DIR",
-        help=f"folder of models (default: ${store.MODELS_VARIABLE}, else those installed)",
-    )
+    add_models(parser)
     parser.add_argument(
         "--model", default=contract.RESTORER, help="the restorer to run (default: %(default)s)"
     )

@@ -1,5 +1,7 @@
 """Contact sheet of synthetic exposures, to look at, and how fast they are made.
 
+`refocus curate my_photos/ --show-blur sheet.png` draws one too.
+
 python -m keras_refocus.data.blur_sheet my_photos/ --out sheet.png
 python -m keras_refocus.data.blur_sheet my_photos/ --benchmark 10 --workers 4
 """
@@ -9,6 +11,7 @@ import concurrent.futures
 import multiprocessing
 import pathlib
 import time
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -17,6 +20,7 @@ from PIL import Image
 from keras_refocus.blur import exposure
 from keras_refocus.data import sampling
 from keras_refocus.pictures import catalogue, color
+from keras_refocus.system import files, options
 
 
 def main(argv=None):
@@ -32,16 +36,21 @@ def main(argv=None):
     parser.add_argument(
         "--preset", choices=sorted(exposure.SETTINGS), default="mixed", help="kind of blur"
     )
-    parser.add_argument("--seed", type=_not_negative, default=0, help="another sheet")
-    parser.add_argument("--size", type=_positive, default=256, help="side of a sample in pixels")
-    parser.add_argument("--rows", type=_positive, default=6, help="rows of the sheet")
-    parser.add_argument("--columns", type=_positive, default=4, help="samples in a row")
+    parser.add_argument("--seed", type=options.not_negative, default=0, help="another sheet")
+    parser.add_argument(
+        "--size", type=options.positive, default=256, help="side of a sample in pixels"
+    )
+    parser.add_argument("--rows", type=options.positive, default=6, help="rows of the sheet")
+    parser.add_argument("--columns", type=options.positive, default=4, help="samples in a row")
     parser.add_argument("--labels", action="store_true", help="write the kind of each exposure")
     parser.add_argument(
         "--benchmark", type=float, metavar="SECONDS", help="measure patches a second this long"
     )
     parser.add_argument(
-        "--workers", type=_positive, default=1, help="processes of the benchmark, one thread each"
+        "--workers",
+        type=options.positive,
+        default=1,
+        help="processes of the benchmark, one thread each",
     )
     arguments = parser.parse_args(argv)
     if arguments.out is None and arguments.benchmark is None:
@@ -49,28 +58,71 @@ def main(argv=None):
     try:
         paths = catalogue.list_photos(arguments.folder)
         if arguments.out is not None:
-            count = arguments.rows * arguments.columns
-            photos = _load(paths, arguments.size, count)
-            _write_sheet(photos, arguments)
+            count = write_sheet(
+                paths,
+                arguments.out,
+                blur=arguments.preset,
+                seed=arguments.seed,
+                size=arguments.size,
+                rows=arguments.rows,
+                columns=arguments.columns,
+                labels=arguments.labels,
+            )
             print(f"{count} samples, preset {arguments.preset}: {arguments.out}")
         if arguments.benchmark is not None:
             print(_benchmark(paths, arguments))
-    except (FileNotFoundError, ValueError) as error:
+    except (OSError, ValueError) as error:
         parser.error(str(error))
 
 
-def _positive(text):
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
-    return value
+def write_sheet(
+    paths: Sequence[pathlib.Path],
+    out: pathlib.Path,
+    *,
+    blur: str = "mixed",
+    seed: int = 0,
+    size: int = 256,
+    rows: int = 6,
+    columns: int = 4,
+    labels: bool = False,
+) -> int:
+    """Draw samples of synthetic blur, each sharp and blurred side by side.
 
+    Args:
+        paths: Sharp photos; the samples are taken from as many of them as there are samples.
+        out: Picture to write; its format is that of its suffix.
+        blur: An entry of `exposure.SETTINGS`.
+        seed: Another one gives another sheet.
+        size: Height and width of a sample in pixels.
+        rows: Rows of the sheet.
+        columns: Samples in a row.
+        labels: Whether the kind of each exposure is written on it.
 
-def _not_negative(text):
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"must not be negative, got {text}")
-    return value
+    Returns:
+        The number of samples.
+
+    Raises:
+        OSError: A photo cannot be read or the sheet not be written.
+        ValueError: No photo is as large as a sample, or the suffix is that of no format.
+    """
+    settings = exposure.SETTINGS[blur]
+    rng = np.random.default_rng(seed)
+    photos = _load(paths, size, rows * columns)
+    sheet = []
+    for row in range(rows):
+        samples = []
+        for column in range(columns):
+            photo = photos[(row * columns + column) % len(photos)]
+            sample = exposure.expose(photo, settings, rng, size=(size, size))
+            samples.append(color.from_float(sample.sharp, "uint8"))
+            samples.append(color.from_float(sample.blurred, "uint8"))
+            if labels:
+                _label(samples[-1], sample)
+        sheet.append(np.hstack(samples))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with files.replacing(out, keep_suffix=True) as temporary:
+        Image.fromarray(np.vstack(sheet)).save(temporary)
+    return rows * columns
 
 
 def _load(paths, size, count):
@@ -86,25 +138,6 @@ def _load(paths, size, count):
             f"Received: {len(chosen)} smaller ones. Give larger photos or a smaller --size."
         )
     return photos
-
-
-def _write_sheet(photos, arguments):
-    settings = exposure.SETTINGS[arguments.preset]
-    rng = np.random.default_rng(arguments.seed)
-    size = (arguments.size, arguments.size)
-    rows = []
-    for row in range(arguments.rows):
-        pictures = []
-        for column in range(arguments.columns):
-            photo = photos[(row * arguments.columns + column) % len(photos)]
-            sample = exposure.expose(photo, settings, rng, size=size)
-            pictures.append(color.from_float(sample.sharp, "uint8"))
-            pictures.append(color.from_float(sample.blurred, "uint8"))
-            if arguments.labels:
-                _label(pictures[-1], sample)
-        rows.append(np.hstack(pictures))
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.vstack(rows)).save(arguments.out)
 
 
 def _label(picture, sample):

@@ -6,5 +6,6 @@ Floor 1. The pipeline cannot tell the two apart.
     store      finds models in folders and opens SavedModels
     local      models in this process
     serving    models on TensorFlow Serving, over gRPC
+    options    options of commands that run models
     installed  what a folder of models holds, and under which licence it came
 """

@@ -1,9 +1,8 @@
-"""What the commands share at a terminal: a quiet TensorFlow, progress bars, sizes of pictures.
+"""What the commands share at a terminal: a quiet TensorFlow, progress bars.
 
 For entry points only; the library itself never writes to the terminal.
 """
 
-import argparse
 import contextlib
 import importlib
 import logging
@@ -47,14 +46,6 @@ def start_logging(*, verbose: bool = False) -> None:
 def progress_bar(total: int | None = None, *, label: str = "", unit: str = "") -> tqdm:
     """Make a progress bar on standard error, invisible unless that is a terminal."""
     return tqdm(total=total, desc=label, unit=unit, disable=None, leave=False, dynamic_ncols=True)
-
-
-def parse_size(text: str) -> tuple[int, int]:
-    """Read WIDTHxHEIGHT, as a `type` of argparse."""
-    sides = text.lower().split("x")
-    if len(sides) != 2 or not all(side.isdecimal() and int(side) > 0 for side in sides):
-        raise argparse.ArgumentTypeError(f"must be WIDTHxHEIGHT, such as 1280x720: {text!r}")
-    return int(sides[0]), int(sides[1])
 
 
 @contextlib.contextmanager

@@ -1,7 +1,6 @@
 """Physics of the blur synthesis: numbers that follow from the geometry, not from the code."""
 
 import dataclasses
-import multiprocessing
 
 import cv2
 import numpy as np
@@ -588,41 +587,3 @@ def test_settings_survive_json():
         for key, value in dataclasses.asdict(settings).items()
     }
     assert ExposureSettings(**as_json) == settings
-
-
-# The contact sheet
-
-
-def test_sheet_shows_both_sides_of_each_sample(tmp_path, capsys):
-    from keras_refocus.data import blur_sheet as exposure_sheet
-
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    for seed in range(2):
-        cv2.imwrite(str(folder / f"{seed}.png"), make_photo(80, 90, seed))
-    out = tmp_path / "sheet.png"
-    options = ["--out", str(out), "--size", "64", "--rows", "2", "--columns", "3", "--seed", "4"]
-    exposure_sheet.main([str(folder), *options])
-    first = out.read_bytes()
-    assert cv2.imread(str(out)).shape == (2 * 64, 3 * 2 * 64, 3)
-    exposure_sheet.main([str(folder), *options])
-    assert out.read_bytes() == first
-    assert str(out) in capsys.readouterr().out
-
-
-def test_sheet_refuses_an_empty_folder(tmp_path, capsys):
-    from keras_refocus.data import blur_sheet as exposure_sheet
-
-    with pytest.raises(SystemExit):
-        exposure_sheet.main([str(tmp_path), "--out", str(tmp_path / "sheet.png")])
-    assert "picture" in capsys.readouterr().err
-
-
-def test_benchmark_counts_patches(tmp_path, capsys):
-    from keras_refocus.data import blur_sheet as exposure_sheet
-
-    cv2.imwrite(str(tmp_path / "photo.png"), make_photo(80, 90))
-    options = ["--benchmark", "0.3", "--workers", "1", "--size", "64"]
-    exposure_sheet.main([str(tmp_path), *options])
-    assert "patches a second" in capsys.readouterr().out
-    assert not multiprocessing.active_children()

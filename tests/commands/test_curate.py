@@ -110,3 +110,20 @@ def test_nothing_is_written_when_names_clash(folder, tmp_path, capsys):
         curate.main([str(folder), "--out", str(tmp_path / "clean")])
     assert "both to become 0.png" in capsys.readouterr().err
     assert not (folder / curation.MANIFEST).exists() and not (tmp_path / "clean").exists()
+
+
+def test_blur_is_shown_and_nothing_else_is_done(folder, tmp_path, capsys):
+    (folder / "cut.png").unlink()
+    before = sorted(folder.iterdir())
+    tiny.save(folder / "large.png", tiny.scene(9, height=300, width=280))
+    sheet = tmp_path / "sheets" / "sheet.jpg"
+    assert curate.main([str(folder), "--show-blur", str(sheet), "--blur", "mild"]) == 0
+    said = capsys.readouterr().out
+    assert "24 samples of 'mild'" in said and str(sheet) in said
+    with Image.open(sheet) as picture:
+        assert picture.format == "JPEG" and picture.size == (4 * 2 * 256, 6 * 256)
+    assert sorted(folder.iterdir()) == sorted([*before, folder / "large.png"])
+    for wrong, message in (("--verify", "--verify"), ("--out=x", "--out")):
+        with pytest.raises(SystemExit):
+            curate.main([str(folder), "--show-blur", str(sheet), wrong])
+        assert message in capsys.readouterr().err

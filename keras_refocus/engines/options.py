@@ -1,0 +1,29 @@
+"""Options of commands that run models: where the models are, and on which threads they run."""
+
+from keras_refocus.engines import store
+from keras_refocus.system.options import Options
+
+
+def add_models(group: Options, what: str = "folder of models") -> None:
+    """Add `--models`, see `store.find_models`."""
+    group.add_argument(
+        "--models",
+        metavar="DIR",
+        help=f"{what} (default: ${store.MODELS_VARIABLE}, else those installed)",
+    )
+
+
+def add_models_or_server(parser) -> None:
+    """Add `--models` and `--server`, of which one may be given, to an `ArgumentParser`."""
+    where = parser.add_mutually_exclusive_group()
+    add_models(where)
+    where.add_argument(
+        "--server", metavar="HOST:PORT", help="run the models on TensorFlow Serving instead"
+    )
+
+
+def add_threads(group: Options) -> None:
+    """Add `--threads`, of models that run in this process."""
+    group.add_argument(
+        "--threads", type=int, metavar="N", help="processor threads to use (default: all)"
+    )
