@@ -13,6 +13,7 @@ import inspect
 from keras_refocus.networks.blind_wiener import blind_wiener_generator
 from keras_refocus.networks.dncnn import dncnn_generator
 from keras_refocus.networks.drunet import drunet_generator
+from keras_refocus.networks.eccv16 import eccv16_colorizer
 from keras_refocus.networks.filter_bank import filter_bank_generator
 from keras_refocus.networks.fpn import (
     fpn_inception_resnet_v2_generator,
@@ -28,6 +29,7 @@ from keras_refocus.networks.patchgan import critic, double_scale_discriminator, 
 from keras_refocus.networks.pyramid import pyramid_generator
 from keras_refocus.networks.resnet import resnet_colorizer, resnet_decolorizer, resnet_generator
 from keras_refocus.networks.scale_recurrent import scale_recurrent_generator
+from keras_refocus.networks.siggraph17 import siggraph17_colorizer
 from keras_refocus.networks.unet import unet_generator
 
 __all__ = [
@@ -67,6 +69,8 @@ GROWN_FROM = {"pyramid": "blind_wiener"}
 COLORIZERS = {
     "mobilenet_v2_colorizer": mobilenet_v2_colorizer,
     "resnet_colorizer": resnet_colorizer,
+    "eccv16_colorizer": eccv16_colorizer,
+    "siggraph17_colorizer": siggraph17_colorizer,
 }
 
 DECOLORIZERS = {

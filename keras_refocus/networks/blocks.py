@@ -228,6 +228,13 @@ def upsample_transposed(x, channels, *, kernel_size=4, activation=None, use_bias
     )(x)
 
 
+def convolution_relu(x, channels, *, dilation=1, name=None):
+    """3x3 convolution and a ReLU, the size kept."""
+    return keras.layers.Conv2D(
+        channels, 3, padding="same", dilation_rate=dilation, activation="relu", name=name
+    )(x)
+
+
 def halve_centred(x, channels, *, kernel_size=3, use_bias=True, name=None):
     """Halve the size by a convolution with as many zeros before the picture as after it.
 
@@ -275,6 +282,66 @@ def enlarge_bilinear(x, factor=2):
             halves = ops.repeat(halves, factor // 2, axis=axis)
             slope = ops.repeat(slope, factor // 2, axis=axis)
         x = halves + distance * slope
+    return x
+
+
+def shrink_gaussian(x):
+    """Halve the size as `skimage.transform.pyramid_gaussian` does.
+
+    A Gaussian of 2/3 pixel, cut off beyond three pixels, over the mirrored picture; then 2x2 means.
+
+    Args:
+        x: Tensor of shape `(batch, height, width, channels)`, float32, both sides even.
+
+    Returns:
+        Tensor of shape `(batch, height / 2, width / 2, channels)`.
+    """
+    margin = 3
+    gauss = np.exp(-0.5 * (np.arange(-margin, margin + 1) / (2.0 / 3.0)) ** 2)
+    line = np.convolve(gauss / gauss.sum(), [0.5, 0.5])
+    kernel = np.repeat(np.outer(line, line)[..., None, None], x.shape[-1], axis=2)
+    return ops.depthwise_conv(
+        _extend_mirrored(x, margin), kernel.astype("float32"), strides=2, padding="valid"
+    )
+
+
+def _extend_mirrored(x, margin):
+    """Continue a tensor by its mirror image on all four sides, however short they are."""
+    for axis in (1, 2):
+        index = _indices(x, axis)
+        length = ops.add(ops.max(index), 1)
+        before = np.arange(-margin, 0, dtype="int32")
+        after = ops.add(length, np.arange(margin, dtype="int32"))
+        # The picture and its mirror image repeat every two lengths.
+        places = ops.mod(ops.concatenate([before, index, after]), 2 * length)
+        x = ops.take(x, ops.minimum(places, 2 * length - 1 - places), axis=axis)
+    return x
+
+
+def every_second(x):
+    """Halve the size by leaving out every second row and column."""
+    rows, columns = axis_indices(x)
+    even = (slice(None, None, 2),)
+    return ops.take(ops.take(x, rows[even], axis=1), columns[even], axis=2)
+
+
+def enlarge_from_corner(x):
+    """Double the size so that old pixels stay where `every_second` finds them, others between.
+
+    As `tf.image.resize_images` of TensorFlow 1 does it bilinearly; the last row and column are
+    repeated.
+    """
+    for axis in (1, 2):
+        zeros = ops.cast(ops.multiply(_indices(x, axis), 0), "float32")
+        share = ops.reshape(ops.add(ops.expand_dims(zeros, 1), np.float32([0.0, 0.5])), (-1,))
+        for _ in range(3 - axis):
+            share = ops.expand_dims(share, -1)
+        first, last = (
+            (slice(None),) * axis + (part,) for part in (slice(1, None), slice(-1, None))
+        )
+        step = ops.concatenate([x[first], x[last]], axis=axis) - x
+        share = ops.cast(share, x.dtype)
+        x = ops.repeat(x, 2, axis=axis) + share * ops.repeat(step, 2, axis=axis)
     return x
 
 

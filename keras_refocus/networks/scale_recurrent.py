@@ -9,7 +9,9 @@ from keras_refocus.networks import blocks
 class _SharedLayers:
     """The layers of one scale, made once and called at every scale."""
 
-    def __init__(self, widths, depth, kernel_size, global_skip):
+    def __init__(self, widths, depth, kernel_size, global_skip, channels, as_published):
+        self._channels = channels
+        self._as_published = as_published
         self._widths = widths
         self._depth = depth
         self._kernel_size = kernel_size
@@ -72,16 +74,24 @@ class _SharedLayers:
         )
         return memory, ops.multiply(ops.tanh(memory), ops.sigmoid(leave))
 
+    def double(self, x, scale):
+        channels, name = self._widths[scale - 1], f"up{scale}"
+        if not self._as_published:
+            return ops.depth_to_space(self.convolution(x, 4 * channels, name, kernel_size=1), 2)
+        if name not in self._layers:
+            self._layers[name] = keras.layers.Conv2DTranspose(
+                channels, 4, strides=2, padding="same", activation="relu", name=name
+            )
+        return self._layers[name](x)
+
     def decode(self, x, maps):
         for scale in reversed(range(len(self._widths))):
             x = self.residuals(x, self._widths[scale], f"decoder{scale}")
             if scale > 0:
-                channels = self._widths[scale - 1]
-                x = self.convolution(x, 4 * channels, f"up{scale}", kernel_size=1)
-                x = ops.add(ops.depth_to_space(x, 2), maps[scale - 1])
+                x = ops.add(self.double(x, scale), maps[scale - 1])
         return self.convolution(
             x,
-            1,
+            self._channels,
             "residual",
             relu=False,
             kernel_initializer="zeros" if self._global_skip else "glorot_uniform",
@@ -97,6 +107,8 @@ def scale_recurrent_generator(
     scales=3,
     recurrent=True,
     global_skip=True,
+    signal="luminance",
+    as_published=False,
     name="scale_recurrent",
 ):
     """Build the scale-recurrent network SRN-DeblurNet (Tao et al. 2018).
@@ -108,8 +120,10 @@ def scale_recurrent_generator(
 
     Where we differ: one channel in and out; a 1x1 convolution and depth to space instead of
     transposed convolutions; scales by 2x2 means and bilinear enlargement; a global skip at each
-    scale (`global_skip=False` is the paper's network); the gradient flows through the results of
-    the scales before, where the authors stop it. The training compares every scale, as they do, see
+    scale; the gradient flows through the results of the scales before, where the authors stop it.
+    `global_skip=False, as_published=True` is the authors' network, whose `signal` is `"gray"` or,
+    for the one they call color, `"rgb"`: its smaller pictures are every second pixel, and between
+    the pixels of a smaller result lie means, as TensorFlow 1 resized. The training compares every scale, as they do, see
     `scale_weight` of `DeblurGAN`; what is exported gives the last alone.
 
     Args:
@@ -119,42 +133,53 @@ def scale_recurrent_generator(
         scales: Number of scales.
         recurrent: Whether the LSTM is there; the authors' best published colour model is without.
         global_skip: Whether the result of a scale is added to its picture.
+        signal: What the network sees, see `blocks.from_luminance`.
+        as_published: Whether sizes change as in the authors' code.
         name: Name of the model.
 
     Returns:
         `keras.Model` from luminance `(batch, height, width, 1)` float32 in [0, 1] to restored
-        luminance of the same shape, not clipped. Any height and width of at least 1.
+        luminance of the same shape, clipped only where `signal` is sRGB. Any height and width of at
+        least 1.
 
     Raises:
-        ValueError: If an option is not positive.
+        ValueError: If an option is not positive, or there is no such signal.
     """
     widths = tuple(widths)
     blocks.check_positive(widths=widths, depth=depth, kernel_size=kernel_size, scales=scales)
-    picture = blocks.luminance_input()
+    luminance = blocks.luminance_input()
+    picture = blocks.from_luminance(luminance, signal)
     padded, size = blocks.pad_to_multiple(picture, 2 ** (scales - 1 + len(widths) - 1))
-    shared = _SharedLayers(widths, depth, kernel_size, global_skip)
+    shared = _SharedLayers(
+        widths, depth, kernel_size, global_skip, blocks.SIGNALS[signal], as_published
+    )
+    enlarge = blocks.enlarge_from_corner if as_published else blocks.enlarge_bilinear
 
     pictures = [padded]
     for _ in range(scales - 1):
-        pictures.append(ops.average_pool(pictures[-1], 2, strides=2))
+        finer = pictures[-1]
+        pictures.append(
+            blocks.every_second(finer) if as_published else ops.average_pool(finer, 2, strides=2)
+        )
     result, state = pictures[-1], None
     for scale in reversed(range(scales)):
         if scale < scales - 1:
-            result = blocks.enlarge_bilinear(result)
+            result = enlarge(result)
         maps = shared.encode(ops.concatenate([pictures[scale], result], axis=-1))
         x = maps[-1]
         if recurrent:
             if state is None:
                 state = (ops.zeros_like(x), ops.zeros_like(x))
             else:
-                state = tuple(blocks.enlarge_bilinear(part) for part in state)
+                state = tuple(enlarge(part) for part in state)
             state = shared.remember(x, state)
             x = state[1]
         result = shared.decode(x, maps)
         if scale > 0:
             if global_skip:
                 result = ops.add(result, pictures[scale])
-            result = blocks.mark_scale(result, 2**scale)
+            if signal == "luminance":
+                result = blocks.mark_scale(result, 2**scale)
 
-    restored = blocks.finish(picture, result, size, global_skip=global_skip)
-    return keras.Model(picture, restored, name=name)
+    restored = blocks.finish(picture, result, size, global_skip=global_skip, signal=signal)
+    return keras.Model(luminance, restored, name=name)

@@ -391,6 +391,251 @@ class HINet(nn.Module):
         return (self.last(y) + padded)[..., :height, :width]
 
 
+def same_conv(x, layer, stride):
+    """Convolution padded as TensorFlow does: the odd zero comes after the picture."""
+    side = layer.kernel_size[0]
+    before = (side - stride) // 2
+    after = side - stride - before
+    padded = functional.pad(x, (before, after, before, after))
+    return functional.conv2d(padded, layer.weight, layer.bias, stride)
+
+
+def from_corner(x):
+    """Twice as large: old pixels at even places, means of two between, the last one repeated."""
+    for dim in (2, 3):
+        last = x.narrow(dim, x.shape[dim] - 1, 1)
+        following = torch.cat([x.narrow(dim, 1, x.shape[dim] - 1), last], dim)
+        x = torch.stack([x, (x + following) / 2], dim + 1).flatten(dim, dim + 1)
+    return x
+
+
+class SRN(nn.Module):
+    """Modules have the names of the authors' variables, `/` as `-`."""
+
+    def __init__(self, widths, depth, channels, *, recurrent, side=5):
+        super().__init__()
+        self.widths, self.depth, self.recurrent = widths, depth, recurrent
+        inputs = 2 * channels
+        for scale, width in enumerate(widths, 1):
+            self.add_module(f"enc{scale}_1", nn.Conv2d(inputs, width, side))
+            if scale > 1:
+                up = nn.ConvTranspose2d(width, inputs, 4, 2, 1)
+                self.add_module(f"dec{scale - 1}_{depth + 1}", up)
+            for block in range(depth):
+                for name in (f"enc{scale}_{block + 2}", f"dec{scale}_{block + 1}"):
+                    for number in (1, 2):
+                        layer = nn.Conv2d(width, width, side)
+                        self.add_module(f"{name}-conv{number}", layer)
+            inputs = width
+        self.dec1_0 = nn.Conv2d(widths[0], channels, side)
+        if recurrent:
+            gates = nn.Conv2d(2 * widths[-1], 4 * widths[-1], 3)
+            self.add_module("convLSTM-LSTM_conv", gates)
+
+    def settle(self):
+        # The picture is painted anew, around the middle of its range.
+        self.dec1_0.bias.add_(0.5)
+
+    def published(self):
+        kinds = {"weight": "weights", "bias": "biases"}
+        for name, value in self.state_dict().items():
+            module, kind = name.rsplit(".", 1)
+            if value.dim() == 4:
+                value = value.permute(2, 3, 1, 0)
+            yield f"g_net/{module.replace('-', '/')}/{kinds[kind]}", value.numpy()
+
+    def layer(self, x, name, *, stride=1):
+        return same_conv(x, self.get_submodule(name), stride)
+
+    def block(self, x, name):
+        return x + self.layer(torch.relu(self.layer(x, f"{name}-conv1")), f"{name}-conv2")
+
+    def forward(self, picture):
+        height, width = picture.shape[2:]
+        pad = (0, -width % 16, 0, -height % 16)
+        padded = functional.pad(picture, pad, mode="replicate")
+        result, memory, hidden = padded[..., ::4, ::4], None, None
+        for scale in (4, 2, 1):
+            if scale < 4:
+                result = from_corner(result)
+            x, maps = torch.cat([padded[..., ::scale, ::scale], result], 1), {}
+            for level in (1, 2, 3):
+                x = torch.relu(self.layer(x, f"enc{level}_1", stride=1 if level == 1 else 2))
+                for block in range(self.depth):
+                    x = self.block(x, f"enc{level}_{block + 2}")
+                maps[level] = x
+            if self.recurrent:
+                if memory is None:
+                    memory, hidden = torch.zeros_like(x), torch.zeros_like(x)
+                else:
+                    memory, hidden = from_corner(memory), from_corner(hidden)
+                gates = self.layer(torch.cat([x, hidden], 1), "convLSTM-LSTM_conv")
+                enter, new, forget, leave = gates.chunk(4, 1)
+                memory = memory * torch.sigmoid(forget + 1) + torch.sigmoid(enter) * new.tanh()
+                x = hidden = memory.tanh() * torch.sigmoid(leave)
+            for level in (3, 2, 1):
+                for block in reversed(range(self.depth)):
+                    x = self.block(x, f"dec{level}_{block + 1}")
+                if level > 1:
+                    up = self.get_submodule(f"dec{level - 1}_{self.depth + 1}")
+                    x = torch.relu(up(x)) + maps[level - 1]
+            result = self.layer(x, "dec1_0")
+        return result[..., :height, :width]
+
+
+def gaussian_half(x):
+    """The next level of the Gaussian pyramid of scikit-image: sigma 2/3, mirrored, 2x2 means."""
+    places = torch.arange(-3, 4, dtype=x.dtype)
+    gauss = torch.exp(-0.5 * (places * 1.5) ** 2)
+    gauss = gauss / gauss.sum()
+    for dim in (2, 3):
+        length = x.shape[dim]
+        total = 0
+        for weight, offset in zip(gauss, range(-3, 4), strict=True):
+            index = (torch.arange(length) + offset) % (2 * length)
+            total = total + weight * x.index_select(
+                dim, torch.minimum(index, 2 * length - 1 - index)
+            )
+        x = total
+    return functional.avg_pool2d(x, 2)
+
+
+class ScaleResidual(nn.Module):
+    def __init__(self, width, side):
+        super().__init__()
+        self.body = nn.Sequential(conv(width, width, side), nn.ReLU(), conv(width, width, side))
+
+    def forward(self, x):
+        return x + self.body(x)
+
+
+class ScaleBody(nn.Module):
+    def __init__(self, inputs, width, residuals, side):
+        super().__init__()
+        blocks = (ScaleResidual(width, side) for _ in range(residuals))
+        self.body = nn.Sequential(conv(inputs, width, side), *blocks, conv(width, 3, side))
+
+
+class ScaleUp(nn.Module):
+    def __init__(self, side):
+        super().__init__()
+        self.uppath = nn.Sequential(conv(3, 12, side), nn.PixelShuffle(2))
+
+
+class DeepDeblur(nn.Module):
+    def __init__(self, width, residuals, scales, side=5):
+        super().__init__()
+        self.scales = scales
+        inputs = [6] * (scales - 1) + [3]
+        bodies = (ScaleBody(count, width, residuals, side) for count in inputs)
+        self.body_models = nn.ModuleList(bodies)
+        ups = (ScaleUp(side) if scale else None for scale in range(scales))
+        self.conv_end_models = nn.ModuleList(ups)
+
+    def pyramid(self, picture):
+        pictures = [255 * picture]
+        for _ in range(self.scales - 1):
+            pictures.append(gaussian_half(pictures[-1]))
+        return pictures
+
+    def forward(self, picture):
+        height, width = picture.shape[2:]
+        multiple = 2 ** (self.scales - 1)
+        pad = (0, -width % multiple, 0, -height % multiple)
+        pictures = self.pyramid(functional.pad(picture, pad, mode="replicate"))
+        result = None
+        for scale in reversed(range(self.scales)):
+            x = pictures[scale] - 127.5
+            if result is not None:
+                x = torch.cat([x, self.conv_end_models[scale + 1].uppath(result)], 1)
+            result = self.body_models[scale].body(x)
+        return (result + 127.5)[..., :height, :width] / 255
+
+
+def stage(inputs, width, depth, *, dilation=1, stride=1, begin=()):
+    """Convolutions with a ReLU each, and a normalisation."""
+    layers = list(begin)
+    for index in range(depth):
+        step = stride if index == depth - 1 else 1
+        layers += [
+            nn.Conv2d(inputs, width, 3, step, padding=dilation, dilation=dilation),
+            nn.ReLU(),
+        ]
+        inputs = width
+    return nn.Sequential(*layers, nn.BatchNorm2d(width))
+
+
+class Colorizer(nn.Module):
+    """Chroma of luminance; what two of Zhang's colorizers have in common."""
+
+    def __init__(self, inputs, widths, *, strided):
+        super().__init__()
+        a, b, c, d = widths
+        stride = 2 if strided else 1
+        self.model1, self.model2 = (
+            stage(inputs, a, 2, stride=stride),
+            stage(a, b, 2, stride=stride),
+        )
+        self.model3, self.model4 = stage(b, c, 3, stride=stride), stage(c, d, 3)
+        self.model5, self.model6 = stage(d, d, 3, dilation=2), stage(d, d, 3, dilation=2)
+        self.model7 = stage(d, d, 3)
+
+    def settle(self):
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.weight.add_(0.9)
+
+    def forward(self, luminance):
+        height, width = luminance.shape[2:]
+        pad = (0, -width % 8, 0, -height % 8)
+        chroma = self.color(functional.pad(luminance, pad, mode="replicate") - 0.5)
+        return chroma[..., :height, :width]
+
+
+class ECCV16(Colorizer):
+    def __init__(self, widths, classes):
+        super().__init__(1, widths, strided=True)
+        _, _, c, d = widths
+        up = nn.ConvTranspose2d(d, c, 4, 2, 1)
+        between = [up, nn.ReLU(), conv(c, c), nn.ReLU(), conv(c, c), nn.ReLU()]
+        self.model8 = nn.Sequential(*between, conv(c, classes, 1))
+        self.model_out = nn.Conv2d(classes, 2, 1, bias=False)
+
+    def color(self, x):
+        for number in range(1, 9):
+            x = self.get_submodule(f"model{number}")(x)
+        return functional.interpolate(self.model_out(x.softmax(1)), scale_factor=4, mode="bilinear")
+
+
+class SIGGRAPH17(Colorizer):
+    def __init__(self, widths, classes):
+        super().__init__(4, widths, strided=False)
+        a, b, c, d = widths
+        for number, coarse, fine, beside in ((8, d, c, c), (9, c, b, b), (10, b, b, a)):
+            up = nn.Sequential(nn.ConvTranspose2d(coarse, fine, 4, 2, 1))
+            self.add_module(f"model{number}up", up)
+            short = nn.Sequential(conv(beside, fine))
+            self.add_module(f"model{11 - number}short{number}", short)
+        self.model8 = stage(c, c, 2, begin=[nn.ReLU()])
+        self.model9 = stage(b, b, 1, begin=[nn.ReLU()])
+        self.model10 = nn.Sequential(nn.ReLU(), conv(b, b), nn.LeakyReLU(0.2))
+        self.model_class = nn.Sequential(conv(c, classes, 1))
+        self.model_out = nn.Sequential(conv(b, 2, 1), nn.Tanh())
+
+    def color(self, x):
+        x, maps = torch.cat([x, torch.zeros_like(x).expand(-1, 3, -1, -1)], 1), {}
+        for number in (1, 2, 3):
+            maps[number] = self.get_submodule(f"model{number}")(x)
+            x = maps[number][..., ::2, ::2]
+        for number in (4, 5, 6, 7):
+            x = self.get_submodule(f"model{number}")(x)
+        for number in (8, 9, 10):
+            beside = self.get_submodule(f"model{11 - number}short{number}")
+            x = self.get_submodule(f"model{number}up")(x) + beside(maps[11 - number])
+            x = self.get_submodule(f"model{number}")(x)
+        return self.model_out(x)
+
+
 NETWORKS = {
     "nafnet": (lambda: NAFNet(2, (1, 2), 1, (2, 1)), 3),
     "dmphn": (lambda: DMPHN((2, 3, 4), 1), 3),
@@ -400,6 +645,12 @@ NETWORKS = {
     "dncnn_normalized": (lambda: DnCNN(6, 5, normalized=True), 1),
     "drunet": (lambda: DRUNet((3, 4, 5, 6), 2, noise=25), 1),
     "hinet": (lambda: HINet(2, 3, (0, 2)), 3),
+    "srn_gray": (lambda: SRN((2, 3, 4), 2, 1, recurrent=False), 1),
+    "srn_lstm": (lambda: SRN((2, 3, 4), 1, 1, recurrent=True), 1),
+    "srn_color": (lambda: SRN((2, 3, 3), 1, 3, recurrent=False), 3),
+    "deepdeblur": (lambda: DeepDeblur(3, 2, 3), 3),
+    "eccv16": (lambda: ECCV16((2, 3, 4, 4), 5), 0),
+    "siggraph17": (lambda: SIGGRAPH17((2, 3, 4, 4), 5), 0),
 }
 
 
@@ -410,6 +661,8 @@ CALM = {
     "last.weight": 0.1,
     "sam12.conv2.weight": 0.1,
     "m_tail.weight": 0.02,
+    "dec1_0.weight": 0.3,
+    "body.3.weight": 0.2,
     "model.8.weight": 0.2,
     "model.11.weight": 0.2,
     "beta": 0.5,
@@ -436,10 +689,20 @@ def randomise(network):
             if name.endswith(ending) and tensor.dim() == 4:
                 tensor.mul_(factor)
         tensor.copy_(tensor.half().double())
+    if hasattr(network, "settle"):
+        network.settle()
+        for tensor in network.state_dict().values():
+            if tensor.is_floating_point():
+                tensor.copy_(tensor.half().double())
 
 
 def luminance_of(network, channels, size):
     luminance = np.random.default_rng(size[0]).random(size, np.float32)
+    if not channels:
+        with torch.no_grad():
+            chroma = network(torch.from_numpy(luminance.astype("float64"))[None, None])[0]
+        print(f"{size}: chroma up to {float(chroma.abs().max()):.2f}")
+        return chroma.permute(1, 2, 0).numpy().astype("float32")
     gray = torch.from_numpy(color.luminance_to_gray(luminance).astype("float64"))
     with torch.no_grad():
         result = network(gray.expand(1, channels, *size))[0]
@@ -457,7 +720,12 @@ def write(name):
     network = make().double().eval()
     with torch.no_grad():
         randomise(network)
-    state = {key: value.numpy() for key, value in network.state_dict().items()}
+    named = getattr(network, "published", None)
+    state = (
+        dict(named())
+        if named
+        else {key: value.numpy() for key, value in network.state_dict().items()}
+    )
     sizes = (*SIZES, LARGE) if name == "nafnet" else SIZES
     results = {}
     for index, size in enumerate(sizes):
@@ -536,6 +804,18 @@ def authors_network(name, folder):
             block.use_HIN = False
             del block.norm
         return network
+    if name == "deepdeblur":
+        package("deepdeblur")
+        for part in ("common", "ResNet", "MSResNet"):
+            found = module(folder / f"deepdeblur/src/model/{part}.py", f"deepdeblur.{part}")
+            setattr(sys.modules["deepdeblur"], part, found)
+        options = {"n_resblocks": 2, "n_feats": 3, "kernel_size": 5, "n_scales": 3}
+        return found.MSResNet(types.SimpleNamespace(rgb_range=255, **options))
+    if name in ("eccv16", "siggraph17"):
+        package("colorizers")
+        module(folder / "colorization/colorizers/base_color.py", "colorizers.base_color")
+        found = module(folder / f"colorization/colorizers/{name}.py", f"colorizers.{name}")
+        return found.ECCVGenerator() if name == "eccv16" else found.SIGGRAPHGenerator()
     return None
 
 
@@ -544,17 +824,27 @@ def compare(name, network, folder):
     if theirs is None:
         print(f"{name}: not compared with the authors' code")
         return
-    theirs.double().eval().load_state_dict(network.state_dict(), strict=True)
     _, channels = NETWORKS[name]
+    if not channels:
+        # The authors' colorizers have one size.
+        full = {"eccv16": ECCV16, "siggraph17": SIGGRAPH17}[name]
+        network = full((64, 128, 256, 512), 313 if name == "eccv16" else 529).double().eval()
+        with torch.no_grad():
+            randomise(network)
+    theirs.double().eval().load_state_dict(network.state_dict(), strict=True)
     worst = 0.0
-    for height, width in ((48, 64), (400, 392)):
-        picture = torch.rand(1, channels, height, width, dtype=torch.float64)
+    for height, width in ((48, 64), (400, 392)) if channels else ((48, 64), (104, 96)):
+        picture = torch.rand(1, channels or 1, height, width, dtype=torch.float64)
         with torch.no_grad():
             mine = network(picture)
             if name == "drunet":
                 level = torch.full_like(picture, network.noise / 255)
                 picture = torch.cat([picture, level], 1)
-            other = theirs(picture)
+            if name != "deepdeblur":
+                other = theirs(picture if channels else 100 * picture)
+                other = other if channels else other / 110
+            if name == "deepdeblur":
+                other = theirs(network.pyramid(picture))[0] / 255
         other = other[-1] if isinstance(other, list) else other
         worst = max(worst, float((mine - other).abs().max()))
     print(f"{name}: differs from the authors' code by {worst:.1e}")
@@ -565,10 +855,11 @@ def compare(name, network, folder):
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--against", type=pathlib.Path, metavar="FOLDER")
+    parser.add_argument("--only", nargs="+", default=list(NETWORKS), metavar="NAME")
     arguments = parser.parse_args()
     FOLDER.mkdir(exist_ok=True)
     write_files()
-    for key in NETWORKS:
+    for key in arguments.only:
         made = write(key)
         if arguments.against:
             compare(key, made, arguments.against)

@@ -22,7 +22,10 @@ def tensors(name):
 
 
 def pictures(name):
-    """Pairs of luminance and what the authors' network makes of it, float32 (height, width)."""
+    """Pairs of luminance and what the authors' network makes of it.
+
+    float32 (height, width), what a colorizer gives (height, width, 2).
+    """
     with np.load(GOLDEN / f"{name}.npz") as file:
         sizes = [tuple(size) for size in file["sizes"].tolist()]
         results = [file[f"result{index}"] for index in range(len(sizes))]

@@ -57,6 +57,8 @@ TINY_COLORIZERS = {
         "depths": (1, 0, 0, 0, 1),
     },
     "resnet_colorizer": {"filters": 4, "residual_blocks": 2},
+    "eccv16_colorizer": {"widths": (2, 2, 3, 3), "classes": 5},
+    "siggraph17_colorizer": {"widths": (2, 2, 3, 3)},
 }
 TINY_DECOLORIZERS = {"resnet_decolorizer": {"filters": 4, "residual_blocks": 2}}
 TINY = TINY_GENERATORS | TINY_COLORIZERS | TINY_DECOLORIZERS | TINY_DISCRIMINATORS

@@ -9,7 +9,11 @@ from the authors' code; names and shapes are those of the tensors in their files
     cards         model cards of published weights
     nafnet        NAFNet (Chen et al. 2022)
     dmphn         DMPHN (Zhang et al. 2019)
+    srn           SRN (Tao et al. 2018)
+    deepdeblur    DeepDeblur (Nah et al. 2017)
     dncnn         DnCNN (Zhang et al. 2017)
     drunet        DRUNet (Zhang et al. 2021)
     hinet         HINet (Chen et al. 2021)
+    siggraph17    colorizer of Zhang et al. 2017
+    eccv16        colorizer of Zhang et al. 2016
 """

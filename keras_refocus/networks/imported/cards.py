@@ -29,6 +29,11 @@ def card(imported: Imported, name: str) -> str:
         name: Of the servable.
     """
     family = imported.family
+    what = (
+        "Luminance in, restored luminance out; the picture's colours stay."
+        if family.kind == "restorer"
+        else "Luminance in, a guess of the chroma out."
+    )
     licence = (
         f"{family.weights_licence}."
         if family.terms == "permissive"
@@ -39,7 +44,7 @@ def card(imported: Imported, name: str) -> str:
         f"# {name}",
         "",
         f"{family.title}, for {family.purpose}: the weights of its authors in a network of this "
-        "project. Luminance in, restored luminance out; the picture's colours stay.",
+        f"project. {what}",
         "",
         f"{imported.model.count_params():,} parameters. Made by `refocus import`.",
         "",

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 Terms = Literal["permissive", "non-commercial", "unstated"]
+Kind = Literal["restorer", "colorizer"]
 
 
 class Tensors:
@@ -83,6 +84,12 @@ class Tensors:
             weights.append(self.take(f"{name}.bias"))
         self.put(layer, *weights)
 
+    def normalization(self, name: str, layer: str) -> None:
+        """Take a batch normalisation of PyTorch."""
+        parts = ("weight", "bias", "running_mean", "running_var")
+        self.put(layer, *(self.take(f"{name}.{part}") for part in parts))
+        self.drop(f"{name}.num_batches_tracked")
+
     def finish(self) -> None:
         """Raise `ValueError` if a tensor was not taken."""
         if self._left:
@@ -103,7 +110,7 @@ class Family:
         name: Of the family; what `--as` takes.
         title: What people call the network.
         purpose: What it is good for, in a few words.
-        generator: Name of the network in `networks.GENERATORS`.
+        generator: Name of the network in `networks.GENERATORS`, or in `networks.COLORIZERS`.
         paper: Authors, title, place and year.
         address: Page of the authors that has the files.
         trained_on: The data the published files were trained on.
@@ -115,6 +122,7 @@ class Family:
         options: Options of the network, read off names and shapes; and off `settings`.
         convert: Puts all tensors into place, given the options.
         settings: What weights do not tell and a user may choose: name, default, and description.
+        kind: Which stage the network is for.
     """
 
     name: str
@@ -132,3 +140,4 @@ class Family:
     options: Callable[..., dict[str, Any]]
     convert: Callable[[Tensors, dict[str, Any]], None]
     settings: Mapping[str, tuple[float, str]] = dataclasses.field(default_factory=dict)
+    kind: Kind = "restorer"

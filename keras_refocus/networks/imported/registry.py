@@ -7,10 +7,21 @@ from pathlib import Path
 from typing import Any
 
 from keras_refocus import networks
-from keras_refocus.networks.imported import dmphn, dncnn, drunet, hinet, nafnet, weight_files
+from keras_refocus.networks.imported import (
+    deepdeblur,
+    dmphn,
+    dncnn,
+    drunet,
+    eccv16,
+    hinet,
+    nafnet,
+    siggraph17,
+    srn,
+    weight_files,
+)
 from keras_refocus.networks.imported.family import Family, Tensors
 
-_MODULES = (nafnet, dmphn, dncnn, drunet, hinet)
+_MODULES = (nafnet, dmphn, srn, deepdeblur, dncnn, drunet, hinet, siggraph17, eccv16)
 FAMILIES: dict[str, Family] = {module.FAMILY.name: module.FAMILY for module in _MODULES}
 
 
@@ -19,7 +30,7 @@ class Imported:
     """A network with published weights.
 
     Attributes:
-        model: `keras.Model` from luminance to restored luminance.
+        model: `keras.Model` from luminance to restored luminance, or to chroma.
         family: What it is.
         options: Options it was built with.
         settings: What was chosen that the weights do not tell.

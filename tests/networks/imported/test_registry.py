@@ -24,6 +24,12 @@ FAMILY_OF = {
     "dncnn_normalized": "dncnn",
     "drunet": "drunet",
     "hinet": "hinet",
+    "srn_gray": "srn",
+    "srn_lstm": "srn",
+    "srn_color": "srn",
+    "deepdeblur": "deepdeblur",
+    "eccv16": "eccv16",
+    "siggraph17": "siggraph17",
 }
 # Of the result of a large picture every 13th row and column is kept.
 STEP = 13
@@ -62,7 +68,8 @@ def test_a_family_is_recognised_by_names_and_shapes(name, family):
 def test_the_network_gives_what_that_of_its_authors_gives(name):
     network = imported(name).model
     for picture, expected in golden(name)[1]:
-        result = np.asarray(network(picture[np.newaxis, ..., np.newaxis]))[0, ..., 0]
+        result = np.asarray(network(picture[np.newaxis, ..., np.newaxis]))[0]
+        result = result[..., 0] if expected.ndim == 2 else result
         if result.shape != expected.shape:
             result = result[::STEP, ::STEP]
         np.testing.assert_allclose(result, expected, atol=1e-5)
@@ -84,6 +91,13 @@ def test_options_are_read_off_the_shapes():
     assert imported("dncnn_normalized").options == {"width": 6, "depth": 5, "signal": "gray"}
     assert imported("drunet").options["widths"] == (3, 4, 5, 6)
     assert imported("hinet").options["normalized"] == (0, 2)
+    gray, lstm = imported("srn_gray").options, imported("srn_lstm").options
+    assert (gray["depth"], gray["recurrent"], gray["signal"]) == (2, False, "gray")
+    assert (lstm["depth"], lstm["recurrent"], lstm["signal"]) == (1, True, "gray")
+    assert imported("srn_color").options["signal"] == "rgb"
+    deep = imported("deepdeblur").options
+    assert (deep["width"], deep["residual_blocks"], deep["scales"]) == (3, 2, 3)
+    assert imported("eccv16").options == {"widths": (2, 3, 4, 4), "classes": 5}
 
 
 @pytest.mark.parametrize("name", FAMILY_OF)
@@ -122,7 +136,8 @@ def test_foreign_weights_and_names_are_told():
 
 def test_every_family_says_whose_it_is():
     for family in registry.FAMILIES.values():
-        assert family.generator in networks.GENERATORS
+        kinds = {"restorer": networks.GENERATORS, "colorizer": networks.COLORIZERS}
+        assert family.generator in kinds[family.kind]
         assert family.address.startswith("https://")
         assert family.terms in ("permissive", "non-commercial", "unstated")
         for text in (family.paper, family.trained_on, family.verified, family.weights_licence):
