@@ -61,9 +61,16 @@ def main(argv=None) -> None:
         parser.error(str(error))
     size = sum(part.stat().st_size for part in version.rglob("*") if part.is_file())
     print(f"{version}  ({size / 1e6:.1f} MB; {family.title}, {family.weights_licence})")
-    print(
-        f"restore with: refocus restore PHOTO --models {arguments.out} --model {name}",
-        file=sys.stderr,
+    print(_how_to_use(family.kind, arguments.out, name), file=sys.stderr)
+
+
+def _how_to_use(kind: str, out: Path, name: str) -> str:
+    command = f"refocus restore PHOTO --models {out}"
+    if kind == "restorer":
+        return f"restore with: {command} --model {name}"
+    return (
+        f"colour with: {command} --mode colorize --colorizer {name}\n"
+        f"The restorer, which runs before it, has to lie in {out} too."
     )
 
 

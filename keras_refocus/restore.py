@@ -75,6 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             tile=arguments.tile,
             overlap=arguments.overlap,
             restorer=arguments.model,
+            colorizer=arguments.colorizer,
             best=arguments.best,
         )
         jobs = plan(
@@ -551,6 +552,12 @@ def _parser() -> argparse.ArgumentParser:
         "--model",
         default=defaults.restorer,
         help="name of the restorer, where there are several (default: %(default)s)",
+    )
+    models.add_argument(
+        "--colorizer",
+        default=defaults.colorizer,
+        metavar="NAME",
+        help="name of the colorizer, where there are several (default: %(default)s)",
     )
     models.add_argument(
         "--tile",

@@ -123,8 +123,8 @@ def scale_recurrent_generator(
     scale; the gradient flows through the results of the scales before, where the authors stop it.
     `global_skip=False, as_published=True` is the authors' network, whose `signal` is `"gray"` or,
     for the one they call color, `"rgb"`: its smaller pictures are every second pixel, and between
-    the pixels of a smaller result lie means, as TensorFlow 1 resized. The training compares every scale, as they do, see
-    `scale_weight` of `DeblurGAN`; what is exported gives the last alone.
+    the pixels of a smaller result lie means, as TensorFlow 1 resized. The training compares every
+    scale, as they do, see `scale_weight` of `DeblurGAN`; what is exported gives the last alone.
 
     Args:
         widths: Channels at full, half and quarter size of a scale.
