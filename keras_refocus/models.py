@@ -52,21 +52,25 @@ def _remove(folder: Path, name: str, parser: argparse.ArgumentParser) -> Path:
 
 
 def _table(models: list[installed.Installed], folder: Path, *, measure: bool) -> str:
-    heads = ["name", "version", "MB", "licence", "what it is"]
+    heads = ["name", "version", "kind", "MB", "licence", "good for", "from"]
     if measure:
-        heads.insert(3, "s at 720p")
+        heads.insert(4, "s at 720p")
     rows = [heads]
     for model in models:
         origin = model.origin
+        kind = installed.kind_of(model.name, origin)
         row = [
             model.name,
             model.version,
+            kind,
             f"{model.megabytes:.1f}",
             origin.licence if origin else _OURS,
-            f"{origin.title}, for {origin.purpose}; {origin.address}" if origin else "",
+            installed.good_for(model.name, origin),
+            origin.address if origin else "",
         ]
         if measure:
-            row.insert(3, _seconds(folder, model.name))
+            timed = kind == contract.RESTORER
+            row.insert(4, _seconds(folder, model.name) if timed else "")
         rows.append(row)
     widths = [max(len(row[column]) for row in rows) for column in range(len(heads))]
     return "\n".join(
@@ -77,8 +81,6 @@ def _table(models: list[installed.Installed], folder: Path, *, measure: bool) ->
 
 def _seconds(folder: Path, name: str) -> str:
     """Seconds of a restorer for a photo of 1280x720 on this machine."""
-    if name.startswith((contract.COLORIZER, contract.REFOCUS)):
-        return ""
     memory.keep_memory()
     console.import_tensorflow()
     engine = local.LocalEngine(folder)

@@ -14,6 +14,14 @@ from keras_refocus.engines import contract, store
 # Under this key of `network.json` lies where weights came from.
 IMPORTED = "imported"
 
+# What the models of this project are good for.
+_GOOD_FOR = {
+    contract.RESTORER: "closest to the truth",
+    "restorer_gan": "crisper textures, partly invented",
+    contract.COLORIZER: "colours for grey photos",
+    contract.REFOCUS: "the whole pipeline in one graph",
+}
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Origin:
@@ -32,6 +40,7 @@ class Origin:
         accepted: Whether the user accepted terms that are not permissive.
         settings: What was chosen that the weights do not tell.
         files: Name and SHA-256 of each file.
+        kind: `"restorer"` or `"colorizer"`.
     """
 
     family: str
@@ -46,6 +55,7 @@ class Origin:
     accepted: bool
     settings: dict[str, float]
     files: list[dict[str, str]]
+    kind: str = contract.RESTORER
 
     @property
     def licence(self) -> str:
@@ -85,6 +95,21 @@ def read_origin(version: Path) -> Origin | None:
         return Origin(**found[IMPORTED])
     except (OSError, KeyError, TypeError, ValueError):
         return None
+
+
+def kind_of(name: str, origin: Origin | None) -> str:
+    """Whether a model is a `"restorer"`, a `"colorizer"` or `"refocus"`, the whole pipeline."""
+    if origin is not None:
+        return origin.kind
+    named = (kind for kind in (contract.COLORIZER, contract.REFOCUS) if name.startswith(kind))
+    return next(named, contract.RESTORER)
+
+
+def good_for(name: str, origin: Origin | None) -> str:
+    """What a model is good for, in a few words; of published weights also whose they are."""
+    if origin is not None:
+        return f"{origin.title}, for {origin.purpose}"
+    return _GOOD_FOR.get(name, "your own model")
 
 
 def list_models(folder: Path) -> list[Installed]:

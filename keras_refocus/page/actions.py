@@ -44,6 +44,9 @@ _GOOD_FOR = {"restorer": "closest", "restorer_gan": "crisper"}
 _LOOK_EVERY = 0.1
 _PATIENCE = 0.5
 
+# A server is asked for these, whose names it does not list.
+_KNOWN = tuple(_GOOD_FOR)
+
 # What an event gives that has nothing to show any more. Gradio repeats the last values of an event
 # when it ends, and empties everything if there were none.
 _UNCHANGED = tuple(gr.skip() for _ in views.SHOWN)
@@ -159,17 +162,18 @@ class PageActions:
         try:
             engine = self._restorer.engine
             # A server has no list to give: it is asked for each known name.
-            names = sorted({*engine.versions(), *engine.versions(*_GOOD_FOR)})
+            names = sorted({*engine.versions(), *engine.versions(*_KNOWN)})
         except Exception as error:
             unchanged = [gr.skip()] * 4
             return *unchanged, views.status(say(error, words), error=True), listed
+        origins = {name: self._origin(name) for name in names}
         restorers = [
             name
-            for name in names
-            if not name.startswith((contract.COLORIZER, contract.REFOCUS))
-        ]  # fmt: skip
+            for name, origin in origins.items()
+            if installed.kind_of(name, origin) == contract.RESTORER
+        ]
         colors = contract.COLORIZER in names
-        choices = [(self._model_label(name, words), name) for name in restorers]
+        choices = [(_model_label(name, origins[name], words), name) for name in restorers]
         default = contract.RESTORER if contract.RESTORER in restorers else None
         modes = [(words.say(name), mode) for name, mode in MODES.items()]
         state = views.status(words.say("choose"))
@@ -680,18 +684,18 @@ class PageActions:
             keep_stages=True,
         )
 
-    def _model_label(self, name: str, words: Words) -> str:
-        """What a model is good for; of published weights also whose they are and their licence."""
-        origin = self._origin(name)
-        if origin is not None:
-            return f"{name}: {origin.title}, for {origin.purpose} (licence {origin.licence})"
-        return f"{name}: {words.say(_GOOD_FOR.get(name, 'your_model'))}"
-
     def _origin(self, name: str) -> installed.Origin | None:
         """Where the weights of a model came from, if that can be told: a server does not say."""
         folder = getattr(self._restorer.engine, "models_dir", None)
         version = store.newest_version(folder / name) if folder else None
         return installed.read_origin(version) if version else None
+
+
+def _model_label(name: str, origin: installed.Origin | None, words: Words) -> str:
+    """What a model is good for; of published weights also whose they are and their licence."""
+    if origin is not None:
+        return f"{name}: {installed.good_for(name, origin)} (licence {origin.licence})"
+    return f"{name}: {words.say(_GOOD_FOR.get(name, 'your_model'))}"
 
 
 def say(error: Exception, words: Words | None = None) -> str:

@@ -18,13 +18,13 @@ def folder(tmp_path_factory):
 def test_models_with_size_licence_and_source(folder, capsys):
     models.main(["--models", str(folder)])
     _, heads, *rows = capsys.readouterr().out.splitlines()
-    assert heads.split()[:4] == ["name", "version", "MB", "licence"]
-    assert [row.split()[:2] for row in rows] == [
-        ["colorizer", "2"],
-        ["restorer", "1"],
-        ["restorer_gan", "3"],
+    assert heads.split()[:4] == ["name", "version", "kind", "MB"]
+    assert [row.split()[:3] for row in rows] == [
+        ["colorizer", "2", "colorizer"],
+        ["restorer", "1", "restorer"],
+        ["restorer_gan", "3", "restorer"],
     ]
-    assert "this project" in rows[1]
+    assert "this project" in rows[1] and "closest to the truth" in rows[1]
     assert "unstated: none stated" in rows[2] and "DMPHN, for strong motion blur" in rows[2]
 
 
@@ -32,8 +32,8 @@ def test_times_of_restorers(folder, capsys):
     models.main(["--models", str(folder), "--time"])
     _, heads, colorizer, restorer, _ = capsys.readouterr().out.splitlines()
     assert "s at 720p" in heads
-    assert float(restorer.split()[3]) >= 0.0
-    assert colorizer.split()[3] == "this"  # not timed
+    assert float(restorer.split()[4]) >= 0.0
+    assert colorizer.split()[4] == "this"  # not timed
 
 
 def test_a_model_is_removed_when_it_is_named_and_one_s_own(tmp_path, capsys):

@@ -205,6 +205,15 @@ def test_the_model_can_be_chosen(folder, models):
     assert np.abs(after.astype(int) - before).max() <= 1  # this one changes nothing
 
 
+def test_the_colorizer_can_be_chosen(folder, models, tmp_path):
+    own = shutil.copytree(models, tmp_path / "own")
+    (own / "colorizer").rename(own / "mine")
+    choice = ("--mode", "colorize", "--colorizer", "mine", "--report", "report.json")
+    assert run("album/one.png", *choice, models=own) == 0
+    (record,) = json.loads(pathlib.Path("report.json").read_text())["files"]
+    assert set(record["model_versions"]) == {"restorer", "mine"}
+
+
 def test_whose_weights_restored_is_in_the_report(folder, models, tmp_path):
     own = shutil.copytree(models, tmp_path / "own")
     for name, expected in ((None, set()), ("restorer", {"restorer"})):

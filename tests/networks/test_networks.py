@@ -244,11 +244,14 @@ def test_untrained_network_returns_its_input(name):
     np.testing.assert_array_equal(_run(networks.build(name, **TINY[name]), picture), picture)
 
 
-@pytest.mark.parametrize("name", ["multipatch", "nafnet", "dncnn", "drunet", "hinet"])
+@pytest.mark.parametrize(
+    "name",
+    ["multipatch", "nafnet", "dncnn", "drunet", "hinet", "scale_recurrent", "multiscale"],
+)
 @pytest.mark.parametrize("signal", ["gray", "rgb"])
 def test_networks_that_see_srgb_give_luminance_in_range(name, signal):
     options = TINY[name] | {"signal": signal}
-    if name in ("multipatch", "nafnet"):
+    if name in ("multipatch", "nafnet", "scale_recurrent", "multiscale"):
         options["as_published"] = True
     keras.utils.set_random_seed(0)
     network = networks.build(name, **options)
@@ -318,6 +321,25 @@ def test_padding_with_zeros():
     network = _model(lambda x: blocks.pad_to_multiple(x, 4, zeros=True)[0], None, None, 1)
     expected = np.pad(picture, ((0, 0), (0, 3), (0, 1), (0, 0)))
     np.testing.assert_array_equal(_run(network, picture), expected)
+
+
+@pytest.mark.parametrize("size", [(2, 2), (4, 6), (20, 14)])
+def test_gaussian_halves_are_those_of_scikit_image(size):
+    transform = pytest.importorskip("skimage.transform")
+    picture = _picture(1, *size)
+    expected = list(transform.pyramid_gaussian(picture[0], 1, channel_axis=-1))[1]
+    found = ops.convert_to_numpy(blocks.shrink_gaussian(ops.convert_to_tensor(picture)))
+    np.testing.assert_allclose(found[0], expected, atol=1e-6)
+
+
+def test_every_second_pixel_is_where_the_enlargement_leaves_it():
+    picture = np.float32([[0, 2, 6], [4, 4, 4]]).reshape(1, 2, 3, 1)
+    found = ops.convert_to_numpy(blocks.enlarge_from_corner(ops.convert_to_tensor(picture)))
+    rows = [[0, 1, 2, 4, 6, 6], [2, 2.5, 3, 4, 5, 5], [4] * 6, [4] * 6]
+    np.testing.assert_allclose(found[0, ..., 0], rows)
+    np.testing.assert_array_equal(
+        ops.convert_to_numpy(blocks.every_second(ops.convert_to_tensor(found))), picture
+    )
 
 
 @pytest.mark.parametrize("size", [(1, 1), (5, 3)])

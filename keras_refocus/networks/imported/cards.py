@@ -11,7 +11,7 @@ def origin(imported: Imported, *, accepted: bool) -> dict:
         accepted: Whether the user accepted terms that are not permissive.
     """
     family = imported.family
-    names = "title purpose trained_on paper address code_licence weights_licence terms".split()
+    names = "title purpose trained_on paper address code_licence weights_licence terms kind".split()
     return {
         "family": family.name,
         **{name: getattr(family, name) for name in names},
