@@ -1,10 +1,11 @@
 """Options of commands that run models: where the models are, and on which threads they run."""
 
+import argparse
+
 from keras_refocus.engines import store
-from keras_refocus.system.options import Options
 
 
-def add_models(group: Options, what: str = "folder of models") -> None:
+def add_models(group: argparse.ArgumentParser, what: str = "folder of models") -> None:
     """Add `--models`, see `store.find_models`."""
     group.add_argument(
         "--models",
@@ -22,7 +23,7 @@ def add_models_or_server(parser) -> None:
     )
 
 
-def add_threads(group: Options) -> None:
+def add_threads(group: argparse.ArgumentParser) -> None:
     """Add `--threads`, of models that run in this process."""
     group.add_argument(
         "--threads", type=int, metavar="N", help="processor threads to use (default: all)"
