@@ -4,6 +4,7 @@ import ast
 import configparser
 import functools
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -178,6 +179,73 @@ def test_saved_models_are_opened_in_one_place():
         if "saved_model.load(" in file.read_text("utf-8")
     }
     assert openers == {"engines/store.py", "local_server/models.py"}
+
+
+def test_files_are_written_whole_and_summed_in_one_place():
+    """Who wants SHA-256 of a file, or a temporary name and a rename, asks `system.files`."""
+    own_sums = {name_of(file) for file in MODULES + ENTRY_POINTS if "hashlib" in imported(file)}
+    # Pixels are compared band by band there, which no file holds.
+    own_sums -= {"system/files.py", "pictures/decoders.py"}
+    assert own_sums <= {"restore.py", "networks/imported/weight_files.py"}
+    own_names = {
+        name_of(file)
+        for file in MODULES + ENTRY_POINTS
+        if re.search(r"os\.replace|\.part\b|\.writing-|NamedTemporaryFile", file.read_text("utf-8"))
+    }
+    assert own_names <= {"restore.py"}
+
+
+# Ranges of files and of CIELAB. A picture format has numbers of its own.
+RANGES = {110, 127.5, 255, 65535}
+
+
+@pytest.mark.parametrize(
+    "file", [file for file in MODULES if room(file) != "pictures"], ids=name_of
+)
+def test_only_colour_scales_by_the_ranges(file):
+    found = [
+        ast.unparse(node)
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult | ast.Div)
+        if any(isinstance(s, ast.Constant) and s.value in RANGES for s in (node.left, node.right))
+    ]
+    assert not found, "use pictures.color"
+
+
+# Lines of a function without its docstring. What is longer is split where parts are really there.
+LONGEST = 70
+LONGER = {
+    ("restore.py", "_parser"),
+    ("training/cycle_gan.py", "__init__"),
+    ("training/run.py", "run"),
+    ("training/run_folder.py", "write_report"),
+}
+
+
+def test_functions_fit_in_a_head():
+    found = set()
+    for file in MODULES + ENTRY_POINTS:
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                length = node.end_lineno - node.lineno + 1
+                if ast.get_docstring(node) is not None:
+                    length -= node.body[0].end_lineno - node.body[0].lineno + 1
+                if length > LONGEST:
+                    found.add((name_of(file), node.name))
+    assert found <= LONGER, f"longer than {LONGEST} lines: {sorted(found - LONGER)}"
+
+
+def test_where_is_what_is_there():
+    """The table of CONTRIBUTING.md names files and folders that exist."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rows = [line for line in text.splitlines() if re.match(r"\| \d+\. ", line)]
+    assert len(rows) >= 20
+    for row in rows:
+        first, *others = re.findall(r"`([\w./]+)`", row.split("|")[2])
+        folder = first if first.endswith("/") else first.rpartition("/")[0] + "/"
+        for path in [first, *(name if "/" in name else folder + name for name in others)]:
+            found = ROOT / path
+            assert found.is_dir() if path.endswith("/") else found.is_file(), row
 
 
 def test_data_sets_share_colour_reading_and_checks_with_the_package():

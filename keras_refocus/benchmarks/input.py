@@ -170,78 +170,7 @@ def _processor_seconds():
 
 
 def _measure_all(arguments, config, color_config, folder):
-    from keras_refocus.data import sampling, workers
-
-    stages = {"restorer": config, "colorizer": color_config}
-    photos = pairs = None
-    if {"photos", "color"} & set(arguments.kinds):
-        place = arguments.photos or make_photos(folder / "photos")
-        photos = tuple(catalogue.list_photos(place))
-    if "pairs" in arguments.kinds or ("prepared" in arguments.kinds and not arguments.data):
-        place = arguments.pairs or make_pairs(folder / "pairs")
-        pairs = tuple(catalogue.list_pairs(place, split="train"))
-
-    def folder_input(kind, stage, source, sampler=sampling.Sampler, **options):
-        for title, cache in (("in memory", {}), ("read each time", {"cache_bytes": 0})):
-            if cache and stage == "restorer":
-                cache["echo"] = sampling.default_echo(2 * sampling.CACHE_BYTES)
-                title += f", echo {cache['echo']}"
-            made = sampler(
-                sources=(source,),
-                shares=(1.0,),
-                size=stages[stage].patch_size,
-                batch_size=stages[stage].batch_size,
-                seed=0,
-                **options,
-                **cache,
-            )
-            batches = workers.Batches(made, first=0, count=sys.maxsize, workers=arguments.workers)
-            yield f"{kind}, {title}", stage, batches
-
-    def prepared_input():
-        from keras_refocus.data import prepared
-
-        place, names = arguments.data_dir, arguments.data
-        if names is None:
-            place, names = folder / "prepared", [prepare(folder / "prepared", pairs)]
-        for name in names:
-            stage = prepared.stage_of(name, data_dir=place)
-            config = stages[stage]
-            echo = 1
-            options = {}
-            if stage == "colorizer":
-                options = {"smallest_part": config.smallest_part, "tone": config.tone}
-            else:
-                echo = prepared.DEFAULT_ECHO
-            batches = prepared.TfdsBatches(
-                name,
-                size=config.patch_size,
-                batch_size=config.batch_size,
-                seed=0,
-                first=0,
-                count=2**40,
-                echo=echo,
-                workers=arguments.workers,
-                data_dir=place,
-                **options,
-            )
-            title = "pairs" if arguments.data is None else name
-            yield f"prepared {title}, echo {echo}", stage, batches
-
-    inputs = {
-        "photos": lambda: folder_input(
-            "photos", "restorer", sampling.PhotoSource(paths=photos, blur=config.blur)
-        ),
-        "pairs": lambda: folder_input("pairs", "restorer", sampling.PairSource(paths=pairs)),
-        "prepared": prepared_input,
-        "color": lambda: folder_input(
-            "color",
-            "colorizer",
-            sampling.ColorSource(paths=photos, smallest_part=color_config.smallest_part),
-            sampling.ColorSampler,
-            tone=color_config.tone,
-        ),
-    }
+    inputs = _inputs(arguments, {"restorer": config, "colorizer": color_config}, folder)
     trainings, rows = {}, []
     with console.progress_bar(label="inputs") as bar:
         for kind in arguments.kinds:
@@ -258,6 +187,94 @@ def _measure_all(arguments, config, color_config, folder):
                 rows.append({"input": title, "stage": stage} | figures)
                 bar.update()
     return rows
+
+
+def _inputs(arguments, configs_of, folder):
+    """Functions by the kind of an input; each yields `(title, stage, batches)`."""
+    from keras_refocus.data import sampling
+
+    photos = pairs = None
+    if {"photos", "color"} & set(arguments.kinds):
+        place = arguments.photos or make_photos(folder / "photos")
+        photos = tuple(catalogue.list_photos(place))
+    if "pairs" in arguments.kinds or ("prepared" in arguments.kinds and not arguments.data):
+        place = arguments.pairs or make_pairs(folder / "pairs")
+        pairs = tuple(catalogue.list_pairs(place, split="train"))
+    config, color_config = configs_of["restorer"], configs_of["colorizer"]
+
+    def sampled(kind, stage, source, sampler=sampling.Sampler, **options):
+        return lambda: _sampled(
+            kind, stage, configs_of[stage], source, sampler, workers=arguments.workers, **options
+        )
+
+    return {
+        "photos": sampled(
+            "photos", "restorer", sampling.PhotoSource(paths=photos, blur=config.blur)
+        ),
+        "pairs": sampled("pairs", "restorer", sampling.PairSource(paths=pairs)),
+        "prepared": lambda: _prepared(arguments, configs_of, folder, pairs),
+        "color": sampled(
+            "color",
+            "colorizer",
+            sampling.ColorSource(paths=photos, smallest_part=color_config.smallest_part),
+            sampling.ColorSampler,
+            tone=color_config.tone,
+        ),
+    }
+
+
+def _sampled(kind, stage, config, source, sampler, *, workers, **options):
+    """Batches that are cut from files, once with all of them in memory and once with none."""
+    from keras_refocus.data import sampling
+    from keras_refocus.data.workers import Batches
+
+    for title, cache in (("in memory", {}), ("read each time", {"cache_bytes": 0})):
+        if cache and stage == "restorer":
+            cache["echo"] = sampling.default_echo(2 * sampling.CACHE_BYTES)
+            title += f", echo {cache['echo']}"
+        made = sampler(
+            sources=(source,),
+            shares=(1.0,),
+            size=config.patch_size,
+            batch_size=config.batch_size,
+            seed=0,
+            **options,
+            **cache,
+        )
+        batches = Batches(made, first=0, count=sys.maxsize, workers=workers)
+        yield f"{kind}, {title}", stage, batches
+
+
+def _prepared(arguments, configs_of, folder, pairs):
+    """Batches of data sets that `tfds build` has prepared, or of one that is made of `pairs`."""
+    from keras_refocus.data import prepared
+
+    place, names = arguments.data_dir, arguments.data
+    if names is None:
+        place, names = folder / "prepared", [prepare(folder / "prepared", pairs)]
+    for name in names:
+        stage = prepared.stage_of(name, data_dir=place)
+        config = configs_of[stage]
+        echo = 1
+        options = {}
+        if stage == "colorizer":
+            options = {"smallest_part": config.smallest_part, "tone": config.tone}
+        else:
+            echo = prepared.DEFAULT_ECHO
+        batches = prepared.TfdsBatches(
+            name,
+            size=config.patch_size,
+            batch_size=config.batch_size,
+            seed=0,
+            first=0,
+            count=2**40,
+            echo=echo,
+            workers=arguments.workers,
+            data_dir=place,
+            **options,
+        )
+        title = "pairs" if arguments.data is None else name
+        yield f"prepared {title}, echo {echo}", stage, batches
 
 
 def _training(stage, config, color_config):

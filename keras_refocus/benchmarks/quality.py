@@ -96,7 +96,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     console.start_logging()
     memory.keep_memory()
     console.import_tensorflow()
-    from keras_refocus.evaluation import restorer, sets
+    from keras_refocus.evaluation import restorer
     from keras_refocus.restoration import tiling
 
     try:
@@ -110,28 +110,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         methods = networks(arguments.models, protocol, best=arguments.best, flips=arguments.flips)
         grids = []
         if arguments.classical:
-            classical.require_scikit_image()
-            methods += classical_methods(
-                arguments.kernel,
-                radius=arguments.radius,
-                amount=arguments.amount,
-                iterations=arguments.iterations,
-                balance=arguments.balance,
-            )
-            if arguments.oracle:
-                methods += bounds()
-                grids = oracle_grids()
-        chosen = [
-            sets.PictureSet(folder=folder, items=sets.pair_items(folder))
-            for folder in arguments.pairs
-        ]
-        if arguments.photos:
-            blurs = [sets.synthetic_blur(name) for name in arguments.blur or ["evaluation"]]
-            items = sets.photo_items(arguments.photos)
-            chosen += [
-                sets.PictureSet(folder=arguments.photos, items=items, blur=blur) for blur in blurs
-            ]
-        rows = _measure_all(chosen, methods, grids, protocol, arguments)
+            methods += _classical_methods(arguments)
+            grids = oracle_grids() if arguments.oracle else []
+        rows = _measure_all(_picture_sets(arguments), methods, grids, protocol, arguments)
         print(table(rows, size=arguments.size))
         if grids:
             print(f"\n{_ORACLE_NOTE}")
@@ -141,6 +122,33 @@ def main(argv: Sequence[str] | None = None) -> None:
             draw(arguments.plot, rows, size=arguments.size)
     except (ImportError, OSError, TypeError, ValueError) as error:
         parser.error(str(error))
+
+
+def _classical_methods(arguments: argparse.Namespace) -> list[Method]:
+    classical.require_scikit_image()
+    methods = classical_methods(
+        arguments.kernel,
+        radius=arguments.radius,
+        amount=arguments.amount,
+        iterations=arguments.iterations,
+        balance=arguments.balance,
+    )
+    return methods + bounds() if arguments.oracle else methods
+
+
+def _picture_sets(arguments: argparse.Namespace) -> list:
+    from keras_refocus.evaluation import sets
+
+    chosen = [
+        sets.PictureSet(folder=folder, items=sets.pair_items(folder)) for folder in arguments.pairs
+    ]
+    if arguments.photos:
+        items = sets.photo_items(arguments.photos)
+        chosen += [
+            sets.PictureSet(folder=arguments.photos, items=items, blur=sets.synthetic_blur(name))
+            for name in arguments.blur or ["evaluation"]
+        ]
+    return chosen
 
 
 def networks(
@@ -563,7 +571,7 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         metavar="NAME",
         help="synthetic blur of the photos, one or more of the settings of "
-        "keras_refocus.exposure (default: evaluation)",
+        "keras_refocus.blur (default: evaluation)",
     )
     models = parser.add_argument_group("models")
     options.add_best_epoch(models)
@@ -573,7 +581,12 @@ def _parser() -> argparse.ArgumentParser:
         help="measure each model a second time as `refocus restore --best` restores",
     )
     options.add_tiles(models)
-    peers = parser.add_argument_group("classical methods")
+    _add_classical(parser.add_argument_group("classical methods"))
+    _add_protocol(parser.add_argument_group("protocol and outputs"))
+    return parser
+
+
+def _add_classical(peers) -> None:
     peers.add_argument(
         "--classical",
         action=argparse.BooleanOptionalAction,
@@ -606,7 +619,9 @@ def _parser() -> argparse.ArgumentParser:
         help="each of them once more, with the best of a grid of settings for the set, and what "
         "linear filters could reach that are fitted to the truth",
     )
-    protocol = parser.add_argument_group("protocol and outputs")
+
+
+def _add_protocol(protocol) -> None:
     options.add_border(protocol)
     protocol.add_argument(
         "--size",
@@ -625,7 +640,6 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="draw dB gained against seconds and against MB, as PNG, SVG or PDF",
     )
-    return parser
 
 
 if __name__ == "__main__":

@@ -123,84 +123,32 @@ def measure(
         processor time per item (`None` for servers elsewhere) seconds.
     """
     from keras_refocus.engines.local import LocalEngine
-    from keras_refocus.engines.serving import ServingEngine
 
     local = LocalEngine(models)
-    rng = np.random.default_rng(0)
-    tiles = rng.random((max(BATCHES), tile, tile, 1), np.float32)
-    picture = rng.integers(0, 256, (*_PICTURE, 3), np.uint8)
-    options = pipeline.RestoreOptions(restorer=model)
-
-    def call_in_process(batch):
-        return lambda: local.restore(tiles[:batch], model=model)
-
-    def restore_in_process():
-        return pipeline.Restorer(local).restore(picture, options)
-
-    with contextlib.ExitStack() as stack:
-        connected = {
-            name: [
-                stack.enter_context(ServingEngine(_with_scheme(address), timeout=600))
-                for _ in range(max(clients))
-            ]
-            for name, address in servers.items()
-        }
-        combinations: dict[tuple, tuple[list[Callable], int]] = {}
-        for threads, batch in itertools.product(THREADS, BATCHES):
-            key = ("tiles", "in process", threads, batch)
-            combinations[key] = ([call_in_process(batch)] * threads, batch)
-        for (name, clients_of), count in itertools.product(connected.items(), clients):
-            calls = [
-                lambda client=client: client.restore(tiles[:1], model=model)
-                for client in clients_of[:count]
-            ]
-            combinations["tiles", name, count, 1] = (calls, 1)
-        if pictures:
-            for threads in THREADS:
-                key = ("pictures", "in process", threads, 1)
-                combinations[key] = ([restore_in_process] * threads, 1)
-            for (name, clients_of), count in itertools.product(connected.items(), clients):
-                calls = [
-                    lambda client=client: pipeline.Restorer(client).restore(picture, options)
-                    for client in clients_of[:count]
-                ]
-                combinations["pictures", name, count, 1] = (calls, 1)
-
+    with _connect(servers, max(clients)) as connected:
+        combinations = _combinations(
+            local, connected, model=model, tile=tile, clients=clients, pictures=pictures
+        )
         for calls, _ in combinations.values():
             calls[0]()  # loads, and warms the shape up
         watched = [psutil.Process(process) for process in processes]
 
         def take_turns(keys, rounds, seconds, label):
-            results: dict[tuple, list[dict]] = {key: [] for key in keys}
-            with console.progress_bar(rounds * len(keys), label=label, unit="run") as bar:
-                for number in range(rounds):
-                    # There and back, so that nobody always follows the same one.
-                    for key in keys if number % 2 == 0 else keys[::-1]:
-                        results[key].append(_run(*combinations[key], seconds, watched))
-                        bar.update()
-            return results
+            return _take_turns(
+                {key: combinations[key] for key in keys}, rounds, seconds, watched, label
+            )
 
-        results = take_turns(list(combinations), rounds, seconds, "measuring")
-        rows = [
-            {
-                "what": what,
-                "where": where,
-                "at_once": at_once,
-                "batch": batch,
-                **{name: statistics.median(m[name] for m in measured) for name in measured[0]},
-            }
-            for (what, where, at_once, batch), measured in results.items()
-        ]
+        rows = _medians(take_turns(combinations, rounds, seconds, "measuring"))
         at = min(clients, key=lambda count: abs(count - 8))
         shares = []
         for what in dict.fromkeys(key[0] for key in combinations):
             rivals, asked = _candidates(rows, what, at)
             compared = take_turns([*rivals, *asked], turns, seconds / 2, f"comparing {what}")
             shares += [_share(compared, key, rivals) for key in asked]
-        if not processes:
-            for row in [*rows, *shares]:
-                if row["where"] != "in process":
-                    row["processor"] = None
+    if not processes:
+        for row in [*rows, *shares]:
+            if row["where"] != "in process":
+                row["processor"] = None
     return {
         "machine": machine.describe(),
         "model": model,
@@ -212,6 +160,86 @@ def measure(
         "rows": rows,
         "shares": shares,
     }
+
+
+@contextlib.contextmanager
+def _connect(servers: dict[str, str], count: int) -> Iterator[dict[str, list]]:
+    """Connect `count` clients to each server, for as long as the block runs."""
+    from keras_refocus.engines.serving import ServingEngine
+
+    with contextlib.ExitStack() as stack:
+        yield {
+            name: [
+                stack.enter_context(ServingEngine(_with_scheme(address), timeout=600))
+                for _ in range(count)
+            ]
+            for name, address in servers.items()
+        }
+
+
+def _combinations(
+    local, connected: dict[str, list], *, model: str, tile: int, clients, pictures: bool
+) -> dict[tuple, tuple[list[Callable], int]]:
+    """What is measured: calls that are made at once, and how many items each of them takes.
+
+    The keys are `(what, where, at once, batch)`, as the columns of the report.
+    """
+    rng = np.random.default_rng(0)
+    tiles = rng.random((max(BATCHES), tile, tile, 1), np.float32)
+    picture = rng.integers(0, 256, (*_PICTURE, 3), np.uint8)
+    options = pipeline.RestoreOptions(restorer=model)
+
+    def restore_tiles(engine, batch=1):
+        return lambda: engine.restore(tiles[:batch], model=model)
+
+    def restore_picture(engine):
+        return lambda: pipeline.Restorer(engine).restore(picture, options)
+
+    found: dict[tuple, tuple[list[Callable], int]] = {}
+    for threads, batch in itertools.product(THREADS, BATCHES):
+        key = ("tiles", "in process", threads, batch)
+        found[key] = ([restore_tiles(local, batch)] * threads, batch)
+    for (name, clients_of), count in itertools.product(connected.items(), clients):
+        found["tiles", name, count, 1] = ([restore_tiles(c) for c in clients_of[:count]], 1)
+    if not pictures:
+        return found
+    for threads in THREADS:
+        found["pictures", "in process", threads, 1] = ([restore_picture(local)] * threads, 1)
+    for (name, clients_of), count in itertools.product(connected.items(), clients):
+        found["pictures", name, count, 1] = ([restore_picture(c) for c in clients_of[:count]], 1)
+    return found
+
+
+def _take_turns(
+    combinations: dict[tuple, tuple[list[Callable], int]],
+    rounds: int,
+    seconds: float,
+    watched: Sequence[psutil.Process],
+    label: str,
+) -> dict[tuple, list[dict]]:
+    """Run each combination once a round, there and back: none always follows the same one."""
+    keys = list(combinations)
+    results: dict[tuple, list[dict]] = {key: [] for key in keys}
+    with console.progress_bar(rounds * len(keys), label=label, unit="run") as bar:
+        for number in range(rounds):
+            for key in keys if number % 2 == 0 else keys[::-1]:
+                results[key].append(_run(*combinations[key], seconds, watched))
+                bar.update()
+    return results
+
+
+def _medians(results: dict[tuple, list[dict]]) -> list[dict]:
+    """A row of the report for each combination."""
+    return [
+        {
+            "what": what,
+            "where": where,
+            "at_once": at_once,
+            "batch": batch,
+            **{name: statistics.median(m[name] for m in measured) for name in measured[0]},
+        }
+        for (what, where, at_once, batch), measured in results.items()
+    ]
 
 
 def _run(

@@ -131,12 +131,7 @@ def expose(rgb, settings, rng, *, size=None, frames=0, psfs=None, transforms=Non
     if size is None:
         size = rgb.shape[:2]
     else:
-        size = (int(size[0]), int(size[1]))
-        if min(size) < 1 or size[0] > rgb.shape[0] or size[1] > rgb.shape[1]:
-            raise ValueError(
-                f"The window must lie inside the photo. Received: size={size}, photo of "
-                f"{rgb.shape[:2]}. Enlarge the photo or ask for a smaller window."
-            )
+        size = _size_of_window(size, rgb)
         if rng.random() < settings.source_scale_probability:
             scale = rng.uniform(*settings.source_scale)
     psfs = None if psfs is None else [sensor.check_psf(psf) for psf in psfs]
@@ -197,6 +192,17 @@ def expose(rgb, settings, rng, *, size=None, frames=0, psfs=None, transforms=Non
     blurred = degrade(encode(light), settings, rng)
     kept = _sharp_frames(scene, frames, encode) if frames else None
     return Exposure(blurred=blurred, sharp=sharp, frames=kept, path=path, kind=kind)
+
+
+def _size_of_window(size, rgb):
+    """A size as whole numbers, if a window of it lies inside the photo."""
+    size = (int(size[0]), int(size[1]))
+    if min(size) < 1 or size[0] > rgb.shape[0] or size[1] > rgb.shape[1]:
+        raise ValueError(
+            f"The window must lie inside the photo. Received: size={size}, photo of "
+            f"{rgb.shape[:2]}. Enlarge the photo or ask for a smaller window."
+        )
+    return size
 
 
 def _sharp_frames(scene, count, encode):

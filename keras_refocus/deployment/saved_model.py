@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_refocus.engines import contract, store
+from keras_refocus.pictures import color
 from keras_refocus.restoration.chroma import WORKING_SIZE
 from keras_refocus.restoration.tiling import TILE
 
@@ -23,7 +24,7 @@ from keras_refocus.restoration.tiling import TILE
 _CHECKED_SHAPES = ((1, 1, 1), (1, 1, 40), (2, 33, 17), (1, 64, 50))
 _TOLERANCE = 1e-5
 # Root mean square of what writing a picture in 8 bits changes.
-_HALF_TOLERANCE = 1.0 / 255.0 / 12.0**0.5
+_HALF_TOLERANCE = 1.0 / color.EIGHT_BIT / 12.0**0.5
 
 
 def export_restorer(model, folder: str | os.PathLike, **options) -> Path:

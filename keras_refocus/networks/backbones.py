@@ -16,10 +16,11 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_refocus.pictures import color
+
 _log = logging.getLogger(__name__)
 
 # Mean of ImageNet in 8-bit BGR, which the VGG networks of `keras.applications` expect removed.
-_VGG_SCALE = 255.0
 _VGG_MEAN_BGR = (103.939, 116.779, 123.68)
 
 
@@ -73,14 +74,14 @@ BACKBONES = {
         application="VGG19",
         pyramid=("block1_pool", "block2_pool", "block3_pool", "block4_pool", "block5_pool"),
         perceptual="block3_conv3",
-        scale=(_VGG_SCALE,) * 3,
+        scale=(color.EIGHT_BIT,) * 3,
         offset=tuple(-mean for mean in _VGG_MEAN_BGR),
     ),
     "vgg16": _Backbone(
         application="VGG16",
         pyramid=("block1_pool", "block2_pool", "block3_pool", "block4_pool", "block5_pool"),
         perceptual="block3_conv3",
-        scale=(_VGG_SCALE,) * 3,
+        scale=(color.EIGHT_BIT,) * 3,
         offset=tuple(-mean for mean in _VGG_MEAN_BGR),
     ),
 }
@@ -111,7 +112,8 @@ def _unlisted(name, preprocess):
     """Describe a network of `keras.applications` that has no entry in `BACKBONES`."""
     # What a network expects is an affine map of each channel, so two greys tell it.
     black, white = (
-        np.ravel(preprocess(np.full((1, 1, 1, 3), grey, np.float32))) for grey in (0.0, 255.0)
+        np.ravel(preprocess(np.full((1, 1, 1, 3), grey, np.float32)))
+        for grey in (0.0, color.EIGHT_BIT)
     )
     return _Backbone(
         application=name,

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_refocus.networks import blocks
+from keras_refocus.pictures import color
 
 
 def drunet_generator(
@@ -41,7 +42,7 @@ def drunet_generator(
     """
     widths = tuple(widths)
     blocks.check_positive(widths=widths, depth=depth)
-    if not 0.0 <= noise <= 255.0:
+    if not 0.0 <= noise <= color.EIGHT_BIT:
         raise ValueError(f"`noise` must be in [0, 255]. Received: noise={noise}.")
 
     def residuals(x, channels, name):
@@ -64,7 +65,7 @@ def drunet_generator(
     picture = blocks.from_luminance(luminance, signal)
     x, size = blocks.pad_to_multiple(picture, 2 ** (len(widths) - 1))
     # The level has the scale of the picture.
-    level = ops.full_like(x[..., :1], noise / 255.0)
+    level = ops.full_like(x[..., :1], noise / color.EIGHT_BIT)
     x = ops.concatenate([x, level], axis=-1)
     x = keras.layers.Conv2D(widths[0], 3, padding="same", use_bias=use_bias, name="head")(x)
     maps = [x]

@@ -150,78 +150,34 @@ def restore(
         smoothings=smoothings,
         regularization=regularization,
     )
-    count = filters.shape[-1]
+    coarsest = 2 ** (len(widths) - 1)  # cells of the stem along a side of one of the last scale
+    multiple = stem_factor * coarsest
 
-    padded, size = blocks.pad_to_multiple(picture, stem_factor * 2 ** (len(widths) - 1))
-    # What each filter would change.
-    bank = keras.layers.Conv2D(
-        count,
-        filter_size,
-        use_bias=False,
-        trainable=train_filters,
-        dtype="float32",
-        name="filters",
-    )
+    padded, size = blocks.pad_to_multiple(picture, multiple)
     # The estimate comes first: otherwise the largest tensors here wait for it in memory.
-    kernel = _kernel_of_blocks(bank, padded if estimate is None else estimate, stem_factor)
-    bank.set_weights([filters])
-    changes = ops.conv(
-        blocks.extend_edges(padded, filter_size // 2), kernel, strides=stem_factor, padding="valid"
-    )
-
-    pixels = ops.space_to_depth(padded, stem_factor) if stem_factor > 1 else padded
-    normalised, contrast, mean = blocks.local_contrast(pixels)
-    # Squares after the split: of all at once they would be one more of the largest tensors.
-    squares = [ops.square(pixel) for pixel in ops.split(changes, stem_factor**2, axis=-1)]
-    squares = sum(squares) / stem_factor**2
-    energies = blocks.local_mean(ops.sqrt(squares + 1e-6), 3)
-    x = ops.concatenate(
-        [
-            normalised,
-            # Shifted to the middle of what photos have.
-            ops.log(contrast) + 3.0,
-            mean - 0.5,
-            ops.log(energies / contrast + 1e-3),
-        ],
-        axis=-1,
-    )
-    x = keras.layers.Conv2D(widths[0], 3, padding="same", name="stem")(x)
+    first = padded if estimate is None else estimate
+    changes = _changes_of_filters(padded, filters, stem_factor, train_filters, after=first)
+    seen, contrast, squares = _statistics(padded, changes, stem_factor)
+    x = keras.layers.Conv2D(widths[0], 3, padding="same", name="stem")(seen)
     if estimate is not None:
-        estimate, _ = blocks.pad_to_multiple(estimate, stem_factor * 2 ** (len(widths) - 1))
-        estimated = ops.space_to_depth(estimate, stem_factor) if stem_factor > 1 else estimate
+        estimated = _by_blocks(blocks.pad_to_multiple(estimate, multiple)[0], stem_factor)
         x = x + keras.layers.Conv2D(widths[0], 3, padding="same", name="estimate_stem")(
             estimated / contrast
         )
     if prior is not None:
-        prior, _ = blocks.pad_to_multiple(prior, stem_factor * 2 ** (len(widths) - 1))
-        before = ops.space_to_depth(prior, stem_factor) if stem_factor > 1 else prior
+        before = _by_blocks(blocks.pad_to_multiple(prior, multiple)[0], stem_factor)
         x = x + keras.layers.Conv2D(
             widths[0], 3, padding="same", kernel_initializer="zeros", name="prior_stem"
         )(before / contrast)
-    # Which frequencies are missing shows in wide neighbourhoods only; there the blur is told from
-    # the scene.
-    factor = 2 ** (len(widths) - 1)
-    coarse = ops.average_pool(squares, factor, factor)
-    wide = ops.log(blocks.local_mean(coarse, _WIDE_WINDOW) + 1e-8)
-    hint = wide - ops.mean(wide, axis=-1, keepdims=True)
-    hint = keras.layers.Conv2D(widths[-1], 1, activation="relu", name="hint_conv1")(hint)
-    hint = keras.layers.Conv2D(widths[-1], 1, name="hint_conv2")(hint)
+    hint = _missing_frequencies(squares, widths[-1], coarsest)
     if context is not None:
         known = keras.layers.Conv2D(widths[-1], 1, kernel_initializer="zeros", name="context_hint")(
-            context(hint, stem_factor * factor)
+            context(hint, multiple)
         )
         hint = hint + known
     x = blocks.u_shape(x, widths=widths, depths=depths, decoder_depths=decoder_depths, hint=hint)
 
-    weights = blocks.last_convolution(x, count * stem_factor**2, kernel_size=1, name="weights")
-    residual = blocks.last_convolution(x, stem_factor**2, name="residual") * contrast
-    residual = residual + ops.concatenate(
-        [
-            ops.sum(pixel, axis=-1, keepdims=True)
-            for pixel in ops.split(weights * changes, stem_factor**2, axis=-1)
-        ],
-        axis=-1,
-    )
+    residual = _mix(x, changes, contrast, stem_factor, filters.shape[-1])
     if estimate is not None:
         share = blocks.last_convolution(x, stem_factor**2, kernel_size=1, name="estimate_share")
         residual = residual + (1.0 + share) * estimated
@@ -231,6 +187,81 @@ def restore(
     if stem_factor > 1:
         residual = ops.depth_to_space(residual, stem_factor)
     return blocks.add_residual(picture, blocks.crop_to_size(residual, size))
+
+
+def _by_blocks(x, side):
+    """Channels of all pixels of a block beside each other."""
+    return ops.space_to_depth(x, side) if side > 1 else x
+
+
+def _changes_of_filters(padded, filters, side, train_filters, *, after):
+    """What each filter would change in each pixel of a block, calculated after another tensor.
+
+    Returns:
+        Tensor `(batch, rows of blocks, columns of blocks, side^2 * filters)`.
+    """
+    bank = keras.layers.Conv2D(
+        filters.shape[-1],
+        len(filters),
+        use_bias=False,
+        trainable=train_filters,
+        dtype="float32",
+        name="filters",
+    )
+    kernel = _kernel_of_blocks(bank, after, side)
+    bank.set_weights([filters])
+    extended = blocks.extend_edges(padded, len(filters) // 2)
+    return ops.conv(extended, kernel, strides=side, padding="valid")
+
+
+def _statistics(padded, changes, side):
+    """What the network sees of each block, free of its contrast.
+
+    Returns:
+        Tuple `(seen, contrast, squares)`: the features; the contrast by which the pixels were
+        divided; and the squared change of each filter, mean over the block.
+    """
+    normalised, contrast, mean = blocks.local_contrast(_by_blocks(padded, side))
+    # Squares after the split: of all at once they would be one more of the largest tensors.
+    squares = [ops.square(pixel) for pixel in ops.split(changes, side**2, axis=-1)]
+    squares = sum(squares) / side**2
+    energies = blocks.local_mean(ops.sqrt(squares + 1e-6), 3)
+    seen = ops.concatenate(
+        [
+            normalised,
+            # Shifted to the middle of what photos have.
+            ops.log(contrast) + 3.0,
+            mean - 0.5,
+            ops.log(energies / contrast + 1e-3),
+        ],
+        axis=-1,
+    )
+    return seen, contrast, squares
+
+
+def _missing_frequencies(squares, width, factor):
+    """Which frequencies are missing, at the coarsest scale, `factor` blocks to a cell.
+
+    It shows in wide neighbourhoods only; there the blur is told from the scene.
+    """
+    coarse = ops.average_pool(squares, factor, factor)
+    wide = ops.log(blocks.local_mean(coarse, _WIDE_WINDOW) + 1e-8)
+    hint = wide - ops.mean(wide, axis=-1, keepdims=True)
+    hint = keras.layers.Conv2D(width, 1, activation="relu", name="hint_conv1")(hint)
+    return keras.layers.Conv2D(width, 1, name="hint_conv2")(hint)
+
+
+def _mix(x, changes, contrast, side, count):
+    """What is changed by the filters, each as much as the network says, and by the network."""
+    weights = blocks.last_convolution(x, count * side**2, kernel_size=1, name="weights")
+    residual = blocks.last_convolution(x, side**2, name="residual") * contrast
+    return residual + ops.concatenate(
+        [
+            ops.sum(pixel, axis=-1, keepdims=True)
+            for pixel in ops.split(weights * changes, side**2, axis=-1)
+        ],
+        axis=-1,
+    )
 
 
 def _kernel_of_blocks(bank, x, side):

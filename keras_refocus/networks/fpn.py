@@ -21,14 +21,7 @@ def _fpn_generator(
     name,
     **backbone_options,
 ):
-    blocks.check_positive(filters=filters, pyramid_filters=pyramid_filters)
-    if filters % 2:
-        raise ValueError(f"`filters` must be even. Received: filters={filters}.")
-    if normalization not in _NORMALIZATIONS:
-        raise ValueError(
-            f"`normalization` must be one of {_NORMALIZATIONS}. "
-            f"Received: normalization={normalization!r}."
-        )
+    _check_options(filters, pyramid_filters, normalization)
     convolution = functools.partial(
         keras.layers.SeparableConv2D if separable else keras.layers.Conv2D,
         kernel_size=3,
@@ -85,6 +78,17 @@ def _fpn_generator(
     residual = keras.layers.Rescaling(0.5, dtype="float32", name="to_unit")(residual)
     restored = blocks.add_residual(picture, blocks.crop_to_size(residual, size))
     return keras.Model(picture, restored, name=name)
+
+
+def _check_options(filters, pyramid_filters, normalization):
+    blocks.check_positive(filters=filters, pyramid_filters=pyramid_filters)
+    if filters % 2:
+        raise ValueError(f"`filters` must be even. Received: filters={filters}.")
+    if normalization not in _NORMALIZATIONS:
+        raise ValueError(
+            f"`normalization` must be one of {_NORMALIZATIONS}. "
+            f"Received: normalization={normalization!r}."
+        )
 
 
 def fpn_inception_resnet_v2_generator(
