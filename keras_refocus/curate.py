@@ -160,7 +160,7 @@ def _curate(arguments):
         # Clashes of names are refused before anything is written.
         curation.targets(names, copying)
     manifest = arguments.manifest or arguments.folder / curation.MANIFEST
-    curation.write_manifest(manifest, {name: survey.sums[name] for name in names})
+    curation.write_sums(manifest, {name: survey.sums[name] for name in names})
     print(f"{len(names):,} files are in {manifest}; the whole list of findings is in {report}.")
     if copying is not None:
         with _Progress("copying") as progress:
@@ -172,7 +172,7 @@ def _curate(arguments):
                 threads=arguments.threads,
                 progress=progress,
             )
-        curation.write_manifest(arguments.out / curation.MANIFEST, sums)
+        curation.write_sums(arguments.out / curation.MANIFEST, sums)
         print(f"{len(sums):,} cleaned files are in {arguments.out}, with their manifest.")
     return 0
 
@@ -205,7 +205,7 @@ def _print_survey(survey):
 
 def _verify(arguments):
     manifest = arguments.manifest or arguments.folder / curation.MANIFEST
-    sums = curation.read_manifest(manifest)
+    sums = curation.read_sums(manifest)
     with _Progress("verifying") as progress:
         result = curation.verify(
             arguments.folder, sums, threads=arguments.threads, progress=progress

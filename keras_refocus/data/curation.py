@@ -242,7 +242,7 @@ def _fault(inspections, problem, rules):
 # Manifest
 
 
-def write_manifest(path: str | os.PathLike, sums: dict[str, str]):
+def write_sums(path: str | os.PathLike, sums: dict[str, str]):
     """Write sums in the format of `sha256sum`, sorted by name.
 
     Args:
@@ -257,7 +257,7 @@ def write_manifest(path: str | os.PathLike, sums: dict[str, str]):
     files.write_text(path, "".join(lines))
 
 
-def read_manifest(path: str | os.PathLike) -> dict[str, str]:
+def read_sums(path: str | os.PathLike) -> dict[str, str]:
     """Read a manifest.
 
     Returns:
@@ -334,7 +334,7 @@ def verify(
 
     Args:
         folder: The folder.
-        sums: From `read_manifest`.
+        sums: From `read_sums`.
         threads: Number of threads; default: one for each core.
         progress: Called with the number of files done and of all files.
 

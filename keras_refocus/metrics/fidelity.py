@@ -22,56 +22,57 @@ HIGHEST_PSNR = 100.0  # decibels, of equal pictures
 _ROOT_EPSILON = 1e-12
 
 
-def _prepare(first, second, border, channel):
+def _prepare(image_true, image_test, border, channel):
     """Check a pair, cut the border, choose the channel; float32 tensors."""
-    numpy = isinstance(first, np.ndarray) and isinstance(second, np.ndarray)
-    for picture in (first, second):
+    numpy = isinstance(image_true, np.ndarray) and isinstance(image_test, np.ndarray)
+    for picture in (image_true, image_test):
         if isinstance(picture, np.ndarray) and not np.issubdtype(picture.dtype, np.floating):
             raise TypeError(
                 f"Pictures must be floating point. Received: dtype={picture.dtype}. "
                 "Convert integers with `color.to_float` first."
             )
-    first = ops.cast(first, "float32")
-    second = ops.cast(second, "float32")
-    if len(first.shape) != 4 or len(second.shape) != 4:
+    image_true = ops.cast(image_true, "float32")
+    image_test = ops.cast(image_test, "float32")
+    if len(image_true.shape) != 4 or len(image_test.shape) != 4:
         raise ValueError(
             "Pictures must have shape (batch, height, width, channels). "
-            f"Received: shapes {tuple(first.shape)} and {tuple(second.shape)}."
+            f"Received: shapes {tuple(image_true.shape)} and {tuple(image_test.shape)}."
         )
     if any(
         a is not None and b is not None and a != b
-        for a, b in zip(first.shape, second.shape, strict=True)
+        for a, b in zip(image_true.shape, image_test.shape, strict=True)
     ):
         raise ValueError(
             "Both pictures must have the same shape. "
-            f"Received: shapes {tuple(first.shape)} and {tuple(second.shape)}."
+            f"Received: shapes {tuple(image_true.shape)} and {tuple(image_test.shape)}."
         )
     if border < 0 or any(
-        side is not None and side <= 2 * border for side in (first.shape[1], first.shape[2])
+        side is not None and side <= 2 * border
+        for side in (image_true.shape[1], image_true.shape[2])
     ):
         raise ValueError(
             "`border` must leave pixels to compare. "
-            f"Received: border={border} for shape {tuple(first.shape)}."
+            f"Received: border={border} for shape {tuple(image_true.shape)}."
         )
     if border:
-        first = first[:, border:-border, border:-border]
-        second = second[:, border:-border, border:-border]
+        image_true = image_true[:, border:-border, border:-border]
+        image_test = image_test[:, border:-border, border:-border]
     if channel is not None:
-        first = first[..., channel : channel + 1]
-        second = second[..., channel : channel + 1]
-    return first, second, numpy
+        image_true = image_true[..., channel : channel + 1]
+        image_test = image_test[..., channel : channel + 1]
+    return image_true, image_test, numpy
 
 
 def _finish(values, numpy):
     return ops.convert_to_numpy(values) if numpy else values
 
 
-def psnr(first, second, *, max_value=1.0, border=0, channel=None, highest=HIGHEST_PSNR):
+def psnr(image_true, image_test, *, max_value=1.0, border=0, channel=None, highest=HIGHEST_PSNR):
     """Peak signal-to-noise ratio in decibels, over all pixels and channels of a picture.
 
     Args:
-        first: Floating-point pictures `(batch, height, width, channels)`.
-        second: Pictures of the same shape.
+        image_true: Floating-point pictures `(batch, height, width, channels)`.
+        image_test: Pictures of the same shape.
         max_value: Width of the range of values: 1 for [0, 1].
         border: Pixels left out on each side.
         channel: Index of the only channel to compare; `None` compares all.
@@ -84,8 +85,8 @@ def psnr(first, second, *, max_value=1.0, border=0, channel=None, highest=HIGHES
         TypeError: If an array is of integers.
         ValueError: If the shapes differ, or nothing is left inside the border.
     """
-    first, second, numpy = _prepare(first, second, border, channel)
-    errors = ops.mean(ops.square((first - second) / max_value), axis=(1, 2, 3))
+    image_true, image_test, numpy = _prepare(image_true, image_test, border, channel)
+    errors = ops.mean(ops.square((image_true - image_test) / max_value), axis=(1, 2, 3))
     values = -10.0 * ops.log10(ops.maximum(errors, 10.0 ** (-highest / 10.0)))
     return _finish(values, numpy)
 
@@ -103,10 +104,10 @@ def _blur(planes):
     return ops.conv(planes, ops.reshape(weights, (1, _WINDOW, 1, 1)), padding="valid")
 
 
-def _similarity(first, second, max_value):
+def _similarity(x, y, max_value):
     """Mean over windows of SSIM and of its contrast-structure part, each `(batch, channels)`."""
-    channels = first.shape[-1]
-    size = (first.shape[1], first.shape[2])
+    channels = x.shape[-1]
+    size = (x.shape[1], x.shape[2])
     if any(side is not None and side < _WINDOW for side in size):
         raise ValueError(
             f"SSIM needs sides of at least {_WINDOW} pixels inside the border. "
@@ -114,7 +115,7 @@ def _similarity(first, second, max_value):
         )
     c1, c2 = (_K1 * max_value) ** 2, (_K2 * max_value) ** 2
     # Each channel is a picture of its own. All five means in one convolution.
-    products = (first, second, first * first, second * second, first * second)
+    products = (x, y, x * x, y * y, x * y)
     planes = ops.concatenate(
         [product[..., c : c + 1] for product in products for c in range(channels)], axis=0
     )
@@ -131,7 +132,7 @@ def _similarity(first, second, max_value):
     return ops.stack(similarities, axis=1), ops.stack(contrasts, axis=1)
 
 
-def ssim(first, second, *, max_value=1.0, border=0, channel=None):
+def ssim(image_true, image_test, *, max_value=1.0, border=0, channel=None):
     """Structural similarity (Wang et al. 2004), the mean over windows and channels.
 
     An 11x11 Gaussian window of sigma 1.5 pixels, K1 = 0.01, K2 = 0.03, weighted population
@@ -139,8 +140,8 @@ def ssim(first, second, *, max_value=1.0, border=0, channel=None):
     `skimage.metrics.structural_similarity(gaussian_weights=True, use_sample_covariance=False)`.
 
     Args:
-        first: Floating-point pictures `(batch, height, width, channels)`.
-        second: Pictures of the same shape.
+        image_true: Floating-point pictures `(batch, height, width, channels)`.
+        image_test: Pictures of the same shape.
         max_value: Width of the range of values: 1 for [0, 1].
         border: Pixels left out on each side.
         channel: Index of the only channel to compare; `None` averages over all.
@@ -152,12 +153,12 @@ def ssim(first, second, *, max_value=1.0, border=0, channel=None):
         TypeError: If an array is of integers.
         ValueError: If the shapes differ, or a side inside the border is under 11 pixels.
     """
-    first, second, numpy = _prepare(first, second, border, channel)
-    similarity, _ = _similarity(first, second, max_value)
+    image_true, image_test, numpy = _prepare(image_true, image_test, border, channel)
+    similarity, _ = _similarity(image_true, image_test, max_value)
     return _finish(ops.mean(similarity, axis=1), numpy)
 
 
-def ms_ssim(first, second, *, max_value=1.0, border=0, channel=None):
+def ms_ssim(image_true, image_test, *, max_value=1.0, border=0, channel=None):
     """Multi-scale SSIM (Wang et al. 2003), the mean over channels.
 
     Five scales need sides of 176 pixels. Smaller pictures use as many scales as fit, with the
@@ -165,8 +166,8 @@ def ms_ssim(first, second, *, max_value=1.0, border=0, channel=None):
     contrast terms count as 1e-6, so that their powers and the derivatives of these are finite.
 
     Args:
-        first: Floating-point pictures `(batch, height, width, channels)`, of known size.
-        second: Pictures of the same shape.
+        image_true: Floating-point pictures `(batch, height, width, channels)`, of known size.
+        image_test: Pictures of the same shape.
         max_value: Width of the range of values: 1 for [0, 1].
         border: Pixels left out on each side.
         channel: Index of the only channel to compare; `None` averages over all.
@@ -179,12 +180,12 @@ def ms_ssim(first, second, *, max_value=1.0, border=0, channel=None):
         ValueError: If the shapes differ, a side inside the border is under 11 pixels, or the size
             is not known when the graph is built.
     """
-    first, second, numpy = _prepare(first, second, border, channel)
-    side = min((side for side in first.shape[1:3] if side is not None), default=None)
-    if None in tuple(first.shape[1:3]):
+    image_true, image_test, numpy = _prepare(image_true, image_test, border, channel)
+    side = min((side for side in image_true.shape[1:3] if side is not None), default=None)
+    if None in tuple(image_true.shape[1:3]):
         raise ValueError(
             "Multi-scale SSIM needs pictures whose size is known when the graph is built. "
-            f"Received: shape {tuple(first.shape)}. Use patches of one size, or `ssim`."
+            f"Received: shape {tuple(image_true.shape)}. Use patches of one size, or `ssim`."
         )
     scales = 1
     while scales < len(_SCALE_WEIGHTS) and side // 2**scales >= _WINDOW:
@@ -195,23 +196,23 @@ def ms_ssim(first, second, *, max_value=1.0, border=0, channel=None):
     terms = []
     for scale in range(scales):
         if scale > 0:
-            first, second = (
+            image_true, image_test = (
                 ops.average_pool(picture, 2, strides=2, padding="valid")
-                for picture in (first, second)
+                for picture in (image_true, image_test)
             )
-        similarity, contrast = _similarity(first, second, max_value)
+        similarity, contrast = _similarity(image_true, image_test, max_value)
         term = similarity if scale == scales - 1 else contrast
         terms.append(ops.maximum(term, 1e-6) ** weights[scale])
     values = ops.mean(ops.prod(ops.stack(terms, axis=0), axis=0), axis=1)
     return _finish(values, numpy)
 
 
-def chroma_error(first, second, *, border=0):
+def chroma_error(image_true, image_test, *, border=0):
     """Mean Euclidean distance of colours in the a*b* plane, in CIELAB units.
 
     Args:
-        first: Chroma `(batch, height, width, 2)`, float in [-1, 1].
-        second: Chroma of the same shape.
+        image_true: Chroma `(batch, height, width, 2)`, float in [-1, 1].
+        image_test: Chroma of the same shape.
         border: Pixels left out on each side.
 
     Returns:
@@ -221,8 +222,8 @@ def chroma_error(first, second, *, border=0):
         TypeError: If an array is of integers.
         ValueError: If the shapes differ, or nothing is left inside the border.
     """
-    first, second, numpy = _prepare(first, second, border, None)
-    distances = ops.sqrt(ops.sum(ops.square(first - second), axis=-1) + _ROOT_EPSILON)
+    image_true, image_test, numpy = _prepare(image_true, image_test, border, None)
+    distances = ops.sqrt(ops.sum(ops.square(image_true - image_test), axis=-1) + _ROOT_EPSILON)
     return _finish(color.LAB_PER_CHROMA * ops.mean(distances, axis=(1, 2)), numpy)
 
 

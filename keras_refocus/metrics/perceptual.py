@@ -71,9 +71,9 @@ class LPIPS:
                     )
                 self._layers.append([arrays[name].astype("float32") for name in names])
 
-    def __call__(self, first, second):
+    def __call__(self, image_true, image_test):
         """Distance of two pictures `(height, width, 3)`, uint8 or float in [0, 1]; a float."""
-        pictures = np.stack([_square(rgb, _LPIPS_SIZE) for rgb in (first, second)])
+        pictures = np.stack([_square(rgb, _LPIPS_SIZE) for rgb in (image_true, image_test)])
         x = ops.convert_to_tensor((2.0 * pictures - 1.0 - _LPIPS_SHIFT) / _LPIPS_SCALE)
         distance = 0.0
         for index, (kernel, bias, line) in enumerate(self._layers):

@@ -48,7 +48,7 @@ def charbonnier(sharp, restored, *, epsilon=1e-3):
     return ops.mean(ops.sqrt(ops.square(restored - sharp) + epsilon**2))
 
 
-def psnr(sharp, restored, *, epsilon=1e-8):
+def psnr_loss(sharp, restored, *, epsilon=1e-8):
     """Negative PSNR in decibels, mean over pictures (NAFNet, Chen et al. 2022).
 
     The mean squared error is taken per picture before the logarithm, so easy pictures weigh as
@@ -127,7 +127,7 @@ CONTENT_LOSSES = {
     "l1": l1,
     "mse": mse,
     "charbonnier": charbonnier,
-    "psnr": psnr,
+    "psnr": psnr_loss,
     "frequency": frequency,
     "ssim": ssim,
     "ms_ssim": ms_ssim,
@@ -388,7 +388,7 @@ def color_aware(luminance, chroma, predicted, *, strength=10.0, rarity=None):
     return ops.mean(weights * ops.mean(ops.abs(predicted - chroma), axis=-1))
 
 
-def colorfulness(luminance, chroma, predicted):
+def colorfulness_loss(luminance, chroma, predicted):
     """One minus a hundredth of the colourfulness of the result (DDColor, Kang et al. 2023, eq. 7).
 
     The true chroma does not matter: every picture is to be more colourful, so this needs a small
@@ -423,7 +423,7 @@ def color_cross_entropy(chroma, logits, *, rarity=None):
 COLOR_LOSSES = {
     "chroma_l1": chroma_l1,
     "color_aware": color_aware,
-    "colorfulness": colorfulness,
+    "colorfulness": colorfulness_loss,
     "cross_entropy": color_cross_entropy,
 }
 # These can be rebalanced by the rarity of colours.

@@ -28,7 +28,7 @@ def test_report_names_what_is_bad_and_goes_on(folder, capsys):
     said = capsys.readouterr().out
     assert "5 photos, 3 good" in said
     assert "1 byte-identical copy: copy.png" in said and "1 unreadable: cut.png" in said
-    assert list(curation.read_manifest(folder / curation.MANIFEST)) == [
+    assert list(curation.read_sums(folder / curation.MANIFEST)) == [
         "0.png",
         "1.png",
         "2.png",
@@ -42,9 +42,9 @@ def test_skip_leaves_it_out(folder, tmp_path):
     out = tmp_path / "clean"
     options = ["--on-bad", "skip", "--out", str(out), "--size", "30", "--format", "jpeg"]
     assert command.main(["curate", str(folder), *options]) == 0
-    assert list(curation.read_manifest(folder / curation.MANIFEST)) == ["0.png", "1.png", "2.png"]
+    assert list(curation.read_sums(folder / curation.MANIFEST)) == ["0.png", "1.png", "2.png"]
     names = ["0.jpg", "1.jpg", "2.jpg"]
-    assert list(curation.read_manifest(out / curation.MANIFEST)) == names
+    assert list(curation.read_sums(out / curation.MANIFEST)) == names
     assert sorted(path.name for path in out.glob("*.jpg")) == names
     with Image.open(out / "0.jpg") as picture:
         assert picture.format == "JPEG" and picture.size == (40, 30)

@@ -162,9 +162,9 @@ class TestManifest:
 
     def test_round_trip_sorted(self, tmp_path):
         path = tmp_path / "manifest.sha256"
-        curation.write_manifest(path, self.sums)
+        curation.write_sums(path, self.sums)
         assert path.read_text() == f"{'f' * 64}  a.png\n{'0' * 64}  b/c.png\n"
-        assert curation.read_manifest(path) == self.sums
+        assert curation.read_sums(path) == self.sums
         assert [file.name for file in tmp_path.iterdir()] == ["manifest.sha256"]
 
     def test_odd_names(self, tmp_path):
@@ -173,14 +173,14 @@ class TestManifest:
             "line\nbreak.png": "2" * 64,
             "back\\slash.png": "3" * 64,
         }
-        curation.write_manifest(tmp_path / "m", sums)
-        assert curation.read_manifest(tmp_path / "m") == sums
+        curation.write_sums(tmp_path / "m", sums)
+        assert curation.read_sums(tmp_path / "m") == sums
 
     @pytest.mark.skipif(shutil.which("sha256sum") is None, reason="needs sha256sum")
     def test_sha256sum_agrees(self, folder):
         photos(folder)
         tiny.save(folder / "back\\slash.png", tiny.scene(8))
-        curation.write_manifest(folder / "m", curation.survey(folder).sums)
+        curation.write_sums(folder / "m", curation.survey(folder).sums)
         command = ["sha256sum", "--check", "--strict", "--quiet", "m"]
         assert subprocess.run(command, cwd=folder, check=False).returncode == 0
         (folder / "1.png").write_bytes(b"other")
@@ -200,11 +200,11 @@ class TestManifest:
     def test_other_lines_are_refused(self, tmp_path, line):
         (tmp_path / "m").write_text(line + "\n")
         with pytest.raises(ValueError, match="line 1"):
-            curation.read_manifest(tmp_path / "m")
+            curation.read_sums(tmp_path / "m")
 
     def test_no_manifest(self, tmp_path):
         with pytest.raises(FileNotFoundError, match="refocus curate"):
-            curation.read_manifest(tmp_path / "m")
+            curation.read_sums(tmp_path / "m")
 
     def test_verification(self, folder):
         photos(folder, 4)

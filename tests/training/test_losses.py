@@ -45,13 +45,13 @@ def test_psnr_loss_takes_the_logarithm_per_picture():
     sharp = np.zeros((2, 2, 2, 1), "float32")
     restored = sharp + np.array([0.1, 0.01], "float32").reshape(2, 1, 1, 1)
     # 20 dB and 40 dB.
-    assert _value(losses.psnr(sharp, restored)) == pytest.approx(-30.0, abs=1e-2)
+    assert _value(losses.psnr_loss(sharp, restored)) == pytest.approx(-30.0, abs=1e-2)
 
 
 def test_psnr_loss_is_bounded_by_its_epsilon():
     sharp = np.zeros((1, 2, 2, 1), "float32")
-    assert _value(losses.psnr(sharp, sharp, epsilon=1e-5)) == pytest.approx(-50.0, abs=1e-3)
-    assert _value(losses.psnr(sharp, sharp)) == pytest.approx(-80.0, abs=1e-3)
+    assert _value(losses.psnr_loss(sharp, sharp, epsilon=1e-5)) == pytest.approx(-50.0, abs=1e-3)
+    assert _value(losses.psnr_loss(sharp, sharp)) == pytest.approx(-80.0, abs=1e-3)
 
 
 @pytest.mark.parametrize("size", [(8, 8), (7, 10), (5, 3)])
