@@ -10,6 +10,7 @@ import sys
 
 _VERBS = {
     "restore": "restore photos: files, folders, patterns",
+    "video": "restore videos: sharper, steady, all else untouched",
     "demo": "open the web page on this machine",
     "serve": "serve the models over gRPC, as TensorFlow Serving does",
     "train": "train a network on your own photos or pairs",
@@ -23,6 +24,7 @@ _VERBS = {
 
 _EXAMPLES = {
     "restore": "refocus restore photo.jpg --out restored/",
+    "video": "refocus video clip.mp4 --out restored/",
     "demo": "refocus demo",
     "serve": "refocus serve --port 8500",
     "train": "refocus train restorer --photos my_photos/ --run runs/mine",
@@ -35,8 +37,8 @@ _EXAMPLES = {
 }
 
 
-# A module cannot have the name of a statement, or nobody could import it.
-_MODULES = {"import": "import_weights"}
+# A module cannot have the name of a statement, or nobody could import it, nor that of a folder.
+_MODULES = {"import": "import_weights", "video": "restore_video"}
 
 
 def main(argv=None):

@@ -28,8 +28,8 @@ SAME_FLOOR = {("pictures", "system")}
 
 # What runs for a user must not drag in what only training needs, however indirectly.
 SERVING_HALF = (
-    "system pictures engines restoration local_server deployment page video cloud restore demo "
-    "serve".split()
+    "system pictures engines restoration local_server deployment page video cloud restore "
+    "restore_video demo serve".split()
 )
 TRAINING_HALF = {"networks", "blur", "data", "training", "evaluation"}
 
