@@ -33,6 +33,9 @@ logger = logging.getLogger(__name__)
 RESTORED_SUFFIX = "_restored"
 COMPARE_SUFFIX = "_compare"
 
+# Of files that `refocus video` is for; the rest is said by whoever fails to read them.
+_VIDEO_SUFFIXES = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mpg", ".wmv", ".3gp"}
+
 # Width of a side-by-side picture in pixels: for looking, and inside what every format can hold.
 _COMPARE_WIDTH = 4096
 _COMPARE_GAP = 16
@@ -195,6 +198,7 @@ def _sources(name: str, out: Path | None, *, recursive: bool) -> Iterable[tuple[
     if path.is_dir():
         yield from _pictures(path, out, recursive=recursive)
     elif path.exists():
+        _refuse_video(path, out)
         yield path, Path(path.name)
     elif _is_pattern(name):
         root = _pattern_root(name)
@@ -211,6 +215,15 @@ def _sources(name: str, out: Path | None, *, recursive: bool) -> Iterable[tuple[
         raise FileNotFoundError(
             f"The input must be a file, a folder or a pattern. Received: '{name}', which does not "
             "exist. Check the path."
+        )
+
+
+def _refuse_video(path: Path, out: Path | None) -> None:
+    """Say what to type for a video."""
+    if path.suffix.lower() in _VIDEO_SUFFIXES:
+        raise ValueError(
+            f"The input must be a picture. Received: '{path}', a video. Type: refocus video "
+            f"{path} --out {out or 'restored'}"
         )
 
 

@@ -114,6 +114,7 @@ class Worker:
         self._colorizes = colorizes(found, options)
         self._chroma: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         self._failures = 0
+        self._limit = 0
         self._forget()
 
     def close(self) -> None:
@@ -366,7 +367,7 @@ class Worker:
         self._finals: dict[int, Any] = {}
         self._motion: dict[tuple[int, int], np.ndarray] = {}
         self._source: Iterator[tuple[int, Any]] | None = None
-        self._next = self._limit = 0
+        self._next = 0
 
 
 def _as_planes(frame: Any) -> list[np.ndarray]:

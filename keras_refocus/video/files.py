@@ -251,7 +251,7 @@ class _Surveyor:
                 f"Received: '{self.path}', none."
             )
         rate = stream.average_rate or stream.guessed_rate or Fraction(25)
-        listed, is_regular = _listed(self.times, rate, self._time_base, _end(stream))
+        listed, is_regular = _listed(self.times, rate, self._time_base)
         rotation, matrix, properties = self._first
         return Survey(
             path=self.path,
@@ -277,15 +277,8 @@ class _Surveyor:
         )
 
 
-def _end(stream: Any) -> int | None:
-    """When the last frame stops being shown, where the file says."""
-    if stream.duration is None:
-        return None
-    return (stream.start_time or 0) + stream.duration
-
-
 def _listed(
-    times: list[tuple[int | None, int]], rate: Fraction, time_base: Fraction, end: int | None
+    times: list[tuple[int | None, int]], rate: Fraction, time_base: Fraction
 ) -> tuple[list[Frame], bool]:
     """Times of all frames, made up where the file has none, and whether they ascend."""
     step = max(round(1 / (rate * time_base)), 1)
@@ -299,9 +292,10 @@ def _listed(
             if pts is None or (previous is not None and pts <= previous):
                 known[index] = 0 if previous is None else previous + step
     durations = [b - a for a, b in itertools.pairwise(known)]
-    # Durations of packets follow the order of decoding in some files: the end is surer.
-    left = end - known[-1] if end is not None and is_regular else 0
-    durations.append(left if 0 < left <= 100 * step else times[-1][1] or step)
+    # Some files count durations in the order of decoding: that of the last frame may be another's.
+    usual = sorted(durations)[len(durations) // 2] if durations else step
+    last = times[-1][1]
+    durations.append(last if usual / 4 <= last <= 4 * usual else usual)
     return [Frame(*pair) for pair in zip(known, durations, strict=True)], is_regular
 
 
@@ -415,6 +409,7 @@ class _Deinterlacer:
         source.link_to(filtered)
         filtered.link_to(sink)
         self._graph.configure()
+        self._time_base = stream.time_base
 
     def put(self, frame: Any) -> Iterator[Any]:
         import av
@@ -422,9 +417,15 @@ class _Deinterlacer:
         self._graph.push(frame)
         while True:
             try:
-                yield self._graph.pull()
+                whole = self._graph.pull()
             except (av.error.BlockingIOError, av.error.EOFError):
                 return
+            # The filter counts in halves, for fields that become frames.
+            ratio = whole.time_base / self._time_base
+            if whole.pts is not None:
+                whole.pts = round(whole.pts * ratio)
+            whole.duration, whole.time_base = round(whole.duration * ratio), self._time_base
+            yield whole
 
 
 @dataclasses.dataclass(frozen=True)
@@ -634,6 +635,8 @@ def join(
     notes = list(target.notes)
     with _opened(found.path) as source:
         result = av.open(str(part), "w", format=target.format, options=options)
+        # Matroska would number a file at random; the same work gives the same file.
+        result.flags |= av.container.Flags.bitexact.value
         try:
             streams, own = _add_streams(
                 source, result, found, segments, without_streams, target, notes
@@ -644,7 +647,7 @@ def join(
                 result.set_chapters(_chapters(source, window))
             own.time_base = time_base
             queues = [
-                _video_packets(segments, time_base, own, target.format in ("mp4", "mov")),
+                _video_packets(segments, time_base, own),
                 _copied_packets(source, streams, window),
             ]
             for _, _, packet in heapq.merge(*queues, key=lambda entry: entry[:2]):
@@ -706,7 +709,7 @@ def _add_streams(
 
 
 def _video_packets(
-    segments: Sequence[Segment], time_base: Fraction, stream: Any, lasts_by_decoding: bool
+    segments: Sequence[Segment], time_base: Fraction, stream: Any
 ) -> Iterator[tuple[Fraction, int, Any]]:
     """Packets of all segments with the times of the result, each with what it is sorted by.
 
@@ -730,10 +733,6 @@ def _video_packets(
                 place = count - delay
                 dts = times[place] if place >= 0 else times[0] + place * first_step
                 packet.pts, packet.dts, packet.duration = pts, dts, durations[pts]
-                if lasts_by_decoding and count == len(times) - 1:
-                    # MP4 adds up from decoding time to decoding time; the last one ends with the
-                    # last frame that is shown.
-                    packet.duration = times[-1] + durations[times[-1]] - dts
                 packet.time_base = time_base
                 packet.stream = stream
                 count += 1

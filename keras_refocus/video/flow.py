@@ -85,21 +85,25 @@ def warp(
     )
 
 
-def consistency(forward: np.ndarray, backward: np.ndarray) -> np.ndarray:
+def consistency(
+    forward: np.ndarray, backward: np.ndarray, *, pixels: float = 0.5, share: float = 0.02
+) -> np.ndarray:
     """Say where a flow there and back again ends where it began.
 
     Args:
         forward: Flow from a first frame to a second, (height, width, 2).
         backward: Flow from the second to the first.
+        pixels: Error that is let through.
+        share: Of the length of the flow that is let through besides.
 
     Returns:
-        Array of shape (height, width), float32: 1 where the error is below 0.5 + 0.02 |flow|
-        pixels and the place lies inside the frame, else 0.
+        Array of shape (height, width), float32: 1 where the error is below `pixels` + `share`
+        |flow| and the place lies inside the frame, else 0.
     """
     there_and_back = forward + warp(backward, forward)
     error = np.hypot(there_and_back[..., 0], there_and_back[..., 1])
     length = np.hypot(forward[..., 0], forward[..., 1])
-    mask = error < 0.5 + 0.02 * length
+    mask = error < pixels + share * length
     mask &= inside(forward)
     return mask.astype(np.float32)
 

@@ -150,7 +150,7 @@ def in_planes(frame: Any, layout: Layout) -> Any:
     if frame.format.name == layout.format:
         return frame
     planar = frame.reformat(format=layout.format)
-    planar.pts, planar.time_base, planar.duration = frame.pts, frame.time_base, frame.duration
+    _copy_times(frame, planar)
     copy_color_properties(frame, planar)
     return planar
 
@@ -239,9 +239,15 @@ def blank_like(frame: Any, *, format: str | None = None) -> Any:
     import av
 
     result = av.VideoFrame(frame.width, frame.height, format or frame.format.name)
-    result.pts, result.time_base, result.duration = frame.pts, frame.time_base, frame.duration
+    _copy_times(frame, result)
     copy_color_properties(frame, result)
     return result
+
+
+def _copy_times(source: Any, target: Any) -> None:
+    target.pts, target.duration = source.pts, source.duration
+    if source.time_base is not None:
+        target.time_base = source.time_base
 
 
 def _little(name: str) -> str:

@@ -5,9 +5,9 @@ Neighbouring results, brought into place by optical flow, are averaged into each
 ones with more weight:
 
     W_k  = neighbour k = t-2, t-1, t+1, t+2 warped by the flow between restored frames
-    w_k  = exp(-(lowpass |R_t - W R_k| / 0.12)^2) * mask * clip(W q_k / q_t, 0.05, 20)
+    w_k  = exp(-(|Gauss3(R_t - W R_k)| / 0.15)^2) * mask * clip(W q_k / q_t, 0.05, 20)
     q    = Gauss12(|grad I|^2) of the input
-    mask : forward-backward error < 0.5 + 0.02 |flow| pixels
+    mask : forward-backward error < 2 + 0.05 |flow| pixels
     F    = (R_t + sum_k w_k W R_k) / (1 + sum_k w_k)
     e    = Gauss8((R_t - I_t)^2);  out = R_t + e / (e + s0^2) (F - R_t)
 
@@ -30,13 +30,13 @@ from keras_refocus.video import flow as optical_flow
 REACH = 2
 
 # Change by the restorer (RMS, of the range) at which half of the fusion is taken.
-_GATE = 0.0275
+_GATE = 0.022
 
 # Difference to a warped neighbour that is taken for another thing.
-_DISSIMILAR = 0.12
+_DISSIMILAR = 0.15
 
 # Standard deviations of the Gaussians, in pixels.
-_SIMILARITY_SIGMA, _GATE_SIGMA, _SHARPNESS_SIGMA = 2.0, 8.0, 12.0
+_SIMILARITY_SIGMA, _GATE_SIGMA, _SHARPNESS_SIGMA = 3.0, 8.0, 12.0
 
 # Wide Gaussians are computed on a picture this many times smaller.
 _SHRINK = 4
@@ -111,11 +111,13 @@ def fuse(
 
 
 def _weight(difference, neighbour, own_sharpness, there, back):
-    distance = cv2.GaussianBlur(np.abs(difference), (0, 0), _SIMILARITY_SIGMA)
+    # Of the signed difference: what a sharper neighbour has more of is detail, and averages out.
+    distance = cv2.GaussianBlur(difference, (0, 0), _SIMILARITY_SIGMA)
     distance *= 1 / _DISSIMILAR
     np.square(distance, out=distance)
     weight = cv2.exp(-distance)
-    weight *= optical_flow.consistency(there, back)
+    # Blur makes flow less exact than on sharp frames, so a little more error is let through.
+    weight *= optical_flow.consistency(there, back, pixels=2.0, share=0.05)
     sharpness = optical_flow.warp(_enlarged(neighbour.sharpness, weight.shape), there)
     sharpness /= own_sharpness
     weight *= np.clip(sharpness, 0.05, 20.0, out=sharpness)

@@ -76,6 +76,12 @@ def test_the_format_changes_the_suffix(folder):
     assert targets("phone.HEIC", out="new") == ["new/phone.png"]
 
 
+def test_a_video_is_told_the_command_for_it(folder):
+    pathlib.Path("clip.MP4").touch()
+    with pytest.raises(ValueError, match="Type: refocus video clip.MP4 --out new"):
+        restore.plan(["clip.MP4"], out="new")
+
+
 def test_a_comparison_lies_beside_the_result(folder):
     (job,) = restore.plan(["album/one.png"], compare=True)
     assert job.compare.as_posix() == "album/one_restored_compare.png"

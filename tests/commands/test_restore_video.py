@@ -1,0 +1,114 @@
+"""The video command: where results go, what is refused before work, what is said afterwards."""
+
+import json
+
+import numpy as np
+import pytest
+import tiny_clips
+from tiny_models import write_models
+
+from keras_refocus import restore_video
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    return write_models(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("clips")
+    (folder / "trip").mkdir()
+    (folder / "notes.txt").write_text("no clip")
+    tiny_clips.write(folder / "one.mkv", tiny_clips.moving(0, 4))
+    tiny_clips.write(folder / "trip" / "two.mkv", tiny_clips.moving(1, 4))
+    return folder
+
+
+def planned(*arguments):
+    parsed = restore_video._parser().parse_args(arguments)
+    jobs = restore_video.plan(parsed.inputs, parsed, restore_video._options(parsed))
+    restore_video.refuse_clashes(jobs, report=parsed.report, overwrite=parsed.overwrite)
+    return [(job.folder / job.name).as_posix() for job in jobs]
+
+
+def refused(capsys, *arguments):
+    with pytest.raises(SystemExit) as status:
+        restore_video.main(list(arguments))
+    assert status.value.code == 2
+    return capsys.readouterr().err
+
+
+def test_folders_are_mirrored_and_patterns_expanded(clips, tmp_path):
+    out = str(tmp_path)
+    assert planned(str(clips), "--out", out) == [f"{out}/one"]
+    assert planned(str(clips), "--recursive", "--out", out) == [f"{out}/one", f"{out}/trip/two"]
+    assert planned(f"{clips}/**/*.mkv", "--out", out) == [f"{out}/one", f"{out}/trip/two"]
+    assert planned(str(clips / "one.mkv"), str(clips), "--out", out) == [f"{out}/one"]
+
+
+def test_nothing_is_replaced_unasked(clips, tmp_path):
+    (tmp_path / "one.mkv").touch()
+    with pytest.raises(FileExistsError, match="add --overwrite"):
+        planned(str(clips), "--out", str(tmp_path))
+    assert planned(str(clips), "--out", str(tmp_path), "--overwrite")
+    with pytest.raises(ValueError, match="must not replace an input"):
+        planned(str(clips / "one.mkv"), "--out", str(clips), "--overwrite")
+
+
+def test_two_results_of_one_name_are_refused(tmp_path):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "clip.mp4").touch()
+    names = [str(tmp_path / folder / "clip.mp4") for folder in ("a", "b")]
+    with pytest.raises(ValueError, match="must not have one name"):
+        planned(*names, "--out", str(tmp_path / "out"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--fps", "fast"], "For example: 2x, 60"),
+        (["--strength", "2"], "strength must be 0 to 1"),
+        (["--start", "5", "--end", "3"], "--end must be after --start"),
+        (["--keep-gps"], "needs --keep-metadata"),
+        (["--jobs", "0"], "at least 1"),
+        (["--start", "soon"], "HH:MM:SS"),
+    ],
+)
+def test_mistakes_are_said_before_work(clips, tmp_path, capsys, arguments, message):
+    assert message in refused(capsys, str(clips), "--out", str(tmp_path / "new"), *arguments)
+    assert not (tmp_path / "new").exists()
+
+
+def test_missing_inputs_are_named(tmp_path, capsys):
+    assert "does not exist" in refused(capsys, "nothing.mp4", "--out", str(tmp_path))
+    assert "at least one video" in refused(capsys, str(tmp_path), "--out", str(tmp_path / "new"))
+
+
+def test_clips_are_restored_and_reported(clips, models, tmp_path, capsys):
+    broken = tmp_path / "broken.mkv"
+    broken.write_bytes(b"no clip" * 50)
+    status = restore_video.main(
+        [str(broken), str(clips / "one.mkv"), "--out", str(tmp_path / "out"), "--jobs", "2"]
+        + ["--models", str(models), "--report", str(tmp_path / "report.json"), "--compare"]
+        + ["--start", "0:00.03"]
+    )
+    said = capsys.readouterr()
+    assert status == 1
+    assert said.out.splitlines() == [str(tmp_path / "out" / "one.mkv")]
+    assert "broken.mkv: A video must be one that FFmpeg reads" in said.err
+    assert "1 of 2 clips done" in said.err
+    report = json.loads((tmp_path / "report.json").read_text())
+    failed, done = report["clips"]
+    assert "FFmpeg" in failed["error"]
+    assert (done["frames"], done["frames_failed"], done["encoder"]) == (3, {}, "ffv1")
+    assert len(done["output_sha256"]) == 64
+    # The model gives half the luminance, here of frames that are hardly ever the same.
+    before = tiny_clips.planes(clips / "one.mkv")[1:]
+    after = tiny_clips.planes(tmp_path / "out" / "one.mkv")
+    assert len(after) == 3
+    ratio = (after[1][0].astype(float) - 16).mean() / (before[1][0].astype(float) - 16).mean()
+    assert ratio == pytest.approx(0.5, abs=0.02)
+    assert np.array_equal(after[1][1], before[1][1])
+    assert (tmp_path / "out" / "one_compare.mkv").exists()

@@ -1,0 +1,113 @@
+"""Interpolation: which frames there are, what is repeated, and motion halfway."""
+
+from fractions import Fraction
+
+import cv2
+import numpy as np
+import pytest
+import tiny_clips
+
+from keras_refocus.video import flow, interpolation
+from keras_refocus.video.interpolation import Rate, schedule
+
+BASE = Fraction(1, 90000)
+
+
+def times(count, step=3000):
+    return [(index * step, step) for index in range(count)]
+
+
+def flat(moments):
+    return [m for several in moments for m in several]
+
+
+@pytest.mark.parametrize(
+    ("text", "rate"),
+    [
+        ("2x", Rate(factor=2)),
+        ("60", Rate(per_second=Fraction(60))),
+        ("60000/1001", Rate(per_second=Fraction(60000, 1001))),
+    ],
+)
+def test_rates_are_read(text, rate):
+    assert Rate.parse(text) == rate
+
+
+@pytest.mark.parametrize("text", ["", "1x", "fast", "0", "60/0", "-5", "2.5x"])
+def test_other_rates_are_refused(text):
+    with pytest.raises(ValueError, match="For example: 2x"):
+        Rate.parse(text)
+
+
+def test_a_factor_halves_uneven_gaps_and_keeps_every_time():
+    base, moments = schedule([(0, 3000), (3000, 1000), (4000, 5000)], BASE, Rate(factor=2))
+    assert base == BASE / 2
+    assert [(m.pts, m.place) for m in flat(moments)] == [
+        (0, 0),
+        (3000, 0.5),
+        (6000, 0),
+        (7000, 0.5),
+        (8000, 0),
+        # After the last frame there is nothing to move to.
+        (13000, 0),
+    ]
+    assert sum(m.duration for m in flat(moments)) == 2 * 9000
+
+
+def test_frames_a_second_take_those_of_the_clip_where_times_meet():
+    base, moments = schedule(times(4), BASE, Rate(per_second=Fraction(45)))
+    seconds = [m.pts * base for m in flat(moments)]
+    assert seconds == [Fraction(i, 45) for i in range(6)]
+    assert [m.place for m in flat(moments)] == pytest.approx(
+        [0, 2 / 3, 1 / 3, 0, 2 / 3, 0], abs=1e-9
+    )
+    assert [m.first for m in flat(moments)] == [0, 0, 1, 2, 2, 3]
+
+
+def test_a_cut_repeats_the_frame_before_it():
+    _, moments = schedule(times(4), BASE, Rate(factor=2), scene_starts=[0, 2])
+    assert [(m.first, m.second, m.place) for m in moments[1]] == [(1, 1, 0), (1, 1, 0)]
+    assert [(m.first, m.second) for m in moments[2]] == [(2, 2), (2, 3)]
+
+
+def test_drawings_that_stand_for_two_frames_are_moved_over_both():
+    held = {1, 3, 5}
+    _, moments = schedule(times(7), BASE, Rate(factor=2), held=held)
+    assert [(m.first, m.second, round(m.place, 2)) for m in flat(moments[:4])] == [
+        (0, 0, 0.0),
+        (0, 2, 0.25),
+        (0, 2, 0.5),
+        (0, 2, 0.75),
+        (2, 2, 0.0),
+        (2, 4, 0.25),
+        (2, 4, 0.5),
+        (2, 4, 0.75),
+    ]
+    assert [m.pts for m in flat(moments)] == list(range(0, 7 * 6000, 3000))
+
+
+def test_a_still_in_a_film_is_left_still():
+    _, moments = schedule(times(12), BASE, Rate(factor=2), held={4})
+    assert [(m.first, m.second) for m in moments[4]] == [(4, 4), (4, 5)]
+
+
+@pytest.mark.parametrize("best", [False, True])
+def test_a_frame_halfway_shows_motion_halfway(best):
+    first, truth, second = tiny_clips.moving(0, 3, height=96, width=128, step=4.0)
+    there, back = flow.estimate(first, second), flow.estimate(second, first)
+    chroma = [cv2.resize(plane, (64, 48)) for plane in (first, second)]
+    luma, small = interpolation.between(
+        [first, chroma[0]], [second, chroma[1]], there, back, 0.5, best=best
+    )
+    inner = (slice(16, -16), slice(16, -16))
+    error = np.abs(luma - truth)[inner].mean()
+    assert error < 0.5 * np.abs((first + second) / 2 - truth)[inner].mean()
+    assert small.shape == (48, 64)
+    assert np.abs(small - cv2.resize(truth, (64, 48)))[8:-8, 8:-8].mean() < 0.05
+
+
+def test_both_ways_invert_a_constant_flow_exactly():
+    motion = np.full((20, 30, 2), 4.0, np.float32)
+    assert np.allclose(interpolation.reversed_flow(motion, 0.25), -1)
+    splatted = interpolation.splatted_flow(motion, 0.25, np.zeros((20, 30), np.float32))
+    assert np.allclose(splatted, -1, atol=1e-4)
