@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import keras_refocus
-from keras_refocus.engines import local as engines
+from keras_refocus.engines import local, store
 from keras_refocus.restoration import pipeline
 from keras_refocus.system import console, extras, machine
 from keras_refocus.video import clip, encoders, files, interpolation, segments
@@ -227,7 +227,7 @@ def _restorer(arguments: argparse.Namespace, options: clip.ClipOptions) -> pipel
         address = arguments.server
         restorer = pipeline.Restorer(address if "://" in address else f"grpc://{address}")
     else:
-        engine = engines.LocalEngine(arguments.models, threads=arguments.threads)
+        engine = local.LocalEngine(arguments.models, threads=arguments.threads)
         restorer = pipeline.Restorer(engine)
     restorer.check_models(options.restore)
     return restorer
@@ -513,7 +513,7 @@ def _parser() -> argparse.ArgumentParser:
     where.add_argument(
         "--models",
         metavar="DIR",
-        help=f"folder of models (default: ${engines.MODELS_VARIABLE}, else those installed)",
+        help=f"folder of models (default: ${store.MODELS_VARIABLE}, else those installed)",
     )
     where.add_argument(
         "--server", metavar="HOST:PORT", help="run the models on TensorFlow Serving instead"

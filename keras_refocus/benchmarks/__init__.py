@@ -7,4 +7,5 @@ Floor 5.
     quality   restorers and classical methods: dB gained, beside seconds and MB
     input     training batches per second
     serving   requests over gRPC: throughput and latency
+    video     clips: dB and steadiness beside per-frame restoration, frames in between
 """

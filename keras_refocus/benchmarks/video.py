@@ -1,0 +1,514 @@
+"""Measure what `refocus video` does beside restoring frame by frame and beside FFmpeg's filters.
+
+    refocus benchmark video --pairs REDS --photos photo.png --clips clips/
+
+Blurred clips come from pairs (frames of one sequence share what stands before the last `_` of their
+names) and from photos over which a shaken camera moves. Luma is compared with the truth; the warp
+error is the RMS difference of neighbouring results after warping by the flow of the truth. Frames
+in between are measured on clips whose every second frame is left out.
+"""
+
+import argparse
+import itertools
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from keras_refocus.engines import local
+from keras_refocus.pictures import images
+from keras_refocus.restoration import pipeline
+from keras_refocus.system import console, extras, machine
+from keras_refocus.video import files, frames, interpolation, steadiness
+from keras_refocus.video import flow as optical_flow
+
+_BT709 = np.array([0.2126, 0.7152, 0.0722], np.float32)
+
+# Frames of a clip that are used for interpolation; every second one is left out.
+_SPAN = 9
+
+# The exposure is this share of the time between two frames, in as many moments.
+_SHUTTER, _MOMENTS = 0.8, 17
+
+Clip = dict[str, np.ndarray]
+
+
+def main(argv: Sequence[str] | None = None) -> int | None:
+    """Run the benchmark from the command line."""
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    extras.require("video", "Measuring videos", "av")
+    if not (arguments.pairs or arguments.photos or arguments.clips):
+        parser.error("give --pairs, --photos or --clips")
+    console.keep_memory(large=False)
+    optical_flow.single_thread()
+    figures: dict[str, Any] = {"machine": machine.describe()}
+    try:
+        clips = _blurred_clips(arguments)
+        if clips:
+            console.import_tensorflow()
+            restorer = pipeline.Restorer(local.LocalEngine(arguments.models))
+            options = pipeline.RestoreOptions(restorer=arguments.model)
+            restorer.check_models(options)
+            figures["blurred"], figures["sharp"] = _restored_clips(clips, restorer, options)
+        if arguments.clips:
+            figures["between"] = _between_clips(_videos(arguments.clips))
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
+    figures["fusion_seconds_720p"] = fusion_seconds()
+    figures["bars"] = bars(figures)
+    print(json.dumps(figures, indent=2) if arguments.json else _table(figures))
+    return None
+
+
+# Clips whose truth is known.
+
+
+def _blurred_clips(arguments: argparse.Namespace) -> dict[str, Clip]:
+    """Blurred and sharp luma, float32 (frames, height, width), by name of the clip."""
+    clips: dict[str, Clip] = {}
+    if arguments.pairs:
+        for name, paths in _sequences(arguments.pairs).items():
+            chosen = paths[: arguments.frames]
+            clips[name] = {
+                side: np.stack([_luma(path, arguments.crop) for path in several])
+                for side, several in zip(
+                    ("blurred", "sharp"), zip(*chosen, strict=True), strict=True
+                )
+            }
+    for number, path in enumerate(arguments.photos or ()):
+        clips[f"shake {path.stem}"] = shaken(
+            images.read(path).rgb.astype(np.float32) @ _BT709 / 255,
+            frames=arguments.frames,
+            size=(arguments.crop[1], arguments.crop[0]),
+            seed=number,
+        )
+    return clips
+
+
+def _sequences(folder: Path) -> dict[str, list[tuple[Path, Path]]]:
+    """Pairs of the folders `blur` and `sharp`, by what their names begin with."""
+    found: dict[str, list[tuple[Path, Path]]] = {}
+    for path in sorted((folder / "blur").glob("*")):
+        sharp = folder / "sharp" / path.name
+        if path.suffix.lower() in images.SUFFIXES and sharp.exists():
+            found.setdefault(path.stem.rpartition("_")[0], []).append((path, sharp))
+    if not found:
+        raise FileNotFoundError(
+            f"Pairs must lie in 'blur' and 'sharp'. Received: '{folder}', without any."
+        )
+    return found
+
+
+def _luma(path: Path, crop: tuple[int, int]) -> np.ndarray:
+    plane = images.read(path).rgb.astype(np.float32) @ _BT709 / 255
+    width, height = crop
+    top, left = max(plane.shape[0] - height, 0) // 2, max(plane.shape[1] - width, 0) // 2
+    return plane[top : top + height, left : left + width]
+
+
+def shaken(picture: np.ndarray, *, frames: int, size: tuple[int, int], seed: int) -> Clip:
+    """What a shaken camera films of a photo.
+
+    Args:
+        picture: Luma, float32 (height, width) in [0, 1].
+        frames: Of the clip.
+        size: Height and width of a frame; smaller where the photo is.
+        seed: Of the path.
+
+    Returns:
+        `blurred` and `sharp`, float32 (frames, height, width): the sum of light during the
+        exposure, with noise of a code, and its middle.
+    """
+    margin = 40
+    height = min(size[0], picture.shape[0] - 2 * margin)
+    width = min(size[1], picture.shape[1] - 2 * margin)
+    if min(height, width) < 64:
+        raise ValueError(
+            f"A photo must be at least 144 pixels high and wide. Received: {picture.shape}."
+        )
+    rng = np.random.default_rng(seed)
+    moments = np.arange(frames)[:, np.newaxis] + np.linspace(0, _SHUTTER, _MOMENTS)
+    # Tremor of several speeds: some frames are taken near a turning point and are sharp.
+    path = np.zeros((*moments.shape, 2))
+    for period, reach in ((9.0, 14.0), (4.3, 6.0), (2.1, 2.5)):
+        phase = rng.uniform(0, 2 * np.pi, 2)
+        angle = 2 * np.pi * moments[..., np.newaxis] / period + phase
+        path += reach * rng.uniform(0.6, 1.0, 2) * np.sin(angle)
+    light = np.power(picture, 2.2)
+    clip: dict[str, list[np.ndarray]] = {"blurred": [], "sharp": []}
+    for places in path:
+        seen = [_moved(light, place, margin, (height, width)) for place in places]
+        noise = rng.normal(0, 1 / 255, (height, width))
+        blurred = np.power(np.clip(np.mean(seen, axis=0), 0, 1), 1 / 2.2) + noise
+        clip["blurred"].append(np.clip(np.rint(blurred * 255) / 255, 0, 1))
+        clip["sharp"].append(np.power(np.clip(seen[_MOMENTS // 2], 0, 1), 1 / 2.2))
+    return {side: np.stack(several).astype(np.float32) for side, several in clip.items()}
+
+
+def _moved(light, place, margin, size):
+    matrix = np.float32([[1, 0, -margin - place[0]], [0, 1, -margin - place[1]]])
+    return cv2.warpAffine(
+        light, matrix, size[::-1], flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101
+    )
+
+
+# Restoration.
+
+
+def _restored_clips(
+    clips: dict[str, Clip], restorer: pipeline.Restorer, options: pipeline.RestoreOptions
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    blurred, sharp = {}, {}
+    with console.progress_bar(2 * sum(len(c["sharp"]) for c in clips.values())) as bar:
+
+        def alone(planes):
+            results = []
+            for plane in planes:
+                tensor = plane[np.newaxis, ..., np.newaxis]
+                results.append(restorer.restore_luminance(tensor, options)[0, ..., 0])
+                bar.update()
+            return np.stack(results)
+
+        for name, clip in clips.items():
+            blurred[name] = _compare(clip, alone(clip["blurred"]))
+            restored = alone(clip["sharp"])
+            fused = fuse_all(clip["sharp"], restored)
+            sharp[name] = {
+                "per_frame_db": _decibels(restored, clip["sharp"]),
+                "video_db": _decibels(fused, clip["sharp"]),
+            }
+    return blurred, sharp
+
+
+def _compare(clip: Clip, alone: np.ndarray) -> dict[str, dict[str, float]]:
+    truth = clip["sharp"]
+    rows = {
+        "input": clip["blurred"],
+        "input, unsharp": _filtered(clip["blurred"], "unsharp"),
+        "per frame": alone,
+        "per frame, tmix": _filtered(alone, "tmix", "frames=3"),
+        "per frame, atadenoise": _filtered(alone, "atadenoise", "s=5"),
+        "video": fuse_all(clip["blurred"], alone),
+    }
+    motions = _motions(truth)
+    return {
+        name: {"db": _decibels(planes, truth), "warp": _warp_error(planes, motions)}
+        for name, planes in rows.items()
+    }
+
+
+def fuse_all(before: np.ndarray, restored: np.ndarray) -> np.ndarray:
+    """All frames of a clip fused with their neighbours, float32 (frames, height, width)."""
+    prepared = [steadiness.prepare(*pair) for pair in zip(before, restored, strict=True)]
+    count, reach = len(prepared), steadiness.REACH
+    near = {
+        index: [j for j in range(index - reach, index + reach + 1) if 0 <= j < count and j != index]
+        for index in range(count)
+    }
+    planes = [optical_flow.as_bytes(plane) for plane in restored]
+    pairs = [(index, other) for index, several in near.items() for other in several]
+    with ThreadPoolExecutor(machine.usable_cores()) as pool:
+        flows = dict(
+            zip(
+                pairs,
+                pool.map(
+                    lambda pair: optical_flow.estimate(planes[pair[0]], planes[pair[1]]), pairs
+                ),
+                strict=True,
+            )
+        )
+    return np.stack(
+        [
+            steadiness.fuse(
+                prepared[index],
+                {other - index: prepared[other] for other in several},
+                {other - index: (flows[index, other], flows[other, index]) for other in several},
+            )
+            for index, several in near.items()
+        ]
+    )
+
+
+def _filtered(planes: np.ndarray, name: str, settings: str | None = None) -> np.ndarray:
+    """What one of FFmpeg's filters makes of frames."""
+    import av
+
+    graph = av.filter.Graph()
+    height, width = planes.shape[1:]
+    source = graph.add_buffer(width=width, height=height, format="gray", time_base=Fraction(1, 30))
+    steps = [
+        source,
+        graph.add(name, settings),
+        graph.add("format", "gray"),
+        graph.add("buffersink"),
+    ]
+    for one, other in itertools.pairwise(steps):
+        one.link_to(other)
+    graph.configure()
+    results = []
+    for index, plane in enumerate([*planes, None]):
+        if plane is None:
+            graph.push(None)
+        else:
+            graph.push(_gray(plane, index))
+        results += list(_pulled(graph))
+    shown = [frames.view(frame, 0).astype(np.float32) / 255 for frame in results]
+    return np.stack(shown[: len(planes)])
+
+
+def _gray(plane: np.ndarray, pts: int) -> Any:
+    import av
+
+    frame = av.VideoFrame(plane.shape[1], plane.shape[0], "gray")
+    frames.view(frame, 0)[...] = optical_flow.as_bytes(plane)
+    frame.color_range = frames.FULL
+    frame.pts, frame.time_base = pts, Fraction(1, 30)
+    return frame
+
+
+def _pulled(graph: Any):
+    import av
+
+    while True:
+        try:
+            yield graph.pull()
+        except (av.error.BlockingIOError, av.error.EOFError):
+            return
+
+
+def _motions(truth: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Flow from each frame of the truth to the one before, and where it can be trusted."""
+    motions = []
+    for previous, current in itertools.pairwise(truth):
+        there = optical_flow.estimate(current, previous, "medium")
+        back = optical_flow.estimate(previous, current, "medium")
+        motions.append((there, optical_flow.consistency(there, back) > 0))
+    return motions
+
+
+def _warp_error(planes: np.ndarray, motions: list[tuple[np.ndarray, np.ndarray]]) -> float:
+    squares = [
+        np.square(optical_flow.warp(previous, motion) - current)[trusted].mean()
+        for (previous, current), (motion, trusted) in zip(
+            itertools.pairwise(planes), motions, strict=True
+        )
+    ]
+    return 100 * float(np.sqrt(np.mean(squares)))
+
+
+def _decibels(planes: np.ndarray, truth: np.ndarray) -> float:
+    """Mean over the frames; frames that equal the truth count as 100 dB."""
+    errors = np.square(planes - truth).mean(axis=(1, 2))
+    return float(np.mean(-10 * np.log10(np.maximum(errors, 1e-10))))
+
+
+# Frames in between.
+
+
+def _videos(folder: Path) -> list[Path]:
+    found = [path for path in sorted(folder.iterdir()) if files.is_video(path)]
+    if not found:
+        raise FileNotFoundError(f"The folder must hold videos. Received: '{folder}'.")
+    return found
+
+
+def _between_clips(paths: Sequence[Path]) -> dict[str, dict[str, float]]:
+    return {path.stem: _between(_beginning(path)) for path in paths}
+
+
+def _beginning(path: Path) -> np.ndarray:
+    """Luma of frames from the middle of a clip that is no drawn one, and of one scene."""
+    found = files.survey(path)
+    count = len(found.frames)
+    scenes = zip(found.scene_starts, [*found.scene_starts[1:], count], strict=True)
+    start, end = max(scenes, key=lambda scene: scene[1] - scene[0])
+    if end - start < _SPAN:
+        raise ValueError(
+            f"A clip must have a scene of at least {_SPAN} frames. Received: '{path}'."
+        )
+    first = start + (end - start - _SPAN) // 2
+    read = files.read(found, first, first + _SPAN)
+    return np.stack([frames.luma(frame, found.layout) for _, frame in read])
+
+
+def _between(planes: np.ndarray) -> dict[str, float]:
+    kept, left_out = planes[::2], planes[1::2]
+
+    def made(make: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:
+        return np.stack([make(one, other) for one, other in itertools.pairwise(kept)])
+
+    def moved(one, other, *, preset="fast", best=False):
+        there = optical_flow.estimate(one, other, preset)
+        back = optical_flow.estimate(other, one, preset)
+        return interpolation.between([one], [other], there, back, 0.5, best=best)[0]
+
+    rows = {
+        "repeat": made(lambda one, other: one),
+        "blend": made(lambda one, other: (one + other) / 2),
+        "minterpolate": _minterpolate(kept),
+        "video": made(moved),
+        "video --best": made(lambda one, other: moved(one, other, best=True)),
+    }
+    return {name: _decibels(several, left_out) for name, several in rows.items()}
+
+
+def _minterpolate(kept: np.ndarray) -> np.ndarray:
+    """Frames halfway by FFmpeg's minterpolate, which looks at a frame more on each side."""
+    import av
+
+    # It gives nothing for the first and the last gaps, so the clip goes on beyond both ends.
+    padded = [kept[1], *kept, kept[-2], kept[-3]]
+    graph = av.filter.Graph()
+    height, width = kept.shape[1:]
+    base = Fraction(1, 30)
+    source = graph.add_buffer(width=width, height=height, format="gray", time_base=base)
+    steps = [
+        source,
+        graph.add("fps", "fps=30"),
+        graph.add("minterpolate", "fps=60:scd=none"),
+        graph.add("format", "gray"),
+        graph.add("buffersink"),
+    ]
+    for one, other in itertools.pairwise(steps):
+        one.link_to(other)
+    graph.configure()
+    results = {}
+    for index, plane in enumerate([*padded, None]):
+        graph.push(None if plane is None else _gray(plane, index))
+        for frame in _pulled(graph):
+            results[round(frame.pts * frame.time_base * 60)] = (
+                frames.view(frame, 0).astype(np.float32) / 255
+            )
+    wanted = [2 * (index + 1) + 1 for index in range(len(kept) - 1)]
+    return np.stack([results[place] for place in wanted])
+
+
+# Cost, and the bars.
+
+
+def fusion_seconds(runs: int = 3) -> float:
+    """Processor seconds that flows and fusion take for a 1280x720 frame."""
+    rng = np.random.default_rng(0)
+    picture = cv2.resize(rng.random((90, 170), np.float32), (1360, 720))
+    planes = [np.ascontiguousarray(picture[:, 8 * i : 8 * i + 1280]) for i in range(5)]
+    prepared = [steadiness.prepare(cv2.blur(plane, (9, 1)), plane) for plane in planes]
+    taken = []
+    for _ in range(runs):
+        began = time.process_time()
+        steadiness.prepare(planes[0], planes[0])
+        # Four flows are new with each frame; the others were computed for earlier ones.
+        flows = {
+            distance: (
+                optical_flow.estimate(planes[2], planes[2 + distance]),
+                optical_flow.estimate(planes[2 + distance], planes[2]),
+            )
+            for distance in (1, 2)
+        }
+        flows |= {-distance: pair for distance, pair in flows.items()}
+        neighbours = {distance: prepared[2 + distance] for distance in (-2, -1, 1, 2)}
+        steadiness.fuse(prepared[2], neighbours, flows)
+        taken.append(time.process_time() - began)
+    return statistics.median(taken)
+
+
+def bars(figures: dict[str, Any]) -> dict[str, bool]:
+    """What has to hold, and whether it does."""
+    held = {
+        "flows and fusion take at most 0.7 s a 720p frame": figures["fusion_seconds_720p"] <= 0.7
+    }
+    if "blurred" in figures:
+        rows = figures["blurred"].values()
+        gains = [row["video"]["db"] - row["per frame"]["db"] for row in rows]
+        steadier = [row["video"]["warp"] / row["per frame"]["warp"] for row in rows]
+        to_input = [row["video"]["warp"] / row["input"]["warp"] for row in rows]
+        held["each clip gains at least 0.3 dB over per-frame"] = min(gains) >= 0.3
+        held["clips gain at least 0.7 dB on the mean"] = statistics.mean(gains) >= 0.7
+        held["warp error is at most 0.8 of per-frame on the mean"] = (
+            statistics.mean(steadier) <= 0.8
+        )
+        held["warp error is at most 1.05 of the input's"] = statistics.mean(to_input) <= 1.05
+        lost = [row["per_frame_db"] - row["video_db"] for row in figures["sharp"].values()]
+        held["sharp clips lose at most 0.15 dB"] = max(lost) <= 0.15
+    if "between" in figures:
+        rows = list(figures["between"].values())
+        blend = [row["video"] - row["blend"] for row in rows]
+        other = [row["video"] - row["minterpolate"] for row in rows]
+        held["frames in between: 4.5 dB over blending on the mean"] = statistics.mean(blend) >= 4.5
+        held["frames in between: at least minterpolate on the mean"] = statistics.mean(other) >= 0
+        held["frames in between: never 0.5 dB under minterpolate"] = min(other) >= -0.5
+    return held
+
+
+def _table(figures: dict[str, Any]) -> str:
+    lines = [f"machine: {figures['machine']}", ""]
+    if "blurred" in figures:
+        names = list(figures["blurred"])
+        lines += [f"| dB / warp error | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
+        for row in next(iter(figures["blurred"].values())):
+            cells = [figures["blurred"][name][row] for name in names]
+            text = " | ".join(f"{cell['db']:.2f} / {cell['warp']:.2f}" for cell in cells)
+            lines.append(f"| {row} | {text} |")
+        sharp = [figures["sharp"][name] for name in names]
+        text = " | ".join(f"{row['per_frame_db']:.2f}, {row['video_db']:.2f}" for row in sharp)
+        lines += [f"| the sharp clip: per frame, video (dB) | {text} |", ""]
+    if "between" in figures:
+        rows = figures["between"]
+        methods = list(next(iter(rows.values())))
+        lines += [f"| frames in between, dB | {' | '.join(methods)} |"]
+        lines += ["|---" * (len(methods) + 1) + "|"]
+        for name, row in rows.items():
+            lines.append(f"| {name} | {' | '.join(f'{row[m]:.2f}' for m in methods)} |")
+        means = [statistics.mean(row[method] for row in rows.values()) for method in methods]
+        lines += [f"| mean | {' | '.join(f'{mean:.2f}' for mean in means)} |", ""]
+    lines += [
+        f"flows and fusion: {figures['fusion_seconds_720p']:.2f} processor seconds at 720p",
+        "",
+    ]
+    lines += [f"{'met   ' if met else 'MISSED'} {bar}" for bar, met in figures["bars"].items()]
+    return "\n".join(lines)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="refocus benchmark video",
+        description="Measure restored clips and frames in between.",
+        epilog="example: refocus benchmark video --pairs REDS --clips clips/",
+    )
+    parser.add_argument(
+        "--pairs", type=Path, metavar="FOLDER", help="frames of sequences in blur/ and sharp/"
+    )
+    parser.add_argument(
+        "--photos", type=Path, nargs="+", metavar="FILE", help="sharp photos to film with a shake"
+    )
+    parser.add_argument(
+        "--clips", type=Path, metavar="FOLDER", help="videos to leave frames out of"
+    )
+    parser.add_argument(
+        "--frames", type=int, default=9, help="frames of each blurred clip (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--crop",
+        type=console.parse_size,
+        default=(640, 480),
+        metavar="WxH",
+        help="middle of the frames that is used (default: 640x480)",
+    )
+    parser.add_argument("--models", metavar="DIR", help="folder of models")
+    parser.add_argument(
+        "--model", default="restorer", help="name of the restorer (default: %(default)s)"
+    )
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
