@@ -13,6 +13,8 @@ from keras_refocus.system import console, extras, memory
 from keras_refocus.training import config as configs
 from keras_refocus.training import presets
 
+_log = logging.getLogger(__name__)
+
 
 def _parser():
     parser = argparse.ArgumentParser(
@@ -38,6 +40,13 @@ def _add_restorer(stages):
     )
     data = restorer.add_argument_group("data")
     data.add_argument("--photos", type=pathlib.Path, metavar="FOLDER", help="sharp photos")
+    data.add_argument(
+        "--videos",
+        type=pathlib.Path,
+        metavar="FOLDER",
+        help="sharp clips instead of photos: the sharpest frame of each scene, and of each two "
+        "seconds of a long one, is put into the run's folder and learned from",
+    )
     data.add_argument(
         "--pairs",
         type=pathlib.Path,
@@ -170,17 +179,22 @@ def main(argv=None):
             _refuse_changes(parser, arguments, job)
         else:
             if arguments.stage == "restorer":
+                config = _config(parser, arguments)
+                photos = arguments.photos
+                if arguments.videos is not None:
+                    photos = _frames_of_videos(parser, arguments)
                 pictures = {
-                    "photos": arguments.photos,
+                    "photos": photos,
                     "pairs": tuple(arguments.pairs or ()),
                     "validation_pairs": arguments.validation_pairs,
                     "teacher": arguments.teacher,
                 }
             else:
+                config = _config(parser, arguments)
                 pictures = {"photos": tuple(arguments.photos or ())}
             job = kind(
                 folder=arguments.run,
-                config=_config(parser, arguments),
+                config=config,
                 **pictures,
                 data=arguments.data,
                 data_dir=arguments.data_dir,
@@ -201,6 +215,23 @@ def main(argv=None):
             file=sys.stderr,
         )
         sys.exit(130)
+
+
+def _frames_of_videos(parser, arguments):
+    """Put the sharpest frames of clips beside the run; the folder of them."""
+    if arguments.photos is not None:
+        parser.error("--videos are learned from instead of --photos; leave one of them out")
+    extras.require("video", "Learning from videos", "av")
+    from keras_refocus.video import stills
+
+    folder = arguments.run / "frames"
+    paths = stills.extract(
+        stills.find(arguments.videos),
+        folder,
+        progress=lambda clip: _log.info("looking for sharp frames in %s", clip),
+    )
+    _log.info("%d frames of videos are in %s", len(paths), folder)
+    return folder
 
 
 def _grows_from(generator, other):
@@ -241,6 +272,7 @@ def _refuse_changes(parser, arguments, job):
         name
         for name in (
             "photos",
+            "videos",
             "pairs",
             "data",
             "data_dir",

@@ -35,6 +35,9 @@ _BT709 = np.array([0.2126, 0.7152, 0.0722], np.float32)
 # Frames of a clip that are used for interpolation; every second one is left out.
 _SPAN = 9
 
+# Frames of a sharp clip that are restored to see what is lost.
+_SHARP = 5
+
 # The exposure is this share of the time between two frames, in as many moments.
 _SHUTTER, _MOMENTS = 0.8, 17
 
@@ -60,7 +63,8 @@ def main(argv: Sequence[str] | None = None) -> int | None:
             restorer.check_models(options)
             figures["blurred"], figures["sharp"] = _restored_clips(clips, restorer, options)
         if arguments.clips:
-            figures["between"] = _between_clips(_videos(arguments.clips))
+            videos = _videos(arguments.clips)
+            figures["between"] = {p.stem: _between(_middle(p, arguments.crop)) for p in videos}
     except (OSError, ValueError) as error:
         parser.error(str(error))
     figures["fusion_seconds_720p"] = fusion_seconds()
@@ -109,7 +113,11 @@ def _sequences(folder: Path) -> dict[str, list[tuple[Path, Path]]]:
 
 
 def _luma(path: Path, crop: tuple[int, int]) -> np.ndarray:
-    plane = images.read(path).rgb.astype(np.float32) @ _BT709 / 255
+    return _cropped(images.read(path).rgb.astype(np.float32) @ _BT709 / 255, crop)
+
+
+def _cropped(plane: np.ndarray, crop: tuple[int, int]) -> np.ndarray:
+    """The middle of a plane."""
     width, height = crop
     top, left = max(plane.shape[0] - height, 0) // 2, max(plane.shape[1] - width, 0) // 2
     return plane[top : top + height, left : left + width]
@@ -168,7 +176,8 @@ def _restored_clips(
     clips: dict[str, Clip], restorer: pipeline.Restorer, options: pipeline.RestoreOptions
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     blurred, sharp = {}, {}
-    with console.progress_bar(2 * sum(len(c["sharp"]) for c in clips.values())) as bar:
+    total = sum(len(c["sharp"]) + len(c["sharp"][:_SHARP]) for c in clips.values())
+    with console.progress_bar(total) as bar:
 
         def alone(planes):
             results = []
@@ -180,11 +189,11 @@ def _restored_clips(
 
         for name, clip in clips.items():
             blurred[name] = _compare(clip, alone(clip["blurred"]))
-            restored = alone(clip["sharp"])
-            fused = fuse_all(clip["sharp"], restored)
+            few = clip["sharp"][:_SHARP]
+            restored = alone(few)
             sharp[name] = {
-                "per_frame_db": _decibels(restored, clip["sharp"]),
-                "video_db": _decibels(fused, clip["sharp"]),
+                "per_frame_db": _decibels(restored, few),
+                "video_db": _decibels(fuse_all(few, restored), few),
             }
     return blurred, sharp
 
@@ -321,12 +330,8 @@ def _videos(folder: Path) -> list[Path]:
     return found
 
 
-def _between_clips(paths: Sequence[Path]) -> dict[str, dict[str, float]]:
-    return {path.stem: _between(_beginning(path)) for path in paths}
-
-
-def _beginning(path: Path) -> np.ndarray:
-    """Luma of frames from the middle of a clip that is no drawn one, and of one scene."""
+def _middle(path: Path, crop: tuple[int, int]) -> np.ndarray:
+    """Luma of frames from the middle of the longest scene of a clip."""
     found = files.survey(path)
     count = len(found.frames)
     scenes = zip(found.scene_starts, [*found.scene_starts[1:], count], strict=True)
@@ -337,7 +342,7 @@ def _beginning(path: Path) -> np.ndarray:
         )
     first = start + (end - start - _SPAN) // 2
     read = files.read(found, first, first + _SPAN)
-    return np.stack([frames.luma(frame, found.layout) for _, frame in read])
+    return np.stack([_cropped(frames.luma(frame, found.layout), crop) for _, frame in read])
 
 
 def _between(planes: np.ndarray) -> dict[str, float]:

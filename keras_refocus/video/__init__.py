@@ -12,5 +12,6 @@ Floor 3.
     steadiness     frames fused with their neighbours
     interpolation  frames between frames
     colors         colour for grey footage that stays the same from frame to frame
+    stills         sharp frames of clips as photos, to train on
     faces          faces found, and blurred in all planes
 """

@@ -299,6 +299,17 @@ def _listed(
     return [Frame(*pair) for pair in zip(known, durations, strict=True)], is_regular
 
 
+def each_frame(path: Path) -> Iterator[tuple[int, Any]]:
+    """Decode a clip from its beginning, as it is: yields `(index, frame)`.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is no video.
+    """
+    with _opened(path) as container:
+        yield from enumerate(_decoded(_stream(container, path), container, [], deinterlace=False))
+
+
 def read(
     found: Survey, start: int, end: int, *, deinterlace: bool = False
 ) -> Iterator[tuple[int, Any]]:

@@ -256,3 +256,19 @@ def test_the_same_command_trains_under_torch(pairs, tmp_path):
         )  # fmt: skip
         outputs.append(np.load(target))
     np.testing.assert_allclose(*outputs, atol=1e-5)
+
+
+def test_sharp_frames_of_videos_are_learned_from_as_photos(tmp_path, monkeypatch):
+    import tiny_clips
+
+    lumas = tiny_clips.moving(0, 3) + tiny_clips.moving(1, 3)
+    (tmp_path / "clips").mkdir()
+    tiny_clips.write(tmp_path / "clips" / "clip.mkv", lumas)
+    jobs = []
+    monkeypatch.setattr("keras_refocus.training.run.run", lambda job, resume: jobs.append(job))
+    videos = ["--videos", str(tmp_path / "clips"), "--run", str(tmp_path / "run")]
+    train.main(["restorer", *videos, *TINY])
+    assert jobs[0].photos == tmp_path / "run" / "frames"
+    assert len(list(jobs[0].photos.glob("*.png"))) == 2
+    with pytest.raises(SystemExit):
+        train.main(["restorer", *videos, "--photos", str(tmp_path), *TINY])
