@@ -106,6 +106,17 @@ class TestFingerprints:
         found = integrity.Fingerprints(inspection(5, thumbnail) for thumbnail in noise)
         assert found.groups() == []
 
+    @pytest.mark.parametrize(("correlation", "alike"), [(0.85, False), (0.95, True)])
+    def test_equal_hashes_need_thumbnails_that_agree_closely(self, correlation, alike):
+        one, other = np.random.default_rng(0).standard_normal((2, 256))
+        other -= one * (one @ other) / (one @ one)
+        one, other = ((v - v.mean()) / v.std() for v in (one, other))
+        mixed = correlation * one + np.sqrt(1 - correlation**2) * other
+        thumbnails = [np.clip(128 + 25 * v, 0, 255).astype(np.uint8) for v in (one, mixed)]
+        assert np.corrcoef(*thumbnails)[0, 1] == pytest.approx(correlation, abs=0.02)
+        found = integrity.Fingerprints(inspection(5, thumbnail) for thumbnail in thumbnails)
+        assert found.groups() == ([[0, 1]] if alike else [])
+
     def test_flat_pictures_are_compared_by_their_level(self):
         levels = [np.full((60, 80, 3), level, np.uint8) for level in (10, 12, 200)]
         assert prints(levels).groups() == [[0, 1]]

@@ -361,6 +361,19 @@ def test_whole_scenes_are_squeezed_into_a_square(tmp_path):
     np.testing.assert_allclose(chroma, expected[1], atol=1e-5)
 
 
+def test_photos_are_mirrored_where_that_is_asked_for_alone(tmp_path):
+    ramp = np.linspace(0, 255, 12).astype(np.uint8)
+    save(tmp_path / "ramp.png", np.broadcast_to(ramp[:, None], (12, 12, 3)).copy())
+
+    def directions(flip):
+        sampler = color_sampler(tmp_path, crop="center", flip=flip, size=12)
+        planes = [sampler.example(position)[0][0, :, 0] for position in range(12)]
+        return {bool(plane[0] < plane[-1]) for plane in planes}
+
+    assert directions(flip=True) == {True, False}
+    assert directions(flip=False) == {True}
+
+
 def test_colour_crops_keep_the_sky_above(tmp_path):
     rows = np.linspace(250, 5, 60).astype(np.uint8)
     save(tmp_path / "sky.png", np.broadcast_to(rows[:, None, None], (60, 50, 3)).copy())

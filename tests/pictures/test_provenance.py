@@ -23,6 +23,7 @@ def test_the_tag_is_added_once_and_keeps_what_was_there():
     again = Image.Exif()
     again.load(tagged)
     assert again[0x010F] == "Agfa"
+    assert again[0x0131] == "keras_refocus"
     assert description(provenance.tag_colourised()) == provenance.COLOURISED
 
 
