@@ -17,11 +17,16 @@ import socket
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from keras_refocus.engines import store
 from keras_refocus.system import console, extras, memory
+
+if TYPE_CHECKING:
+    from keras_refocus.page.sessions import Sessions
+    from keras_refocus.restoration.pipeline import Restorer
 
 # Once it is told to stop, the process is gone after this time.
 _LAST_SECONDS = 2.0
@@ -50,8 +55,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         memory.keep_memory(large=False)
         console.import_tensorflow()
-        from keras_refocus.page import layout as app
-        from keras_refocus.page import server as page_server
         from keras_refocus.page.sessions import Sessions
         from keras_refocus.restoration import pipeline
 
@@ -63,35 +66,51 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (OSError, ValueError) as error:
         parser.error(str(error))
     with restorer, sessions, _temporary_files_in(sessions.folder), _stopped_by_signals() as stop:
-        is_local = _is_local(arguments.host) and not arguments.share
-        settings = app.AppSettings(
-            blur_faces=not is_local if arguments.blur_faces is None else arguments.blur_faces,
-            max_pixels=round(arguments.max_megapixels * 1e6),
-            max_upload=round(arguments.max_upload_mb * 1e6),
-            max_seconds=60 * arguments.max_minutes,
-            concurrency=arguments.concurrency,
-            queue_size=arguments.queue_size,
+        return _serve(arguments, users, root_path, restorer, sessions, stop)
+
+
+def _serve(
+    arguments: argparse.Namespace,
+    users: list[tuple[str, str]] | None,
+    root_path: str,
+    restorer: "Restorer",
+    sessions: "Sessions",
+    stop: threading.Event,
+) -> int:
+    """Serve the page until it is to stop; returns the exit status."""
+    from keras_refocus.page import layout as app
+    from keras_refocus.page import server as page_server
+
+    is_local = _is_local(arguments.host) and not arguments.share
+    settings = app.AppSettings(
+        blur_faces=not is_local if arguments.blur_faces is None else arguments.blur_faces,
+        max_pixels=round(arguments.max_megapixels * 1e6),
+        max_upload=round(arguments.max_upload_mb * 1e6),
+        max_seconds=60 * arguments.max_minutes,
+        concurrency=arguments.concurrency,
+        queue_size=arguments.queue_size,
+        relayed=arguments.share,
+    )
+    page, actions = app.build_app(restorer, sessions, settings)
+    try:
+        url = page_server.launch(
+            page,
+            actions,
+            sessions,
+            examples=app.EXAMPLES,
+            max_upload=settings.max_upload,
             relayed=arguments.share,
+            root_path=root_path,
+            server_name=arguments.host,
+            server_port=arguments.port,
+            auth=users,
+            share=arguments.share,
+            inbrowser=arguments.open,
         )
-        page, actions = app.build_app(restorer, sessions, settings)
-        try:
-            url = page_server.launch(
-                page,
-                actions,
-                sessions,
-                examples=app.EXAMPLES,
-                max_upload=settings.max_upload,
-                relayed=arguments.share,
-                root_path=root_path,
-                server_name=arguments.host,
-                server_port=arguments.port,
-                auth=users,
-                share=arguments.share,
-                inbrowser=arguments.open,
-            )
-        except OSError as error:
-            print(f"refocus demo: {error}", file=sys.stderr)
-            return 1
+    except OSError as error:
+        print(f"refocus demo: {error}", file=sys.stderr)
+        return 1
+    with _ended_soon(sessions) as stopping:
         try:
             shared = f" and {page.share_url}" if arguments.share else ""
             for line in _announced(url, arguments.host, arguments.port, shared):
@@ -106,14 +125,18 @@ def main(argv: Sequence[str] | None = None) -> int:
                 )
             stop.wait()
             print("Stopping, and deleting the photos that are left…", flush=True)
-            _end_soon(sessions)
+            stopping()
         finally:
             page.close(verbose=False)
     return 0
 
 
-def _end_soon(sessions) -> None:
-    """End the process even if a calculation does not: it may be in the middle of a large tile."""
+@contextlib.contextmanager
+def _ended_soon(sessions: "Sessions") -> Iterator[Callable[[], None]]:
+    """Give a function after which the process ends soon, whatever is still being calculated.
+
+    A large tile is not left half-way. Whoever is done sooner is left alone.
+    """
 
     def end():
         sessions.close()
@@ -122,7 +145,10 @@ def _end_soon(sessions) -> None:
 
     timer = threading.Timer(_LAST_SECONDS, end)
     timer.daemon = True
-    timer.start()
+    try:
+        yield timer.start
+    finally:
+        timer.cancel()
 
 
 def _announced(url: str, host: str, port: int, more: str = "") -> list[str]:
@@ -263,7 +289,34 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--verbose", action="store_true", help="say more")
 
-    network = parser.add_argument_group("who may use it")
+    _add_network(parser.add_argument_group("who may use it"))
+    _add_limits(parser.add_argument_group("limits"))
+    privacy = parser.add_argument_group("privacy")
+    privacy.add_argument(
+        "--keep-minutes",
+        type=float,
+        default=10,
+        help="delete photos this long after the last action (default: %(default)s)",
+    )
+    privacy.add_argument(
+        "--blur-faces",
+        action=argparse.BooleanOptionalAction,
+        help="blur faces unless the visitor says otherwise (default: if others may use the page)",
+    )
+
+    where = parser.add_argument_group("models").add_mutually_exclusive_group()
+    where.add_argument(
+        "--models",
+        metavar="DIR",
+        help=f"folder of models (default: ${store.MODELS_VARIABLE}, else those installed)",
+    )
+    where.add_argument(
+        "--server", metavar="HOST:PORT", help="run the models on TensorFlow Serving instead"
+    )
+    return parser
+
+
+def _add_network(network: argparse._ArgumentGroup) -> None:
     network.add_argument(
         "--host",
         default="127.0.0.1",
@@ -286,7 +339,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     network.add_argument("--open", action="store_true", help="open a browser window too")
 
-    limits = parser.add_argument_group("limits")
+
+def _add_limits(limits: argparse._ArgumentGroup) -> None:
     limits.add_argument(
         "--max-upload-mb",
         type=float,
@@ -311,30 +365,6 @@ def _parser() -> argparse.ArgumentParser:
     limits.add_argument(
         "--queue-size", type=int, default=20, help="requests that may wait (default: %(default)s)"
     )
-
-    privacy = parser.add_argument_group("privacy")
-    privacy.add_argument(
-        "--keep-minutes",
-        type=float,
-        default=10,
-        help="delete photos this long after the last action (default: %(default)s)",
-    )
-    privacy.add_argument(
-        "--blur-faces",
-        action=argparse.BooleanOptionalAction,
-        help="blur faces unless the visitor says otherwise (default: if others may use the page)",
-    )
-
-    where = parser.add_argument_group("models").add_mutually_exclusive_group()
-    where.add_argument(
-        "--models",
-        metavar="DIR",
-        help=f"folder of models (default: ${store.MODELS_VARIABLE}, else those installed)",
-    )
-    where.add_argument(
-        "--server", metavar="HOST:PORT", help="run the models on TensorFlow Serving instead"
-    )
-    return parser
 
 
 if __name__ == "__main__":

@@ -122,6 +122,8 @@ def show(
         quickly = quickly and whole and _pixels(result) > SCREEN_PIXELS
         wanted = (settings.look, quickly)
         if picture.shown in (wanted, (settings.look, False)):
+            if picture.written != settings:
+                picture.details = _details(picture, settings, words)
             return
         if settings.blur_faces and picture.faces is None:
             picture.faces = faces.detect(_blended(picture, settings).as_photo().rgb)

@@ -180,10 +180,8 @@ def head(*, kept: float, relayed: bool) -> str:
     return f"<title>Refocus</title><script>{script.replace('WORDS', table, 1)}</script>"
 
 
-def routes(
-    actions: PageActions, sessions: Sessions, examples: Path, *, max_upload: int
-) -> list[Route]:
-    """Make the routes of uploads, pictures and examples.
+class PageRoutes:
+    """The routes of uploads, pictures and examples.
 
     Args:
         actions: What is done with uploads, and makes downloads.
@@ -192,28 +190,41 @@ def routes(
         max_upload: Bytes of the largest file that is accepted.
     """
 
-    async def upload(request: Request) -> Response:
+    def __init__(
+        self, actions: PageActions, sessions: Sessions, examples: Path, *, max_upload: int
+    ):
+        self._actions = actions
+        self._sessions = sessions
+        self._examples = examples
+        self._max_upload = max_upload
+
+    def routes(self) -> list[Route]:
+        """List them."""
+        return [
+            Route("/uploads/{door}", _for_users(self.upload), methods=["POST"]),
+            Route("/standing/{door}", _for_users(self.standing), methods=["GET", "POST"]),
+            Route("/pictures/{token}", _for_users(self.picture), methods=["GET"]),
+            Route("/examples/{name}", self.example, methods=["GET"]),
+        ]
+
+    async def upload(self, request: Request) -> Response:
+        """Take one file; its name comes in the header `x-name`."""
         said = Words.of(request)
         door = request.path_params["door"]
-        visitor = sessions.behind(door)
+        visitor = self._sessions.behind(door)
         if visitor is None:
             return JSONResponse({"error": said.say("gone")}, 404)
-        name = unquote(request.headers.get("x-name", "photo"))
         length = request.headers.get("content-length", "")
         announced = int(length) if length.isdecimal() else None
-        if announced is not None and announced > max_upload:
-            refusal = uploads.too_heavy(max_upload, announced, said)
+        if announced is not None and announced > self._max_upload:
+            refusal = uploads.too_heavy(self._max_upload, announced, said)
             return JSONResponse({"error": refusal}, 413, headers={"connection": "close"})
-        path = sessions.of(visitor).reserve()
+        name = unquote(request.headers.get("x-name", "photo"))
+        path = self._sessions.of(visitor).reserve()
         try:
-            received = 0
-            with path.open("wb") as file:
-                async for chunk in request.stream():
-                    received += len(chunk)
-                    if received > max_upload:
-                        raise uploads.Unwanted(uploads.too_heavy(max_upload, None, said))
-                    await run_in_threadpool(file.write, chunk)
-            return JSONResponse(await run_in_threadpool(actions.receive, door, path, name, said))
+            await self._receive(request, path, said)
+            answer = await run_in_threadpool(self._actions.receive, door, path, name, said)
+            return JSONResponse(answer)
         except uploads.Unwanted as error:
             path.unlink(missing_ok=True)
             return JSONResponse({"error": str(error)}, 415)
@@ -225,19 +236,30 @@ def routes(
             reason = error.strerror or type(error).__name__
             return JSONResponse({"error": said.say("unreadable", reason=reason)}, 500)
 
-    def standing(request: Request) -> Response:
-        visitor = sessions.behind(request.path_params["door"])
-        session = None if visitor is None else sessions.existing(visitor)
+    async def _receive(self, request: Request, path: Path, said: Words) -> None:
+        received = 0
+        with path.open("wb") as file:
+            async for chunk in request.stream():
+                received += len(chunk)
+                if received > self._max_upload:
+                    raise uploads.Unwanted(uploads.too_heavy(self._max_upload, None, said))
+                await run_in_threadpool(file.write, chunk)
+
+    def standing(self, request: Request) -> Response:
+        """Say how things stand with a visitor's photos; POST gives them more time."""
+        visitor = self._sessions.behind(request.path_params["door"])
+        session = None if visitor is None else self._sessions.existing(visitor)
         if session is None:
             return JSONResponse({"left": None, "working": False, "pictures": {}})
         if request.method == "POST":
             session.touch()
         session.come_back()
-        return JSONResponse(actions.standing(session))
+        return JSONResponse(self._actions.standing(session))
 
-    def picture(request: Request) -> Response:
+    def picture(self, request: Request) -> Response:
+        """Give a preview, or a download, which may have to be made first."""
         token = request.path_params["token"]
-        found = sessions.find(token)
+        found = self._sessions.find(token)
         if found is None:
             return PlainTextResponse("Not found", 404)
         session, shared = found
@@ -249,7 +271,7 @@ def routes(
         if request.method != "GET":  # Only asked about, not fetched.
             return Response()
         try:
-            actions.prepare(session, token, Words.of(request))
+            self._actions.prepare(session, token, Words.of(request))
         except FileNotFoundError:
             return PlainTextResponse("Not found", 404)
         except RuntimeError as error:
@@ -257,21 +279,15 @@ def routes(
         return FileResponse(
             shared.path,
             filename=shared.name,
-            background=BackgroundTask(sessions.downloaded, session, shared),
+            background=BackgroundTask(self._sessions.downloaded, session, shared),
         )
 
-    def example(request: Request) -> Response:
-        path = examples / Path(request.path_params["name"]).name
+    def example(self, request: Request) -> Response:
+        """Give one of the page's own photos."""
+        path = self._examples / Path(request.path_params["name"]).name
         if not path.is_file():
             return PlainTextResponse("Not found", 404)
         return FileResponse(path)
-
-    return [
-        Route("/uploads/{door}", _for_users(upload), methods=["POST"]),
-        Route("/standing/{door}", _for_users(standing), methods=["GET", "POST"]),
-        Route("/pictures/{token}", _for_users(picture), methods=["GET"]),
-        Route("/examples/{name}", example, methods=["GET"]),
-    ]
 
 
 def _for_users(answer: Callable) -> Callable:
@@ -327,7 +343,7 @@ def launch(
         i18n=gr.I18n(**words.for_gradio()),
         auth_message="Refocus",
         app_kwargs={
-            "routes": routes(actions, sessions, examples, max_upload=max_upload),
+            "routes": PageRoutes(actions, sessions, examples, max_upload=max_upload).routes(),
             "middleware": [Middleware(PrivateHeaders, sessions=sessions, head=in_head)],
             "docs_url": None,
             "redoc_url": None,

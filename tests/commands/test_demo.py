@@ -53,7 +53,9 @@ def launched(monkeypatch, tmp_path):
     monkeypatch.setattr(app, "build_app", build_app)
     monkeypatch.setattr(page_server, "launch", launch)
     monkeypatch.setattr(threading.Event, "wait", lambda self, timeout=None: timeout is None)
-    monkeypatch.setattr(demo, "_end_soon", lambda sessions: seen.update(ends=True))
+    started = []
+    monkeypatch.setattr(threading.Timer, "start", lambda timer: started.append(timer))
+    seen["timers"] = started
     for name in ("GRADIO_ANALYTICS_ENABLED", "HF_HUB_DISABLE_TELEMETRY", "HF_HUB_OFFLINE"):
         monkeypatch.setenv(name, "")
     for name in ("NO_PROXY", "no_proxy"):
@@ -87,7 +89,10 @@ def test_by_default_it_is_for_this_machine_alone(models, launched, capsys, monke
     assert "GRADIO_TEMP_DIR" not in os.environ
     said = capsys.readouterr()
     assert "http://127.0.0.1:7860/" in said.out and "Stopping" in said.out and not said.err
-    assert launched["ends"] and settings.max_seconds == 600
+    assert settings.max_seconds == 600
+    # It would have ended the process, had that not ended by itself.
+    (timer,) = launched["timers"]
+    assert timer.interval <= 2 and timer.finished.is_set()
 
 
 @pytest.mark.parametrize(

@@ -264,6 +264,9 @@ def test_settings_that_need_no_network_do_not_run_it(actions, kept, engine):
     engine.error = AssertionError("The network was asked again.")
     again = adjust(actions, *controls(strength=0.25))
     assert again[2]["after"] != first[2]["after"] and again[0]["errors"] == []
+    # What changes the file alone is told, too.
+    kept_metadata = adjust(actions, *controls(strength=0.25, remove_metadata=False))
+    assert "kept, but for the place" in kept_metadata[4]["value"]
     # The download is written with the same settings, when it is fetched.
     session = kept.of("a")
     actions.prepare(session, token(again[3]["links"][0]), Words())
