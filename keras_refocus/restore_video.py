@@ -3,6 +3,7 @@
     refocus video clip.mp4 --out restored/
     refocus video clips/ --recursive --out restored/ --jobs 2 --report restored.json
     refocus video old.mkv --mode restore+colorize --fps 2x --out restored/
+    refocus video --live /dev/video0 --size 640x360 --out - | ffplay -
 
 Where every result goes is decided, and clashes are refused, before any work starts. What an
 interruption leaves unfinished goes on with --resume. A clip that cannot be restored is named at the
@@ -16,7 +17,9 @@ import hashlib
 import json
 import logging
 import os
+import signal
 import sys
+import threading
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import CancelledError
@@ -27,7 +30,7 @@ import keras_refocus
 from keras_refocus.engines import local, store
 from keras_refocus.restoration import pipeline
 from keras_refocus.system import console, extras, machine
-from keras_refocus.video import clip, encoders, files, interpolation, segments
+from keras_refocus.video import clip, encoders, files, interpolation, live, segments
 
 logger = logging.getLogger(__name__)
 
@@ -44,8 +47,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error("--keep-gps needs --keep-metadata")
     if arguments.jobs < 1:
         parser.error(f"--jobs must be at least 1. Received: {arguments.jobs}")
+    if bool(arguments.inputs) == bool(arguments.live):
+        parser.error("name clips, or a source with --live")
+    if arguments.size is not None and not arguments.live:
+        parser.error("--size is for --live")
     console.start_logging(verbose=arguments.verbose)
     console.keep_memory(large=False)
+    if arguments.live:
+        return _live(parser, arguments)
     try:
         options = _options(arguments)
         _check_part(arguments.start, arguments.end)
@@ -195,6 +204,55 @@ def _sources(name: str, out: Path, *, recursive: bool) -> Iterable[tuple[Path, P
             f"The input must be a file, a folder or a pattern. Received: '{name}', which does not "
             "exist. Check the path."
         )
+
+
+def _live(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
+    """Restore a stream, dropping frames instead of lagging."""
+    out = arguments.out
+    to_screen = str(out) == "-" or "://" in str(out)
+    try:
+        if not to_screen:
+            files.format_of(out)
+            if out.exists() and not arguments.overwrite:
+                raise FileExistsError(
+                    f"An existing file is never replaced unasked. Received: '{out}', which "
+                    "exists. Choose another --out, or add --overwrite."
+                )
+        options = _options(arguments)
+        source = live.Source(arguments.live)
+        restorer = _restorer(arguments, options)
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
+    stopped = threading.Event()
+    with restorer, source, console.progress_bar(unit=" frames") as bar:
+
+        def told(report: live.Report) -> None:
+            bar.set_description_str(f"{report.rate:.1f} a second, {report.dropped} dropped", False)
+            bar.update(report.restored - bar.n)
+
+        handler = signal.signal(signal.SIGINT, lambda *_: stopped.set())
+        try:
+            report = live.restore(
+                source,
+                restorer,
+                options.restore,
+                # `Path` makes one slash of two.
+                str(out).replace(":/", "://", 1) if to_screen and str(out) != "-" else out,
+                size=arguments.size,
+                progress=told,
+                cancel=stopped.is_set,
+            )
+        except (OSError, ValueError) as error:
+            print(f"refocus video: {error}", file=sys.stderr)
+            return 1
+        finally:
+            signal.signal(signal.SIGINT, handler)
+    print(
+        f"{report.restored} of {report.read} frames restored, {report.rate:.1f} a second at "
+        f"{report.width}x{report.height}",
+        file=sys.stderr,
+    )
+    return 0
 
 
 def _options(arguments: argparse.Namespace) -> clip.ClipOptions:
@@ -404,13 +462,14 @@ def _parser() -> argparse.ArgumentParser:
     defaults = pipeline.RestoreOptions()
     parser = argparse.ArgumentParser(
         prog="refocus video",
-        usage="refocus video INPUT [INPUT ...] --out DIR [options]",
+        usage="refocus video INPUT [INPUT ...] --out DIR [options]\n"
+        "       refocus video --live SOURCE --out FILE [options]",
         description="Restore videos: remove motion blur, steadily from frame to frame; sound, "
         "subtitles, times and all else stay as they are.",
         epilog="example: refocus video clip.mp4 --out restored/",
     )
     parser.add_argument(
-        "inputs", nargs="+", metavar="INPUT", help="files, folders, or quoted patterns"
+        "inputs", nargs="*", metavar="INPUT", help="files, folders, or quoted patterns"
     )
     parser.add_argument(
         "--version", action="version", version=f"refocus {keras_refocus.__version__}"
@@ -464,6 +523,18 @@ def _parser() -> argparse.ArgumentParser:
         "--start", type=_moment, metavar="TIME", help="begin there: seconds, MM:SS or HH:MM:SS"
     )
     what.add_argument("--end", type=_moment, metavar="TIME", help="end there")
+
+    near = parser.add_argument_group("live")
+    near.add_argument(
+        "--live",
+        metavar="SOURCE",
+        help="restore a device (/dev/video0, avfoundation:0, dshow:video=NAME), a file or an "
+        "address as it comes, dropping frames instead of lagging; --out is a file, an address "
+        "or -, for a player: refocus video --live /dev/video0 --out - | ffplay -",
+    )
+    near.add_argument(
+        "--size", type=console.parse_size, metavar="WxH", help="make frames this large first"
+    )
 
     results = parser.add_argument_group("files")
     results.add_argument(

@@ -150,6 +150,20 @@ def is_video(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES
 
 
+def format_of(path: Path) -> str:
+    """FFmpeg's name for the form of a result, by its suffix.
+
+    Raises:
+        ValueError: It is none of those that are written.
+    """
+    try:
+        return _FORMATS[path.suffix.lower()]
+    except KeyError:
+        raise ValueError(
+            f"A video is written as one of {', '.join(_FORMATS)}. Received: '{path}'."
+        ) from None
+
+
 def possible_suffixes(path: Path) -> set[str]:
     """Suffixes that the result of a clip may have; which one is known once it was looked at."""
     suffix = path.suffix.lower()
