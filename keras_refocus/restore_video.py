@@ -13,8 +13,6 @@ end and the others are done; the exit status is then 1.
 import argparse
 import dataclasses
 import datetime
-import hashlib
-import json
 import logging
 import os
 import signal
@@ -27,9 +25,12 @@ from pathlib import Path
 from typing import Any
 
 import keras_refocus
-from keras_refocus.engines import local, store
+from keras_refocus.engines import local
+from keras_refocus.engines import options as engine_options
 from keras_refocus.restoration import pipeline
-from keras_refocus.system import console, extras, machine
+from keras_refocus.system import console, extras, machine, memory
+from keras_refocus.system import files as system_files
+from keras_refocus.system import options as shared_options
 from keras_refocus.video import clip, encoders, files, interpolation, live, segments
 
 logger = logging.getLogger(__name__)
@@ -52,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.size is not None and not arguments.live:
         parser.error("--size is for --live")
     console.start_logging(verbose=arguments.verbose)
-    console.keep_memory(large=False)
+    memory.keep_memory(large=False)
     if arguments.live:
         return _live(parser, arguments)
     try:
@@ -265,6 +266,7 @@ def _options(arguments: argparse.Namespace) -> clip.ClipOptions:
             tile=arguments.tile,
             overlap=arguments.overlap,
             restorer=arguments.model,
+            colorizer=arguments.colorizer,
             best=arguments.best,
         ),
         steady=arguments.steady,
@@ -411,8 +413,8 @@ def _record(job: segments.Job, outcome: segments.Outcome, *, with_sums: bool) ->
     if outcome.compare is not None:
         record["compare"] = str(outcome.compare)
     if with_sums:
-        record["input_sha256"] = _sha256(job.source)
-        record["output_sha256"] = _sha256(outcome.path)
+        record["input_sha256"] = system_files.sha256(job.source)
+        record["output_sha256"] = system_files.sha256(outcome.path)
     return record
 
 
@@ -434,14 +436,7 @@ def _write_report(
         "clips": records,
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.part")
-    part.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    part.replace(path)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    system_files.write_json(path, report)
 
 
 def _moment(text: str) -> float:
@@ -474,7 +469,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--version", action="version", version=f"refocus {keras_refocus.__version__}"
     )
-    parser.add_argument("--verbose", action="store_true", help="say more, with tracebacks")
+    shared_options.add_verbose(parser, "say more, with tracebacks")
 
     what = parser.add_argument_group("what to do")
     what.add_argument(
@@ -533,7 +528,7 @@ def _parser() -> argparse.ArgumentParser:
         "or -, for a player: refocus video --live /dev/video0 --out - | ffplay -",
     )
     near.add_argument(
-        "--size", type=console.parse_size, metavar="WxH", help="make frames this large first"
+        "--size", type=shared_options.parse_size, metavar="WxH", help="make frames this large first"
     )
 
     results = parser.add_argument_group("files")
@@ -580,19 +575,17 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     models = parser.add_argument_group("models")
-    where = models.add_mutually_exclusive_group()
-    where.add_argument(
-        "--models",
-        metavar="DIR",
-        help=f"folder of models (default: ${store.MODELS_VARIABLE}, else those installed)",
-    )
-    where.add_argument(
-        "--server", metavar="HOST:PORT", help="run the models on TensorFlow Serving instead"
-    )
+    engine_options.add_models_or_server(models)
     models.add_argument(
         "--model",
         default=defaults.restorer,
         help="name of the restorer, where there are several (default: %(default)s)",
+    )
+    models.add_argument(
+        "--colorizer",
+        default=defaults.colorizer,
+        metavar="NAME",
+        help="name of the colorizer, where there are several (default: %(default)s)",
     )
     models.add_argument(
         "--tile",
@@ -608,7 +601,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="segments of a clip to restore at once (default: %(default)s)",
     )
-    models.add_argument("--threads", type=int, help="processor threads to use (default: all)")
+    engine_options.add_threads(models)
     return parser
 
 

@@ -24,9 +24,11 @@ import cv2
 import numpy as np
 
 from keras_refocus.engines import local
+from keras_refocus.engines import options as engine_options
 from keras_refocus.pictures import images
 from keras_refocus.restoration import pipeline
-from keras_refocus.system import console, extras, machine
+from keras_refocus.system import console, extras, machine, memory
+from keras_refocus.system import options as shared_options
 from keras_refocus.video import files, frames, interpolation, steadiness
 from keras_refocus.video import flow as optical_flow
 
@@ -51,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int | None:
     extras.require("video", "Measuring videos", "av")
     if not (arguments.pairs or arguments.photos or arguments.clips):
         parser.error("give --pairs, --photos or --clips")
-    console.keep_memory(large=False)
+    memory.keep_memory(large=False)
     optical_flow.single_thread()
     figures: dict[str, Any] = {"machine": machine.describe()}
     try:
@@ -502,16 +504,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--crop",
-        type=console.parse_size,
+        type=shared_options.parse_size,
         default=(640, 480),
         metavar="WxH",
         help="middle of the frames that is used (default: 640x480)",
     )
-    parser.add_argument("--models", metavar="DIR", help="folder of models")
+    engine_options.add_models(parser)
     parser.add_argument(
         "--model", default="restorer", help="name of the restorer (default: %(default)s)"
     )
-    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+    shared_options.add_json(parser)
     return parser
 
 

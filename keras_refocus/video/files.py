@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_refocus.system import files as system_files
 from keras_refocus.video import cuts, encoders, frames
 
 #: Suffixes of files that are taken for videos when a folder is searched.
@@ -651,18 +652,16 @@ def join(
     import av
 
     window = window or Window()
-    part = path.with_name(f"{path.name}.part")
     options = {}
     if target.format in ("mp4", "mov"):
         options["movflags"] = "+faststart" + ("+use_metadata_tags" if keep_metadata else "")
         options["movie_timescale"] = str(min(time_base.denominator, 2**31 - 1))
         options["write_tmcd"] = "0"
     notes = list(target.notes)
-    with _opened(found.path) as source:
-        result = av.open(str(part), "w", format=target.format, options=options)
-        # Matroska would number a file at random; the same work gives the same file.
-        result.flags |= av.container.Flags.bitexact.value
-        try:
+    with system_files.replacing(path) as part, _opened(found.path) as source:
+        with av.open(str(part), "w", format=target.format, options=options) as result:
+            # Matroska would number a file at random; the same work gives the same file.
+            result.flags |= av.container.Flags.bitexact.value
             streams, own = _add_streams(
                 source, result, found, segments, without_streams, target, notes
             )
@@ -677,12 +676,6 @@ def join(
             ]
             for _, _, packet in heapq.merge(*queues, key=lambda entry: entry[:2]):
                 result.mux(packet)
-        except BaseException:
-            result.close()
-            part.unlink(missing_ok=True)
-            raise
-        result.close()
-    part.replace(path)
     return notes
 
 

@@ -15,7 +15,7 @@ import queue
 import shutil
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import CancelledError
 from fractions import Fraction
 from pathlib import Path
@@ -24,7 +24,8 @@ from typing import Any
 import numpy as np
 
 from keras_refocus.restoration import pipeline
-from keras_refocus.video import clip, encoders, files, frames, interpolation
+from keras_refocus.system import files as system_files
+from keras_refocus.video import clip, files, frames, interpolation
 from keras_refocus.video import flow as optical_flow
 
 logger = logging.getLogger(__name__)
@@ -277,7 +278,7 @@ class _WorkFolder:
                     f"'{self.path}', of other work. Leave --resume out to begin anew."
                 )
         self.path.mkdir(parents=True, exist_ok=True)
-        _write_json(record, self._fingerprint)
+        system_files.write_json(record, self._fingerprint)
 
     def is_done(self, index: int) -> bool:
         return self._record(index).exists()
@@ -287,7 +288,7 @@ class _WorkFolder:
 
     def finish(self, index: int, times: list[tuple[int, int]], failed: dict[int, str]) -> None:
         """Note that a segment is whole; its files must be there."""
-        _write_json(self._record(index), {"times": times, "failed": failed})
+        system_files.write_json(self._record(index), {"times": times, "failed": failed})
 
     def segment(self, index: int, *, compare: bool = False) -> files.Segment:
         times = [tuple(pair) for pair in _read_json(self._record(index))["times"]]
@@ -486,14 +487,3 @@ def _read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-
-
-def _write_json(path: Path, content: Any) -> None:
-    part = path.with_name(f"{path.name}.part")
-    part.write_text(json.dumps(content), encoding="utf-8")
-    part.replace(path)
-
-
-def usable_codecs() -> Sequence[str]:
-    """Names of codecs that can be asked for."""
-    return tuple(encoders.CODECS)
