@@ -22,6 +22,7 @@ import tensorflow as tf
 
 from keras_refocus.engines import contract, store
 from keras_refocus.pictures import color, grayscale
+from keras_refocus.restoration import means
 from keras_refocus.restoration.chroma import WORKING_SIZE
 from keras_refocus.restoration.tiling import ALIGNMENT, TILE, default_overlap
 
@@ -309,7 +310,7 @@ class RefocusGraph(tf.Module):
             ),
             parallel_iterations=1,
         )
-        return tf.reshape(bands.concat(), tf.shape(luminance))
+        return _keep_means(tf.reshape(bands.concat(), tf.shape(luminance)), luminance)
 
     def _colour_lines(self, luminance):
         """Chroma as lines in luminance, [size, size, 4]: what `upsampling.GuidedChroma` fits."""
@@ -318,10 +319,7 @@ class RefocusGraph(tf.Module):
         chroma = run(**{contract.LUMINANCE: small})[contract.CHROMA]
 
         def mean(plane):
-            # Average pooling divides by the pixels that are there, at the border too.
-            side = 2 * _RADIUS + 1
-            plane = tf.nn.avg_pool2d(plane, (side, 1), 1, "SAME")
-            return tf.nn.avg_pool2d(plane, (1, side), 1, "SAME")
+            return _mean(plane, 2 * _RADIUS + 1)
 
         mean_guide, mean_chroma = mean(small), mean(chroma)
         variance = mean(small * small) - mean_guide * mean_guide
@@ -461,16 +459,88 @@ def _axis(length, tile: int, overlap: int):
     return starts, tf.cast(window / tf.gather(total, pixels), tf.float32)
 
 
-def _bands(height, width):
+def _keep_means(restored, luminance):
+    """`means.keep` on tensors: the same numbers in TensorFlow operations."""
+    height, width = tf.shape(restored)[0], tf.shape(restored)[1]
+    columns = _mirrored(-means.MARGIN, width + means.MARGIN, width)
+
+    def compute(band, top):
+        # Beyond the picture is its mirror image.
+        rows = tf.shape(band)[0]
+        taken = _mirrored(top - means.MARGIN, top + rows + means.MARGIN, height)
+        original, given = (
+            tf.gather(tf.gather(plane, taken), columns, axis=1)[tf.newaxis]
+            for plane in (luminance, restored)
+        )
+        kept = _kept_means(original, given)[0]
+        return kept[means.MARGIN : means.MARGIN + rows, means.MARGIN : means.MARGIN + width]
+
+    return _by_bands(restored, tf.float32, 1, compute, least_rows=means.LEAST_ROWS)
+
+
+def _kept_means(original, restored):
+    """The blend of planes [1,H,W,1] and their restored versions."""
+    change = restored - original
+    for _ in range(means.PASSES):
+        moved = tf.abs(_mean(change, means.WINDOW))
+
+        def blend(change=change, moved=moved):
+            weight = means.ALLOWED / tf.maximum(moved, means.ALLOWED)
+            weight = 1.0 - _is_pattern(original) * (1.0 - weight)
+            return change * _mean(_smallest(weight, means.WINDOW), means.WINDOW)
+
+        # Photos need none of it.
+        is_kept = tf.reduce_max(moved) <= means.ALLOWED
+        change = tf.cond(is_kept, lambda change=change: change, blend)
+    return original + change
+
+
+def _is_pattern(plane):
+    detail = plane - _mean(plane, means.DETAIL)
+    mean = _mean(plane, means.REACH)
+    variance = tf.maximum(_mean(plane * plane, means.REACH) - mean * mean, 0.0)
+    energy = _mean(detail * detail, means.WINDOW) / (variance + means.EPSILON_VARIANCE)
+    extent = _largest(plane, means.WINDOW) - _smallest(plane, means.WINDOW)
+    steps = _largest(tf.abs(detail), means.WINDOW) / (extent + means.EPSILON_RANGE)
+    steps = _smallest(_ramp(steps, *means.STEPS), means.STEPS_SIDE)
+    return tf.maximum(_ramp(energy, *means.ENERGY), _largest(steps, means.STEPS_SIDE))
+
+
+def _ramp(values, low, high):
+    return tf.clip_by_value((values - low) / (high - low), 0.0, 1.0)
+
+
+def _mean(planes, side):
+    """Mean over squares; average pooling divides by the pixels that are there, at borders too."""
+    planes = tf.nn.avg_pool2d(planes, (side, 1), 1, "SAME")
+    return tf.nn.avg_pool2d(planes, (1, side), 1, "SAME")
+
+
+def _largest(planes, side):
+    planes = tf.nn.max_pool2d(planes, (side, 1), 1, "SAME")
+    return tf.nn.max_pool2d(planes, (1, side), 1, "SAME")
+
+
+def _smallest(planes, side):
+    return -_largest(-planes, side)
+
+
+def _mirrored(start, end, length):
+    """Indices of what lies at `start` to `end` where pixels go on mirrored without end."""
+    place = tf.math.floormod(tf.range(start, end), 2 * length)
+    return tf.minimum(place, 2 * length - 1 - place)
+
+
+def _bands(height, width, least_rows=1):
     """First rows of bands of about a megapixel, and the rows of a band."""
-    rows = tf.maximum(_BAND // width, 1)
+    rows = tf.maximum(_BAND // width, least_rows)
     return tf.range(0, height, rows), rows
 
 
-def _by_bands(image, dtype, channels, compute):
+def _by_bands(image, dtype, channels, compute, *, least_rows=1):
     """Joins `compute(band of rows, first row)` over the picture, one band at a time."""
     height, width = tf.shape(image)[0], tf.shape(image)[1]
-    tops, rows = _bands(height, width)
+    tops, rows = _bands(height, width, least_rows)
 
     def work(index, parts):
         top = tops[index]

@@ -12,6 +12,22 @@ import numpy as np
 
 from keras_refocus.engines import contract, store
 
+# The process in which a model was first loaded; a forked process inherits it.
+_computing: list[int] = []
+
+
+def _refuse_after_fork() -> None:
+    """Say what would otherwise hang: TensorFlow's threads are not there after a fork."""
+    if not _computing:
+        _computing.append(os.getpid())
+    elif _computing[0] != os.getpid():
+        raise RuntimeError(
+            "Models must run in the process that first ran one, or in one that was not forked from "
+            f"it. Received: process {os.getpid()}, forked after process {_computing[0]} had run "
+            "one. Start processes with multiprocessing's method 'spawn' or 'forkserver', or before "
+            "the first picture."
+        )
+
 
 class LocalEngine:
     """SavedModels in this process: the embedded default.
@@ -49,6 +65,13 @@ class LocalEngine:
         self._lock = threading.Lock()
         self._loaded: dict[str, tuple[Path, Any]] = {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What goes to another process: which models, not the models, which it loads itself."""
+        return {**self.__dict__, "_lock": None, "_loaded": {}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _lock=threading.Lock(), _loaded={})
+
     def restore(self, tiles: np.ndarray, *, model: str = contract.RESTORER) -> np.ndarray:
         """Run a restorer on luminance; see `contract.Engine.restore`."""
         return self._run(model, tiles, contract.RESTORED)
@@ -74,6 +97,7 @@ class LocalEngine:
             self._loaded.clear()
 
     def _run(self, name: str, luminance: np.ndarray, output: str) -> np.ndarray:
+        _refuse_after_fork()
         model = self._load(name, output)
         import tensorflow as tf
 

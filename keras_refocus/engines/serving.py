@@ -4,8 +4,11 @@ The pipeline cannot tell it from `engines.local.LocalEngine`. The wire is Tensor
 PredictionService, with the names of `engines.contract`; nothing here is particular to our server.
 """
 
+import functools
+import ipaddress
 import itertools
 import logging
+import os
 import random
 import threading
 import time
@@ -70,7 +73,9 @@ class ServingEngine:
 
     Args:
         address: `[grpc://]host[:port][,host[:port]...]`, or `grpcs://` for TLS; the port is 8500
-            unless named. Requests go to several addresses in turns, and to the next one when one
+            unless named. A proxy that the environment names (`grpc_proxy`, `https_proxy`,
+            `http_proxy`, but for hosts of `no_proxy`) is used as gRPC does, never to reach this
+            machine. Requests go to several addresses in turns, and to the next one when one
             is unavailable. `?label=stable`, `?version=3` and `?timeout=30` may be appended.
         version: Version number, or version label, for every model; or a mapping from model to
             one of these. Without it the highest version answers.
@@ -107,6 +112,22 @@ class ServingEngine:
         client_key: str | Path | None = None,
         server_name: str | None = None,
     ):
+        # What makes this engine again in another process.
+        self._again = functools.partial(
+            ServingEngine,
+            address,
+            version=version,
+            timeout=timeout,
+            connect_timeout=connect_timeout,
+            retry_seconds=retry_seconds,
+            tiles_per_request=tiles_per_request,
+            in_flight=in_flight,
+            root_certificates=root_certificates,
+            client_certificate=client_certificate,
+            client_key=client_key,
+            server_name=server_name,
+        )
+        self._process = os.getpid()
         targets, secure, query = _parse_address(address)
         version = query.pop("version", version)
         version = query.pop("label", version)
@@ -147,16 +168,22 @@ class ServingEngine:
                 private_key=_read_pem(client_key),
                 certificate_chain=_read_pem(client_certificate),
             )
-        self._channels = [
-            grpc.secure_channel(target, credentials, options)
-            if credentials
-            else grpc.insecure_channel(target, options)
-            for target in targets
-        ]
+        self._channels = []
+        for target in targets:
+            # gRPC goes through the proxy that the environment names, to this machine too.
+            own = [*options, ("grpc.enable_http_proxy", 0)] if _is_loopback(target) else options
+            self._channels.append(
+                grpc.secure_channel(target, credentials, own)
+                if credentials
+                else grpc.insecure_channel(target, own)
+            )
         self._stubs = [
             prediction_service_pb2_grpc.PredictionServiceStub(channel) for channel in self._channels
         ]
         self._turn = itertools.count()
+
+    def __reduce__(self):
+        return self._again, ()
 
     def restore(self, tiles: np.ndarray, *, model: str = contract.RESTORER) -> np.ndarray:
         """Run a restorer on luminance; see `contract.Engine.restore`.
@@ -256,6 +283,12 @@ class ServingEngine:
         """The method of the server whose turn it is."""
         if self._closed.is_set():
             raise ValueError("This engine is closed; make a new one.")
+        if self._process != os.getpid():
+            raise RuntimeError(
+                "A connection to a server must be used by the process that made it. Received: "
+                f"process {os.getpid()}, forked from process {self._process}. Make the engine "
+                "after the fork, or start processes with multiprocessing's method 'spawn'."
+            )
         return getattr(self._stubs[next(self._turn) % len(self._stubs)], method)
 
     def _call(self, model: str, method: str, request, call=None):
@@ -405,6 +438,17 @@ def _parse_address(address: str) -> tuple[list[str], bool, dict]:
                 f"Received: {key}={value} in address={address!r}"
             ) from error
     return targets, scheme == "grpcs", settings
+
+
+def _is_loopback(target: str) -> bool:
+    """Whether a target `host:port` is this machine."""
+    host = target.rpartition(":")[0].strip("[]")
+    if host.lower().rstrip(".") == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:  # The name of another machine.
+        return False
 
 
 def _read_pem(path: str | Path | None) -> bytes | None:

@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw
 
 from keras_refocus.metrics import alignment, fidelity
 from keras_refocus.pictures import color
-from keras_refocus.restoration import flips, tiling
+from keras_refocus.restoration import flips, means, tiling
 from keras_refocus.system import files
 
 _SHEET_ROWS = 10
@@ -119,7 +119,7 @@ class Protocol:
         return rgb[top : top + self.crop, left : left + self.crop]
 
     def restore(self, model, luminance):
-        """Restore luminance of shape `(height, width, 1)`; clipped to [0, 1]."""
+        """Restore luminance of shape `(height, width, 1)` as `pipeline.Restorer` does."""
 
         def run(piece):
             pictures = piece[np.newaxis]
@@ -131,7 +131,9 @@ class Protocol:
             tiles = tiling.Tiles(*luminance.shape[:2], self.tile, self.overlap)
             outputs = (run(tiles.cut(luminance, window, fill=False)) for window in tiles)
             restored = np.concatenate([band for _, band in tiles.blend(outputs)])
-        return np.clip(restored, 0.0, 1.0)
+        restored = np.clip(restored, 0.0, 1.0)
+        means.keep(restored, luminance.__getitem__)
+        return restored
 
 
 MEASURES = ("psnr_l", "ssim_l", "psnr_rgb", "ssim_rgb")

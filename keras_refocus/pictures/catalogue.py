@@ -59,6 +59,24 @@ class Part:
     left_over: list[pathlib.Path] = dataclasses.field(default_factory=list)
 
 
+@dataclasses.dataclass(frozen=True)
+class Listing:
+    """The files of a folder, each list sorted.
+
+    Attributes:
+        pictures: What may be a picture, by its suffix.
+        others: What has another suffix, or none; hidden files left out.
+        hidden: Hidden files with the suffix of a picture, such as the `._photo.jpg` that some
+            systems put beside `photo.jpg`.
+        closed: Folders that may not be read.
+    """
+
+    pictures: list[pathlib.Path]
+    others: list[pathlib.Path]
+    hidden: list[pathlib.Path]
+    closed: list[pathlib.Path]
+
+
 def list_photos(folder: str | os.PathLike) -> list[pathlib.Path]:
     """List the pictures below a folder; hidden files and what lies in hidden folders is left out.
 
@@ -86,18 +104,53 @@ def pictures_below(folder: str | os.PathLike) -> list[pathlib.Path]:
     Raises:
         FileNotFoundError: If the folder does not exist.
     """
+    return list_folder(folder).pictures
+
+
+def list_folder(folder: str | os.PathLike, *, recursive: bool = True) -> Listing:
+    """List what a folder holds, pictures by their suffix and the rest apart.
+
+    Args:
+        folder: Path of a folder.
+        recursive: Whether its sub-folders are searched, to any depth; links to folders are not
+            followed.
+
+    Returns:
+        The files, without what lies in hidden folders.
+
+    Raises:
+        FileNotFoundError: If the folder does not exist.
+        OSError: If it cannot be read.
+    """
     folder = pathlib.Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(
             f"A folder of pictures must exist. Received: {folder}. Check the path."
         )
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in images.SUFFIXES
-        and not is_hidden(path.relative_to(folder))
-        and path.is_file()
-    )
+    listing = Listing([], [], [], [])
+
+    def note(error):
+        if pathlib.Path(error.filename) == folder:
+            raise error
+        listing.closed.append(pathlib.Path(error.filename))
+
+    for place, folders, names in os.walk(folder, onerror=note):
+        folders[:] = [name for name in folders if recursive and not is_hidden(name)]
+        for path in (pathlib.Path(place, name) for name in names):
+            if is_hidden(path.name):
+                listing.hidden.extend([path] * is_picture(path))
+            elif not is_picture(path):
+                listing.others.append(path)
+            elif path.is_file():  # And no link to nowhere.
+                listing.pictures.append(path)
+    for paths in (listing.pictures, listing.others, listing.hidden, listing.closed):
+        paths.sort()
+    return listing
+
+
+def is_picture(path: pathlib.Path) -> bool:
+    """Tell by its suffix whether a file may be a picture."""
+    return path.suffix.lower() in images.SUFFIXES
 
 
 def list_pairs(

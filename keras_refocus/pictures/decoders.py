@@ -232,6 +232,41 @@ def read_jpeg_xl(file, check_size):
     return _from_bits(array, 8 * array.dtype.itemsize)
 
 
+def from_image(image):
+    """Take over a picture that Pillow has in memory, of any of its modes."""
+    image.load()
+    if image.mode == "LAB":
+        from PIL import ImageCms
+
+        # Its values are those of the profile connection space, of which LittleCMS knows the white.
+        lab, rgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+        converted = ImageCms.profileToProfile(image, lab, rgb, outputMode="RGB")
+        converted.info.pop("icc_profile", None)
+        return _from_pillow(converted)
+    if image.mode == "HSV":
+        return _from_pillow(image.convert("RGB"))
+    if image.mode not in _PILLOW_SPACES:
+        picture = from_array(_deep_gray(image)[..., np.newaxis], "gray", has_alpha=False)
+        take_info(picture, image)
+        return picture
+    return _from_pillow(image)
+
+
+def _deep_gray(image):
+    """Grey of more than 8 bits as uint16 (height, width)."""
+    array = np.asarray(image)
+    low, high = array.min(), array.max()
+    if image.mode == "F" and 0 <= low and high <= 1:
+        return np.round(array * 65535).astype(np.uint16)
+    if array.dtype.kind in "iu" and 0 <= low and high <= 65535:
+        return array.astype(np.uint16)
+    allowed = "0 to 1" if image.mode == "F" else "0 to 65535"
+    raise Refused(
+        f"A grey picture of mode {image.mode!r} must have values from {allowed}. "
+        f"Received: {low} to {high}. Scale it first."
+    )
+
+
 def _from_pillow(image, *, is_first=False):
     image.load()
     if image.mode not in _PILLOW_SPACES:

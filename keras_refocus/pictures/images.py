@@ -25,8 +25,18 @@ colour. Large pictures are converted a band of rows at a time: reading holds the
 ours, no more.
 """
 
-from keras_refocus.pictures.photo import FORMATS, READ_ONLY, SUFFIXES, Photo
-from keras_refocus.pictures.reading import look, read
+from keras_refocus.pictures.photo import FORMAT_OF_SUFFIX, FORMATS, READ_ONLY, SUFFIXES, Photo
+from keras_refocus.pictures.reading import from_image, look, read
 from keras_refocus.pictures.writing import write
 
-__all__ = ["FORMATS", "READ_ONLY", "SUFFIXES", "Photo", "look", "read", "write"]
+__all__ = [
+    "FORMATS",
+    "FORMAT_OF_SUFFIX",
+    "READ_ONLY",
+    "SUFFIXES",
+    "Photo",
+    "from_image",
+    "look",
+    "read",
+    "write",
+]

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 import numpy as np
+from PIL import Image
 
 from keras_refocus.pictures import decoders, metadata, png, srgb, tiff
 from keras_refocus.pictures.decoded import READABLE, Refused
@@ -89,9 +90,43 @@ def read(
                 f"damaged or cut off ({type(error).__name__}: {error}). Get it again from where "
                 "it came."
             ) from error
-        exif, orientation = metadata.clean_exif(picture)
-        if picture.orientation is not None:
-            orientation = picture.orientation
+        return _photo(picture, rgb, alpha, kind, name)
+
+
+def from_image(image: Image.Image) -> Photo:
+    """Take over a picture that Pillow has in memory, as `read` does with that of a file.
+
+    Args:
+        image: Of any mode of Pillow: palettes, CMYK, YCbCr, Lab and the like become sRGB, an
+            embedded profile and the orientation of EXIF are applied; the picture is left as it was.
+            Mode `I` has values from 0 to 65535, mode `F` from 0 to 1.
+
+    Returns:
+        The photo, upright, in sRGB: 16 bits for grey of more than 8 bits, else 8.
+
+    Raises:
+        ValueError: It cannot be decoded, has no pixels, or values out of range.
+    """
+    name = repr(getattr(image, "filename", "") or type(image).__name__)
+    if 0 in image.size:
+        raise ValueError(
+            "The picture must have at least one pixel. Received: "
+            f"{name}, {image.width} x {image.height} pixels."
+        )
+    try:
+        picture = decoders.from_image(image)
+        rgb, alpha = srgb.to_srgb(picture)
+    except Refused as error:
+        raise ValueError(str(error)) from None
+    except (OSError, SyntaxError) as error:  # What is decoded only now may be damaged.
+        raise ValueError(f"The picture must be whole. Received: {name} ({error}).") from error
+    return _photo(picture, rgb, alpha, image.format, name)
+
+
+def _photo(picture, rgb, alpha, kind, name):
+    exif, orientation = metadata.clean_exif(picture)
+    if picture.orientation is not None:
+        orientation = picture.orientation
     for notice in picture.notices:
         logger.warning("%s: %s", name, notice)
     return Photo(

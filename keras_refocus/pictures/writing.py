@@ -80,6 +80,7 @@ def write(
 
     exif = metadata.metadata_to_write(photo.metadata if keep_metadata else b"", keep_gps)
     with files.replacing(path, overwrite=overwrite) as temporary, temporary.open("x+b") as file:
+        files.lock(file)
         notices = encode(_Sink(file), photo, exif, quality)
     for notice in notices:
         logger.warning("%s: %s", path, notice)

@@ -3,8 +3,13 @@
 Floor 2.
 
     pipeline  Restorer: a picture in, the restored picture out
+    inputs    what can be restored: files, pictures of Pillow, arrays
     tiling    overlapping tiles out, blended back in
     regions   one rectangle of a picture: cut out, and put back with soft edges
     flips     the mean over the mirror images of a tile
+    jobs      which files are restored, and to where
+    batch     files one after the other
+    reports   the report of a batch, written as it goes
+    means     patterns of single pixels keep their mean lightness
     chroma    chroma from the colorizer's size to full size, guided by luminance
 """

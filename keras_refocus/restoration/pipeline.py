@@ -11,18 +11,22 @@ of rows at a time, so beside the picture and its result one float32 plane is in 
 
 import dataclasses
 import itertools
+import numbers
+import operator
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
-from typing import Any, Literal, Self, get_args
+from typing import Any, BinaryIO, Literal, Self, get_args
 
 import numpy as np
+from PIL import Image
 
 from keras_refocus.engines import contract, local, store
 from keras_refocus.pictures import color, grayscale, images, provenance
 from keras_refocus.restoration import chroma as upsampling
-from keras_refocus.restoration import flips, regions
+from keras_refocus.restoration import flips, means, regions
+from keras_refocus.restoration.inputs import open_input
 from keras_refocus.restoration.tiling import TILE, Tiles, default_overlap, fitting_tile
 from keras_refocus.system import extras
 
@@ -57,7 +61,10 @@ class RestoreOptions:
             it is seen; the rest stays as it is to the bit. `None`: all of it. Faces are blurred
             everywhere.
 
+    Numbers and truth values of numpy are taken as those of Python.
+
     Raises:
+        TypeError: An option is of another kind.
         ValueError: An option is outside its range.
     """
 
@@ -74,6 +81,8 @@ class RestoreOptions:
     region: regions.Region | None = None
 
     def __post_init__(self):
+        for name, kind in _KINDS.items():
+            object.__setattr__(self, name, _as_kind(name, getattr(self, name), kind))
         if self.mode not in MODES:
             raise ValueError(
                 f"The mode must be one of {', '.join(MODES)}. Received: mode={self.mode!r}."
@@ -102,6 +111,38 @@ class RestoreOptions:
         return self.mode == "colorize"
 
 
+# Kinds of the options that are no names.
+_KINDS = {
+    "strength": float,
+    "saturation": float,
+    "auto_detect": bool,
+    "blur_faces": bool,
+    "tile": int,
+    "overlap": int,
+    "best": bool,
+}
+_KIND_NAMES = {float: "a number", int: "a whole number", bool: "True or False"}
+
+
+def _as_kind(name: str, value: Any, kind: type) -> Any:
+    """An option as a value of Python, whatever kind of scalar it came as."""
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        value = value[()]
+    if value is None and name in ("tile", "overlap"):
+        return None
+    is_truth = isinstance(value, bool | np.bool_)
+    try:
+        if kind is bool and is_truth:
+            return bool(value)
+        if kind is float and not is_truth and isinstance(value, numbers.Real):
+            return float(value)
+        if kind is int and not is_truth:
+            return operator.index(value)
+    except TypeError:
+        pass
+    raise TypeError(f"The option {name} must be {_KIND_NAMES[kind]}. Received: {name}={value!r}.")
+
+
 @dataclasses.dataclass(frozen=True)
 class Planes:
     """What the networks gave, kept so that a result can be blended again without them.
@@ -125,8 +166,9 @@ class RestoreResult:
     """A restored picture and how it came about.
 
     Attributes:
-        image: The picture, same height, width and type as the input: [H,W,3] RGB; or [H,W] if
-            the input was [H,W], or a file of one channel, and was not coloured.
+        image: The picture, same height, width and type as the input (float32 for any float):
+            [H,W,3] RGB; or, if it was not coloured, [H,W] or [H,W,1] as the input was, [H,W] for a
+            file of one channel.
         is_grayscale: What the gate saw in the input.
         stages: Names of the stages that ran, in order: `"restore"`, `"colorize"`, `"blur_faces"`.
         versions: Version of each model that ran, by name.
@@ -169,7 +211,9 @@ class RestoreResult:
         """Put the picture into the photo it came from, or into a new one."""
         rgb = self.image
         if rgb.ndim == 2:
-            rgb = np.repeat(rgb[..., np.newaxis], 3, axis=-1)
+            rgb = rgb[..., np.newaxis]
+        if rgb.shape[2] == 1:
+            rgb = np.repeat(rgb, 3, axis=-1)
         if rgb.dtype == np.float32:
             rgb = color.from_float(rgb, np.uint16)
         if self.photo is None:
@@ -202,6 +246,13 @@ class Restorer:
     """
 
     def __init__(self, engine: contract.Engine | str | os.PathLike | None = None):
+        if isinstance(engine, str):
+            scheme, separator, _ = engine.partition("://")
+            if separator and scheme not in ("grpc", "grpcs"):
+                raise ValueError(
+                    "Models must be in a folder, or on a server at grpc://host:8500. Received: "
+                    f"'{engine}'. The port of REST (8501) cannot be used; name that of gRPC."
+                )
         if isinstance(engine, str) and engine.startswith(("grpc://", "grpcs://")):
             extras.require("serving", "A server", "tensorflow_serving")
             # Brings TensorFlow and gRPC.
@@ -235,7 +286,7 @@ class Restorer:
 
     def restore(
         self,
-        image: np.ndarray | images.Photo | str | os.PathLike,
+        image: np.ndarray | Image.Image | images.Photo | str | os.PathLike | bytes | BinaryIO,
         options: RestoreOptions | None = None,
         *,
         progress: Callable[[int, int], None] | None = None,
@@ -245,8 +296,10 @@ class Restorer:
         """Restore one picture.
 
         Args:
-            image: RGB [H,W,3] or grey [H,W], uint8, uint16 or float32 in [0, 1]; or a photo; or
-                the path of a file.
+            image: The path of a file; its content, as bytes or a file object; a picture of Pillow,
+                of any mode, whose profile and orientation are applied; a photo; or an array: RGB
+                [H,W,3] or grey [H,W] or [H,W,1], uint8, uint16 or float in [0, 1], which is taken
+                as float32.
             options: What to do; by default stage 1 at full strength.
             progress: Called with the number of steps done and of all steps.
             cancel: Asked between steps; when it says yes, the work stops.
@@ -259,21 +312,13 @@ class Restorer:
         Raises:
             CancelledError: `cancel` said yes (of `concurrent.futures`).
             FileNotFoundError: The file, or a model that is needed, does not exist.
-            TypeError: The array has another type.
+            RuntimeError: The process was forked after its parent had run models.
+            TypeError: It is no picture, or the array has another type.
             ValueError: The picture cannot be read, has another shape or is out of range.
         """
         started = time.perf_counter()
         options = options or RestoreOptions()
-        photo = None
-        if isinstance(image, str | os.PathLike):
-            photo = images.read(image)
-        elif isinstance(image, images.Photo):
-            photo = image
-        if photo is None:
-            source = _checked(image)
-        else:
-            source = photo.rgb[..., 0] if photo.is_gray else photo.rgb
-
+        source, photo = open_input(image)
         is_grayscale = source.ndim == 2 or grayscale.is_grayscale(source)
         restores = options.strength > 0 or keep_stages
         colorizes = options.colorizes(is_grayscale=is_grayscale)
@@ -294,6 +339,7 @@ class Restorer:
             plane = _luminance(part)
             if restores:
                 self._restore_in_place([plane], tiles, options, step)
+                means.keep(plane, lambda rows: color.rgb_to_luminance(_as_rgb(part[rows])))
                 restored = plane
             if colorizes:
                 # What colour a part has depends on what is around it.
@@ -308,8 +354,9 @@ class Restorer:
             faces = _face_module().detect(_as_rgb(composed))
             composed = _blur_faces(composed, faces)
         step.done()
+        has_axis = composed.ndim == 2 and photo is None and np.ndim(image) == 3
         return RestoreResult(
-            image=composed,
+            image=composed[..., np.newaxis] if has_axis else composed,
             is_grayscale=is_grayscale,
             stages=("restore",) * restores
             + ("colorize",) * colorizes
@@ -357,6 +404,8 @@ class Restorer:
         self._versions([options.restorer])
         tiles = choose_tiles(restored[0], options, self.engine)
         self._restore_in_place(list(restored), tiles, options, _Steps(0, None, cancel))
+        for plane, given in zip(restored, planes, strict=True):
+            means.keep(plane, given.__getitem__)
         if options.strength < 1:
             restored = planes + np.float32(options.strength) * (restored - planes)
         return restored
@@ -440,6 +489,8 @@ def reblend(
     image = _compose_region(planes.source, planes.restored, planes.chroma, options)
     if planes.faces is not None:
         image = _blur_faces(image, planes.faces)
+    if result.image.shape == (*image.shape, 1):
+        image = image[..., np.newaxis]
     return dataclasses.replace(
         result, image=image, options=options, seconds=time.perf_counter() - started
     )
@@ -467,29 +518,6 @@ class _Steps:
         self._count += steps
         if self._progress is not None:
             self._progress(self._count, self._total)
-
-
-def _checked(image: Any) -> np.ndarray:
-    """The array of a picture, or an error that says what a picture is."""
-    image = np.asarray(image)
-    if image.dtype not in (np.uint8, np.uint16, np.float32):
-        raise TypeError(
-            "A picture must be of type uint8, uint16 or float32. "
-            f"Received: dtype={image.dtype}. Convert it first."
-        )
-    if image.ndim not in (2, 3) or 0 in image.shape or (image.ndim == 3 and image.shape[2] != 3):
-        raise ValueError(
-            "A picture must be of shape (height, width, 3), RGB, or (height, width), grey. "
-            f"Received: shape={image.shape}. Take an alpha channel off first."
-        )
-    if image.dtype == np.float32:
-        low, high = float(image.min()), float(image.max())
-        if not (low >= 0 and high <= 1):
-            raise ValueError(
-                "A float32 picture must lie in [0, 1]. "
-                f"Received: values from {low} to {high}. Scale it first."
-            )
-    return image
 
 
 def _as_rgb(image: np.ndarray) -> np.ndarray:

@@ -7,8 +7,10 @@ import contextlib
 import importlib
 import logging
 import os
+import signal
 import sys
 from collections.abc import Iterator
+from typing import TextIO
 
 from tqdm import tqdm
 
@@ -41,6 +43,97 @@ def start_logging(*, verbose: bool = False) -> None:
     """Send warnings of the library, or everything it says, to standard error."""
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING, force=True)
     logging.getLogger("keras_refocus").setLevel(logging.DEBUG if verbose else logging.WARNING)
+
+
+def claim_streams() -> None:
+    """Put the null device where a standard stream is closed.
+
+    The next file that is opened would take its number, and get what libraries print. Call it before
+    anything is opened.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            # The lowest number that is free is that of the stream.
+            os.open(os.devnull, os.O_RDWR)
+
+
+def say(text: str) -> None:
+    """Print a line to standard output; nothing that is wrong with it ends the program.
+
+    What its encoding lacks is written as the bytes of a file name that it came from, or else as
+    `\\u1234`. A pipe that nobody reads any more is left in silence, any other fault is said once.
+    """
+    _print(text, sys.stdout)
+
+
+def warn(text: str) -> None:
+    """Print a line to standard error; nothing that is wrong with it ends the program."""
+    _print(text, sys.stderr)
+
+
+def _print(text: str, stream: TextIO | None) -> None:
+    if stream is None:
+        return
+    try:
+        try:
+            stream.write(f"{text}\n")
+        except UnicodeEncodeError:
+            _print_bytes(text, stream)
+        stream.flush()
+    except ValueError:  # It was closed.
+        return
+    except OSError as error:
+        _give_up(stream)
+        if stream is sys.stdout and not isinstance(error, BrokenPipeError):
+            warn(f"standard output cannot be written ({error.strerror}); the work goes on")
+
+
+def _print_bytes(text: str, stream: TextIO) -> None:
+    encoding = stream.encoding or "ascii"
+    try:
+        content = text.encode(encoding, "surrogateescape")
+    except UnicodeEncodeError:
+        content = text.encode(encoding, "backslashreplace")
+    if hasattr(stream, "buffer"):
+        stream.flush()
+        stream.buffer.write(content + b"\n")
+    else:
+        stream.write(content.decode(encoding, "replace") + "\n")
+
+
+def _give_up(stream: TextIO) -> None:
+    """Let a stream that fails end in the null device, or its rest would fail at the very end."""
+    try:
+        number = stream.fileno()
+        sink = os.open(os.devnull, os.O_WRONLY)
+    except (OSError, ValueError):
+        return
+    os.dup2(sink, number)
+    os.close(sink)
+
+
+@contextlib.contextmanager
+def terminated_as_interrupted() -> Iterator[None]:
+    """Let SIGTERM raise `Terminated`, a `KeyboardInterrupt`, so that what is done is kept."""
+
+    def interrupt(*_):
+        raise Terminated
+
+    try:
+        before = signal.signal(signal.SIGTERM, interrupt)
+    except ValueError:  # Only the main thread may say what signals do.
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+class Terminated(KeyboardInterrupt):
+    """The program was asked to end, by SIGTERM."""
 
 
 def progress_bar(total: int | None = None, *, label: str = "", unit: str = "") -> tqdm:

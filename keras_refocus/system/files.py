@@ -9,15 +9,21 @@ after it: `is_left_over` knows them.
 import contextlib
 import hashlib
 import json
+import logging
 import os
 import re
 import secrets
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-_LEFT_OVER = re.compile(r"\..+\.[0-9a-f]{16}\.tmp(\.[A-Za-z0-9]+)*")
+logger = logging.getLogger(__name__)
+
+_LEFT_OVER = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{16}\.tmp(\.[A-Za-z0-9]+)*")
 _LONGEST = 200  # bytes of a name that its temporary one repeats; file systems allow 255 in all
+# Before a file is locked and after it is closed it is nobody's, for moments; in seconds.
+_JUST_WRITTEN = 5.0
 
 
 @contextlib.contextmanager
@@ -86,6 +92,62 @@ def remove_left_overs(folder: str | os.PathLike) -> None:
             path.unlink(missing_ok=True)
 
 
+def lock(file: BinaryIO) -> bool:
+    """Keep a file from other programs until it is closed, or the program ends, however it ends.
+
+    Returns:
+        Whether no other program has it. Where a file system has no locks, the answer is yes.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows, where a file that is open cannot be deleted.
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        logger.debug("%s cannot be locked", file.name, exc_info=True)
+    return True
+
+
+def remove_abandoned(paths: Iterable[Path]) -> list[Path]:
+    """Delete what killed programs left of some files; what a program holds by `lock` stays.
+
+    Args:
+        paths: The files that were to be written.
+
+    Returns:
+        The temporary files that were deleted, sorted.
+    """
+    names: dict[Path, set[str]] = {}
+    for path in paths:
+        names.setdefault(path.parent, set()).add(_shortened(path.name))
+    removed = []
+    for folder, wanted in names.items():
+        try:
+            entries = list(folder.iterdir())
+        except OSError:
+            continue
+        for entry in entries:
+            found = _LEFT_OVER.fullmatch(entry.name)
+            if found and found["name"] in wanted and _is_abandoned(entry):
+                with contextlib.suppress(OSError):
+                    entry.unlink()
+                    removed.append(entry)
+    return sorted(removed)
+
+
+def _is_abandoned(path: Path) -> bool:
+    try:
+        if not path.is_file() or time.time() - path.stat().st_mtime < _JUST_WRITTEN:
+            return False
+        with path.open("r+b") as file:
+            return lock(file)
+    except OSError:
+        return False
+
+
 def exists_error(path: Path) -> FileExistsError:
     """The error for a file that must not be replaced."""
     return FileExistsError(
@@ -110,9 +172,13 @@ def sha256(source: bytes | str | os.PathLike) -> str:
 
 
 def _temporary(path: Path, *, keep_suffix: bool) -> Path:
-    name = path.name.encode()[:_LONGEST].decode("utf-8", "ignore")
+    name = _shortened(path.name)
     suffix = "".join(path.suffixes) if keep_suffix else ""
     return path.with_name(f".{name}.{secrets.token_hex(8)}.tmp{suffix}")
+
+
+def _shortened(name: str) -> str:
+    return os.fsencode(name)[:_LONGEST].decode("utf-8", "ignore")
 
 
 def _publish(temporary: Path, path: Path, *, overwrite: bool) -> None:

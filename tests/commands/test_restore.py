@@ -1,10 +1,14 @@
 """The restore command: where files go, what is refused before work, and what is said afterwards."""
 
 import hashlib
+import io
 import json
+import os
 import pathlib
 import shutil
+import sys
 
+import cv2
 import numpy as np
 import origins
 import pytest
@@ -15,6 +19,10 @@ import keras_refocus
 from keras_refocus import restore
 from keras_refocus.engines import store
 from keras_refocus.pictures import images
+from keras_refocus.restoration import batch
+from keras_refocus.restoration.pipeline import RestoreOptions
+from keras_refocus.restoration.reports import Report
+from keras_refocus.system import console
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +34,9 @@ def models(tmp_path_factory):
 def folder(tmp_path, monkeypatch):
     """A working folder with two pictures, one of them in a sub-folder, and a text file."""
     (tmp_path / "album" / "trip").mkdir(parents=True)
+    # Smooth, so that the restorer may make it darker: patterns of single pixels keep their means.
     picture = np.random.default_rng(0).integers(0, 256, (12, 10, 3), np.uint8)
+    picture = cv2.GaussianBlur(picture, (0, 0), 2)
     Image.fromarray(picture).save(tmp_path / "album" / "one.png")
     Image.fromarray(picture).save(tmp_path / "album" / "trip" / "two.jpg")
     (tmp_path / "album" / "notes.txt").write_text("no picture")
@@ -34,132 +44,16 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def targets(*inputs, **options):
-    return [job.target.as_posix() for job in restore.plan(inputs, **options)]
-
-
-# Where results go.
-
-
-def test_results_lie_beside_the_inputs_by_default(folder):
-    assert targets("album/one.png") == ["album/one_restored.png"]
-
-
-def test_results_in_a_folder_keep_their_names_and_sub_folders(folder):
-    assert targets("album", out="new") == ["new/one.png"]
-    assert targets("album", out="new", recursive=True) == ["new/one.png", "new/trip/two.jpg"]
-    assert targets("album/trip/two.jpg", out="new") == ["new/two.jpg"]
-
-
-def test_patterns_are_expanded_and_mirrored(folder):
-    assert targets("album/*", out="new") == ["new/one.png"]
-    assert targets("album/**/*.jpg", out="new") == ["new/trip/two.jpg"]
-    with pytest.raises(FileNotFoundError, match="pattern must match"):
-        restore.plan(["album/*.webp"])
-
-
-def test_a_file_whose_name_looks_like_a_pattern_is_taken_as_it_is(folder):
-    shutil.copy("album/one.png", "photo[1].png")
-    assert targets("photo[1].png") == ["photo[1]_restored.png"]
-
-
-def test_an_input_named_twice_is_restored_once(folder):
-    assert targets("album/one.png", "album", "./album/*.png") == ["album/one_restored.png"]
-
-
-def test_the_format_changes_the_suffix(folder):
-    assert targets("album", out="new", recursive=True, format="WebP") == [
-        "new/one.webp",
-        "new/trip/two.webp",
-    ]
-    pathlib.Path("phone.HEIC").touch()
-    assert targets("phone.HEIC", out="new") == ["new/phone.png"]
-
-
-def test_a_video_is_told_the_command_for_it(folder):
-    pathlib.Path("clip.MP4").touch()
-    with pytest.raises(ValueError, match="Type: refocus video clip.MP4 --out new"):
-        restore.plan(["clip.MP4"], out="new")
-
-
-def test_a_comparison_lies_beside_the_result(folder):
-    (job,) = restore.plan(["album/one.png"], compare=True)
-    assert job.compare.as_posix() == "album/one_restored_compare.png"
-    (job,) = restore.plan(["album/one.png"], out="new", compare=True)
-    assert job.compare.as_posix() == "new/one_compare.png"
-
-
-def test_results_of_an_earlier_run_are_no_inputs(folder):
-    shutil.copy("album/one.png", "album/one_restored.png")
-    shutil.copy("album/one.png", "album/one_restored_compare.png")
-    shutil.copy("album/one.png", "album/statue_restored.png")  # a photo of its own
-    assert targets("album") == ["album/one_restored.png", "album/statue_restored_restored.png"]
-    assert targets("album", out="album/new") == [
-        "album/new/one.png",
-        "album/new/one_restored.png",
-        "album/new/one_restored_compare.png",
-        "album/new/statue_restored.png",
-    ]
-    pathlib.Path("album/new").mkdir()
-    shutil.copy("album/one.png", "album/new/one.png")
-    assert (
-        targets("album/trip", "album", out="album/new", recursive=True).count("album/new/one.png")
-        == 1
-    )
-
-
-def test_inputs_that_name_nothing_are_refused(folder):
-    with pytest.raises(FileNotFoundError, match="'gone.jpg', which does not exist"):
-        restore.plan(["gone.jpg"])
-    pathlib.Path("empty").mkdir()
-    with pytest.raises(ValueError, match="at least one picture.*--recursive"):
-        restore.plan(["empty"])
-
-
-# Clashes.
-
-
-def test_existing_results_are_refused_unless_overwriting(folder):
-    shutil.copy("album/one.png", "album/one_restored.png")
-    jobs = restore.plan(["album/one.png"])
-    with pytest.raises(FileExistsError, match="one_restored.png.*--overwrite"):
-        restore.refuse_clashes(jobs)
-    restore.refuse_clashes(jobs, overwrite=True)
-
-
-def test_two_results_of_one_name_are_refused(folder):
-    shutil.copy("album/trip/two.jpg", "two.jpg")
-    jobs = restore.plan(["two.jpg", "album/trip/two.jpg"], out="new")
-    with pytest.raises(ValueError, match="name of its own.*two.jpg"):
-        restore.refuse_clashes(jobs, overwrite=True)
-    # A comparison and a result can meet as well.
-    shutil.copy("album/one.png", "album/one_compare.png")
-    jobs = restore.plan(["album"], out="new", compare=True)
-    with pytest.raises(ValueError, match="one_compare.png"):
-        restore.refuse_clashes(jobs)
-
-
-def test_an_input_is_never_replaced(folder):
-    jobs = restore.plan(["album/one.png"], out="album")
-    with pytest.raises(ValueError, match="must not replace an input"):
-        restore.refuse_clashes(jobs, overwrite=True)
-    jobs = restore.plan(["album/one.png"])
-    with pytest.raises(ValueError, match="must not replace an input"):
-        restore.refuse_clashes(jobs, report=pathlib.Path("album/one.png"), overwrite=True)
-
-
-def test_a_file_in_the_place_of_a_folder_is_refused(folder):
-    with pytest.raises(NotADirectoryError, match="notes.txt"):
-        restore.refuse_clashes(restore.plan(["album/one.png"], out="album/notes.txt/deep"))
-
-
 # The command.
 
 
-def run(*arguments, models):
-    return restore.main(
-        [*map(str, arguments), "--models", str(models), "--tile", "16", "--overlap", "4"]
-    )
+def run(*arguments, models, fails=False):
+    arguments = [*map(str, arguments), "--models", str(models), "--tile", "16", "--overlap", "4"]
+    if not fails:
+        return restore.main(arguments)
+    with pytest.raises(SystemExit) as status:
+        restore.main(arguments)
+    return status.value.code
 
 
 def test_a_folder_is_restored(folder, models, capsys):
@@ -170,7 +64,9 @@ def test_a_folder_is_restored(folder, models, capsys):
         str(pathlib.Path("new/one.png")),
         str(pathlib.Path("new/trip/two.jpg")),
     ]
-    assert output.err == ""
+    assert output.err == "refocus restore: passed by 1, no pictures by their names: " + (
+        f"{pathlib.Path('album/notes.txt')}\n"
+    )
     before, after = images.read("album/one.png").rgb, images.read("new/one.png").rgb
     assert after.shape == before.shape
     assert after.mean() < 0.7 * before.mean()  # this restorer halves luminance
@@ -257,7 +153,7 @@ def test_depth_alpha_and_format(folder, models):
 def test_comparison_shows_before_and_after(folder, models):
     assert run("album/one.png", "--out", "new", "--compare", models=models) == 0
     compared = images.read("new/one_compare.png").rgb
-    assert compared.shape == (12, 10 + restore._COMPARE_GAP + 10, 3)
+    assert compared.shape == (12, 10 + batch.COMPARE_GAP + 10, 3)
     np.testing.assert_array_equal(compared[:, :10], images.read("album/one.png").rgb)
     np.testing.assert_array_equal(compared[:, -10:], images.read("new/one.png").rgb)
 
@@ -268,14 +164,6 @@ def test_gray_pictures_are_compared_too(folder, models):
     compared = images.read("new/gray_compare.png").rgb
     np.testing.assert_array_equal(compared[:, :9], images.read("gray.png").rgb)
     np.testing.assert_array_equal(compared[:, -9:], images.read("new/gray.png").rgb)
-
-
-def test_comparisons_of_large_pictures_are_bounded():
-    before = np.zeros((100, 9000, 3), np.uint16)
-    after = np.full((100, 9000, 3), 65535, np.uint16)
-    compared = restore._side_by_side(before, after)
-    assert compared.dtype == np.uint8 and compared.shape == (23, 4096, 3)
-    assert compared[:, 0].max() == 0 and compared[:, -1].min() == 255
 
 
 def test_gray_pictures_need_a_colorizer_only_when_asked_for(folder, models, capsys):
@@ -302,6 +190,10 @@ def test_gray_pictures_need_a_colorizer_only_when_asked_for(folder, models, caps
         (["album/one.png", "--quality", "101"], "101"),
         (["album/one.png", "--out", "album"], "must not replace an input"),
         (["album/one.png", "--format", "gif"], "invalid choice"),
+        (["album/one.png", "--max-megapixels", "nan"], "above 0: 'nan'"),
+        (["album/one.png", "--max-megapixels", "0"], "above 0: '0'"),
+        (["album/one.png", "--server", "http://localhost:8501"], "The port of REST (8501)"),
+        (["album/one.png", "--skip-done", "--overwrite"], "choose one"),
         ([], "INPUT"),
     ],
 )
@@ -328,6 +220,108 @@ def test_stopping_keeps_what_is_done_and_says_so(folder, models, capsys, monkeyp
     assert status == 130
     assert "stopped; 1 of 2" in capsys.readouterr().err
     assert len(json.loads(pathlib.Path("out.json").read_text())["files"]) == 1
+
+
+def test_being_terminated_is_said_by_the_status(folder, models, capsys, monkeypatch):
+    def terminated(path, **options):
+        raise console.Terminated
+
+    monkeypatch.setattr(images, "read", terminated)
+    assert run("album", "--out", "new", models=models) == 143
+    assert "stopped; 0 of 1" in capsys.readouterr().err
+
+
+def test_a_run_goes_on_where_one_was_killed(folder, models, capsys):
+    arguments = ["album", "--recursive", "--out", "new", "--compare", "--report", "out.json"]
+    assert run(*arguments, models=models) == 0
+    first = json.loads(pathlib.Path("out.json").read_text())["files"]
+    # What a run leaves that was killed while it wrote the second result.
+    pathlib.Path("new/trip/two.jpg").unlink()
+    leftover = pathlib.Path("new/trip/.two.jpg.0123456789abcdef.tmp")
+    leftover.touch()
+    os.utime(leftover, (0, 0))
+    kept = pathlib.Path("new/one.png").stat().st_mtime_ns
+    capsys.readouterr()
+    assert run(*arguments, "--skip-done", models=models) == 0
+    output = capsys.readouterr()
+    assert output.out.split() == [str(pathlib.Path("new/trip/two.jpg"))]
+    assert "removed" in output.err and "1 of 2 files were done before" in output.err
+    assert not leftover.exists()
+    assert pathlib.Path("new/one.png").stat().st_mtime_ns == kept
+    again = json.loads(pathlib.Path("out.json").read_text())["files"]
+    for record in (*first, *again):
+        record.pop("seconds")
+    assert again == first
+    assert run(*arguments, models=models, fails=True) == 2
+
+
+def test_a_result_that_appears_meanwhile_is_kept(folder, models, capsys, monkeypatch):
+    read = images.read
+
+    def slow(path, **options):
+        photo = read(path, **options)
+        pathlib.Path("new").mkdir()
+        pathlib.Path("new/one.png").write_bytes(b"another")
+        return photo
+
+    monkeypatch.setattr(images, "read", slow)
+    assert run("album", "--out", "new", models=models) == 1
+    error = capsys.readouterr().err
+    assert "must not be replaced unasked" in error and "Errno" not in error
+    assert pathlib.Path("new/one.png").read_bytes() == b"another"
+
+
+def test_a_report_that_cannot_be_written_is_said_before_work(folder, models, capsys):
+    assert run(
+        "album", "--out", "new", "--report", "album/one.png/r.json", models=models, fails=True
+    )
+    assert "one.png', which is a file" in capsys.readouterr().err
+    other = "other.json"
+    with Report(pathlib.Path(other), options=RestoreOptions(), models="", origins=lambda names: {}):
+        status = run(
+            "album", "--out", "new", "--report", other, "--overwrite", models=models, fails=True
+        )
+    assert status == 2
+    assert "another run is writing" in capsys.readouterr().err
+    assert not pathlib.Path("new").exists()
+
+
+class Broken(io.StringIO):
+    """A pipe that nobody reads any more."""
+
+    def write(self, text):
+        raise BrokenPipeError(32, "Broken pipe")
+
+
+def test_nobody_needs_to_read_the_names(folder, models, monkeypatch):
+    monkeypatch.setattr(sys, "stdout", Broken())
+    assert run("album", "--recursive", "--out", "new", models=models) == 0
+    monkeypatch.setattr(sys, "stdout", None)
+    assert run("album", "--recursive", "--out", "new2", models=models) == 0
+    assert pathlib.Path("new2/trip/two.jpg").exists()
+
+
+@pytest.mark.parametrize(("arguments", "kind"), [([], "JPEG"), (["--format", "png"], "PNG")])
+def test_standard_input_is_restored_to_standard_output(
+    folder, models, monkeypatch, arguments, kind
+):
+    content = pathlib.Path("album/trip/two.jpg").read_bytes()
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, write_through=True))
+    report = f"{kind}.json"
+    assert run("-", "--report", report, *arguments, models=models) == 0
+    result = images.read(written.getvalue())
+    assert result.format == kind
+    assert result.rgb.mean() < 0.7 * images.read(content).rgb.mean()
+    (record,) = json.loads(pathlib.Path(report).read_text())["files"]
+    assert record["output_sha256"] == hashlib.sha256(written.getvalue()).hexdigest()
+
+
+def test_a_picture_is_not_written_to_a_screen(folder, models, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    assert run("album/one.png", "--out", "-", models=models, fails=True) == 2
+    assert "> restored.jpg" in capsys.readouterr().err
 
 
 def test_version(capsys):

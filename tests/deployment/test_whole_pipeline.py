@@ -18,6 +18,7 @@ from keras_refocus.deployment import whole_pipeline as servable
 from keras_refocus.local_server.configuration import model_config_for
 from keras_refocus.local_server.services import LocalServer
 from keras_refocus.pictures import color, grayscale
+from keras_refocus.restoration import means
 from keras_refocus.restoration.pipeline import RestoreOptions, Restorer
 
 TILE, OVERLAP = 64, 16
@@ -136,6 +137,21 @@ def test_a_picture_of_several_bands(models, signatures, restorer, monkeypatch):
         # Sums in another order may round a pixel here and there to the next value.
         assert difference(image, expected) <= 1
         assert np.mean(image != expected) < 1e-3
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 70), (90, 120), (700, 40)], ids=str)
+def test_patterns_keep_their_means_as_in_the_pipeline(size, monkeypatch):
+    monkeypatch.setattr(servable, "_BAND", 1)
+    rng = np.random.default_rng(0)
+    plane = (np.indices(size).sum(0) % 2).astype(np.float32)
+    plane[: size[0] // 2] = 0.3 + 0.1 * rng.random(size[1])
+    restored = np.clip(0.6 * plane + 0.1 * rng.random(size, np.float32), 0, 1)[..., np.newaxis]
+    expected = restored.copy()
+    means.keep(expected, plane[..., np.newaxis].__getitem__)
+    got = tf.function(servable._keep_means)(tf.constant(restored), plane[..., np.newaxis])
+    np.testing.assert_allclose(got, expected, atol=2e-5)
+    if min(size) > 1:
+        assert np.abs(expected - restored).max() > 0.1  # something was done at all
 
 
 @pytest.fixture(scope="module")

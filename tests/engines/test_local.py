@@ -1,8 +1,11 @@
 """The engine in this process: which version runs, and what is said when something is off."""
 
+import os
+import pickle
 import shutil
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -115,3 +118,29 @@ print(tf.config.threading.get_intra_op_parallelism_threads())
         [sys.executable, "-c", program], capture_output=True, text=True, check=False
     )
     assert done.stdout.strip() == "1", done.stderr
+
+
+def test_an_engine_can_be_pickled_with_its_settings(models):
+    engine = LocalEngine(models, batch_size=3)
+    engine.restore(np.zeros((1, 4, 4, 1), np.float32))
+    copy = pickle.loads(pickle.dumps(engine))
+    assert (copy.models_dir, copy.batch_size) == (engine.models_dir, 3)
+    tiles = np.full((1, 4, 4, 1), 0.4, np.float32)
+    np.testing.assert_array_equal(copy.restore(tiles), engine.restore(tiles))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing is forked here")
+def test_a_process_forked_after_models_ran_is_told_what_to_do(models):
+    engine = LocalEngine(models)
+    engine.restore(np.zeros((1, 4, 4, 1), np.float32))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Python warns of forks beside threads, as we do.
+        process = os.fork()
+    if process == 0:
+        status = 1
+        try:
+            engine.restore(np.zeros((1, 4, 4, 1), np.float32))
+        except RuntimeError as error:
+            status = 0 if "spawn" in str(error) else 2
+        os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 0

@@ -1,5 +1,7 @@
 """The gRPC engine against the local server, and against servers that misbehave."""
 
+import os
+import pickle
 import socket
 import threading
 import time
@@ -12,6 +14,7 @@ import tensorflow as tf
 from stand_in_models import export_colorizer, export_painter, export_restorer, export_sharpener
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
+from keras_refocus.engines import serving
 from keras_refocus.engines.local import LocalEngine
 from keras_refocus.engines.serving import ServingEngine, ServingError
 from keras_refocus.local_server.configuration import BatchingParameters, model_config_for
@@ -393,3 +396,57 @@ def test_a_full_queue_is_waited_for(models):
         tiles = picture(24, 64, 64)
         with ServingEngine(f"127.0.0.1:{server.port}", in_flight=12) as engine:
             assert np.abs(engine.restore(tiles) - tiles / 2).max() < 1e-6
+
+
+def test_loopback_does_not_go_through_a_proxy(server, monkeypatch):
+    for name in ("no_proxy", "no_grpc_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    nobody = f"http://127.0.0.1:{free_port()}"
+    for name in ("grpc_proxy", "https_proxy", "http_proxy"):
+        monkeypatch.setenv(name, nobody)
+    with ServingEngine(f"localhost:{server.port}", connect_timeout=5) as engine:
+        assert engine.versions("restorer") == {"restorer": "1"}
+
+
+def test_another_machine_is_reached_through_the_proxy_that_grpc_proxy_names(monkeypatch):
+    monkeypatch.delenv("no_proxy", raising=False)
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+        monkeypatch.setenv("grpc_proxy", f"http://127.0.0.1:{proxy.getsockname()[1]}")
+        with ServingEngine("models.example:8500", connect_timeout=0.5) as engine:
+            thread = threading.Thread(target=lambda: pytest.raises(ServingError, engine.versions))
+            thread.start()
+            proxy.settimeout(20)
+            connection, _ = proxy.accept()
+            with connection:
+                assert connection.recv(100).startswith(b"CONNECT models.example:8500")
+            thread.join()
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        ("localhost:8500", True),
+        ("127.8.0.1:1", True),
+        ("[::1]:8500", True),
+        ("LOCALHOST.:8500", True),
+        ("localhost.example:8500", False),
+        ("10.0.0.1:8500", False),
+    ],
+)
+def test_loopback_is_known_by_its_names(target, expected):
+    assert serving._is_loopback(target) is expected
+
+
+def test_an_engine_can_be_pickled():
+    with ServingEngine("grpc://one:1,two:2?label=stable", timeout=3.0, in_flight=2) as engine:
+        with pickle.loads(pickle.dumps(engine)) as copy:
+            assert (copy.address, copy.batch_size) == ("one:1,two:2", 2)
+            assert (copy._version, copy._timeout) == ("stable", 3.0)
+
+
+def test_a_forked_process_is_told_what_to_do(monkeypatch):
+    with ServingEngine("localhost:1") as engine:
+        monkeypatch.setattr(os, "getpid", lambda: -1)  # as in a forked process
+        with pytest.raises(RuntimeError, match="spawn"):
+            engine.versions()
+        monkeypatch.undo()

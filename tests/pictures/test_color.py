@@ -2,6 +2,8 @@ import pathlib
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from keras_refocus.pictures import color
 
@@ -230,6 +232,26 @@ def test_a_colour_that_changes_its_luminance_a_little_stays_that_colour(shift):
     assert delta_e(found, wanted).max() < 160 * abs(shift) + 0.1
     assert delta_e(found, source).max() < 160 * abs(shift) + 0.1
     assert across(found[1], source[1]).max() < 1.01
+
+
+@settings(max_examples=100, deadline=None, derandomize=True, database=None)
+@given(
+    colour=st.tuples(*[st.integers(0, 65535)] * 3),
+    shift=st.floats(-0.05, 0.05),
+    saturation=st.floats(0.0, 1.5),
+)
+def test_any_colour_with_any_change_is_mapped_to_one_like_it(colour, shift, saturation):
+    luminance, chroma = color.rgb_to_lab(np.array([colour], "uint16"))
+    wanted = np.clip(luminance + np.float32(shift), 0, 1), chroma * np.float32(saturation)
+    rgb = color.recompose(*wanted)
+    assert rgb.min() >= 0 and rgb.max() <= 1
+    found = color.rgb_to_lab(rgb)
+    assert across(found[1], chroma).max() < 1.01
+    # Chroma is never added, to what is not noticed; where it was only taken away, the gamut,
+    # which is nearly convex, is near.
+    assert np.linalg.norm(found[1]) <= np.linalg.norm(wanted[1]) + 0.01
+    if saturation <= 1:
+        assert delta_e(found, wanted).max() < 160 * abs(shift) + 1.5
 
 
 def test_yellow_stays_yellow():

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import tifffile
 from hypothesis import strategies
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, ImageCms
 
 from keras_refocus.pictures import code_points, codestreams, images
 
@@ -414,3 +414,85 @@ def test_damaged_files_are_read_or_refused(kind, data):
         assert "Received" in str(error)
     else:
         assert photo.rgb.size <= 3_000_000
+
+
+# Pictures that Pillow has in memory
+
+
+def levels(image):
+    return images.from_image(image).rgb.astype(int)
+
+
+def pillow_modes():
+    base = Image.fromarray(ramp())
+    alpha = Image.fromarray(np.uint8(np.linspace(1, 255, 24 * 32).reshape(24, 32)))
+    with_alpha = base.copy()
+    with_alpha.putalpha(alpha)
+    gray = base.convert("L")
+    gray_alpha = gray.convert("LA")
+    deep = np.uint16(257) * np.asarray(gray)
+    wide = Image.fromarray(deep.astype(np.int32))
+    # Mode, a picture of it, what its pixels are, and how far a level may be off.
+    yield "RGB", base, base, 0
+    yield "RGBX", base.convert("RGBX"), base, 0
+    yield "RGBA", with_alpha, base, 0
+    yield "RGBa", with_alpha.convert("RGBa"), None, 0
+    yield "L", gray, gray, 0
+    yield "LA", gray_alpha, gray, 0
+    yield "1", gray.convert("1"), gray.convert("1").convert("L"), 0
+    yield "P", base.quantize(16), base.quantize(16).convert("RGB"), 0
+    yield "PA", base.quantize(16).convert("PA"), base.quantize(16).convert("RGB"), 0
+    yield "YCbCr", base.convert("YCbCr"), base, 4
+    yield "HSV", base.convert("HSV"), base, 6
+    yield "CMYK", base.convert("CMYK"), base, 1
+    yield "I;16", Image.fromarray(deep), gray, 0
+    yield "I", wide, gray, 0
+    yield "F", Image.fromarray(np.float32(deep / 65535)), gray, 0
+
+
+@pytest.mark.parametrize(
+    ("mode", "image", "expected", "tolerance"),
+    list(pillow_modes()),
+    ids=lambda value: str(value)[:5],
+)
+def test_every_mode_of_pillow_is_taken_for_what_it_is(mode, image, expected, tolerance):
+    assert image.mode == mode
+    found = images.from_image(image)
+    scale = 257 if found.bits == 16 else 1
+    if expected is not None:
+        wanted = np.asarray(expected.convert("RGB")).astype(int)
+        assert np.abs(found.rgb.astype(int) / scale - wanted).max() <= tolerance
+    assert (found.alpha is not None) == mode.endswith(("A", "a"))
+    assert found.is_gray == (mode in ("L", "LA", "1", "I;16", "I", "F"))
+
+
+def test_lab_of_pillow_has_its_own_white():
+    profiles = [ImageCms.createProfile(name) for name in ("sRGB", "LAB")]
+    lab = ImageCms.profileToProfile(Image.fromarray(ramp()), *profiles, outputMode="LAB")
+    assert lab.mode == "LAB"
+    assert np.abs(levels(lab) - ramp()).mean() < 2.5  # Lab of 8 bits is coarse.
+
+
+def test_profile_orientation_and_metadata_count_in_memory_too():
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    exif[ExifTags.Base.Artist] = "somebody"
+    content = saved(ramp(), "PNG", icc_profile=imagecodecs.cms_profile("adobergb"), exif=exif)
+    opened = Image.open(io.BytesIO(content))
+    photo, expected = images.from_image(opened), images.read(content)
+    np.testing.assert_array_equal(photo.rgb, expected.rgb)
+    assert photo.rgb.shape == (32, 24, 3)
+    assert b"somebody" in photo.metadata
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (Image.new("F", (3, 2), 2.0), "mode 'F' must have values from 0 to 1. Received: 2.0"),
+        (Image.new("I", (3, 2), -1), "mode 'I' must have values from 0 to 65535. Received: -1"),
+        (Image.new("RGB", (0, 2)), "0 x 2 pixels"),
+    ],
+)
+def test_pictures_in_memory_that_cannot_be_taken_are_refused(image, message):
+    with pytest.raises(ValueError, match=message):
+        images.from_image(image)

@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import json
 import pathlib
+import pickle
 import subprocess
 import sys
 from concurrent.futures import CancelledError
@@ -50,9 +51,13 @@ class FakeEngine:
 
 
 def photo(shape=(40, 50, 3), dtype=np.uint8, seed=0):
-    """A picture of muted colours: halving their luminance leaves them inside sRGB."""
-    rng = np.random.default_rng(seed)
-    rgb = 0.4 + 0.2 * rng.random(shape, np.float32)
+    """A picture of muted colours: halving their luminance leaves them inside sRGB.
+
+    It is as smooth as a blurred photo, which engines may make darker; patterns they may not.
+    """
+    noise = np.random.default_rng(seed).random(shape, np.float32)
+    rgb = cv2.GaussianBlur(noise, (0, 0), 2).reshape(shape)
+    rgb = 0.4 + 0.2 * (rgb - rgb.min()) / max(np.ptp(rgb), 1e-6)
     return color.from_float(rgb, dtype)
 
 
@@ -558,7 +563,7 @@ def test_options_survive_json():
 
 
 def test_planes_of_luminance_are_restored_as_each_alone():
-    planes = np.random.default_rng(0).random((3, 40, 50, 1), np.float32)
+    planes = np.stack([photo((40, 50), np.float32, seed) for seed in range(3)])[..., np.newaxis]
     options = RestoreOptions(tile=32, overlap=8)
     engine = FakeEngine(batch_size=4)
     with Restorer(engine) as restorer:
@@ -578,3 +583,105 @@ def test_planes_of_another_shape_are_refused_and_work_can_be_cancelled():
         restorer.restore_luminance(np.zeros((40, 50, 1), np.float32))
     with pytest.raises(CancelledError):
         restorer.restore_luminance(np.zeros((1, 8, 8, 1), np.float32), cancel=lambda: True)
+
+
+# Means.
+
+
+def checker(side=64):
+    return np.uint8(255 * (np.indices((side, side)).sum(0) % 2))
+
+
+def test_a_pattern_keeps_its_means_through_tiles_and_engines():
+    image = np.repeat(checker(100)[..., np.newaxis], 3, axis=-1)
+    for batch_size in (1, 3):
+        engine = FakeEngine(gain=0.5, batch_size=batch_size)
+        options = RestoreOptions(tile=64, overlap=16)
+        result = Restorer(engine).restore(image, options, keep_stages=True)
+        for strength in (1.0, 0.5):
+            blended = lab(reblend(result, strength=strength).image)[0][..., 0]
+            moved = np.abs(cv2.blur(blended - lab(image)[0][..., 0], (16, 16)))
+            assert moved.max() < 0.02
+    plane = np.float32(checker(70) / 255)[np.newaxis, ..., np.newaxis]
+    restored = Restorer(FakeEngine(gain=0.5)).restore_luminance(plane)
+    assert np.abs(cv2.blur(restored[0] - plane[0], (16, 16))).max() < 0.02
+
+
+# Options and inputs of other kinds.
+
+
+def test_scalars_of_numpy_are_options():
+    options = RestoreOptions(
+        strength=np.float32(0.5),
+        saturation=np.int64(1),
+        tile=np.int64(64),
+        overlap=np.uint8(8),
+        auto_detect=np.bool_(False),
+        best=np.array(True),
+    )
+    assert options == RestoreOptions(
+        strength=0.5, saturation=1.0, tile=64, overlap=8, auto_detect=False, best=True
+    )
+    json.dumps(dataclasses.asdict(options))  # as reports do
+    restored = Restorer(FakeEngine(gain=0.5)).restore(photo(), options).image
+    assert restored.mean() < photo().mean()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"strength": "1"}, "strength must be a number. Received: strength='1'"),
+        ({"strength": True}, "strength must be a number"),
+        ({"tile": 64.0}, "tile must be a whole number. Received: tile=64.0"),
+        ({"best": 1}, "best must be True or False"),
+        ({"saturation": None}, "saturation must be a number"),
+    ],
+)
+def test_options_of_another_kind_are_refused(options, message):
+    with pytest.raises(TypeError, match=message):
+        RestoreOptions(**options)
+
+
+def test_grey_with_an_axis_of_channels_keeps_it():
+    image = gray()[..., np.newaxis]
+    restorer = Restorer(FakeEngine(gain=0.5))
+    result = restorer.restore(image, keep_stages=True)
+    assert result.image.shape == image.shape and result.is_grayscale
+    np.testing.assert_array_equal(result.image[..., 0], restorer.restore(gray()).image)
+    assert reblend(result, strength=0.5).image.shape == image.shape
+    assert result.as_photo().rgb.shape == (*image.shape[:2], 3)
+    colored = restorer.restore(image, RestoreOptions(mode="colorize")).image
+    assert colored.shape == (*image.shape[:2], 3)
+
+
+def test_floats_of_64_bits_are_taken_as_of_32():
+    image = photo(dtype=np.float32)
+    restorer = Restorer(FakeEngine(gain=0.5))
+    result = restorer.restore(image.astype(np.float64)).image
+    assert result.dtype == np.float32
+    np.testing.assert_array_equal(result, restorer.restore(image).image)
+
+
+def test_pictures_of_pillow_are_saved_as_files_would_be(tmp_path):
+    image = Image.fromarray(photo())
+    image.putalpha(Image.fromarray(gray()))
+    result = Restorer(FakeEngine(gain=0.5)).restore(image)
+    result.save(tmp_path / "a.png")
+    saved = images.read(tmp_path / "a.png")
+    np.testing.assert_array_equal(saved.alpha, gray())
+    np.testing.assert_array_equal(saved.rgb, result.image)
+
+
+def test_a_restorer_can_be_pickled(tmp_path):
+    folder = tmp_path / "restorer" / "1"
+    folder.mkdir(parents=True)
+    (folder / "saved_model.pb").touch()
+    copy = pickle.loads(pickle.dumps(Restorer(tmp_path)))
+    assert copy.engine.models_dir == tmp_path.resolve()
+    assert copy.engine.versions() == {"restorer": "1"}
+
+
+def test_addresses_of_other_kinds_are_refused():
+    for address in ("http://localhost:8501", "https://models.example", "s3://models"):
+        with pytest.raises(ValueError, match=f"grpc://host:8500. Received: '{address}'"):
+            Restorer(address)

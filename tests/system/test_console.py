@@ -2,8 +2,12 @@
 
 import logging
 import os
+import pathlib
+import signal
 import subprocess
 import sys
+
+import pytest
 
 from keras_refocus.system import console
 
@@ -68,3 +72,76 @@ def test_logging_shows_warnings_or_everything(capsys):
             assert capsys.readouterr().err == expected
     finally:
         logging.getLogger().handlers[:] = handlers
+
+
+def run(program, **options):
+    return subprocess.run(
+        [sys.executable, "-c", "from keras_refocus.system import console\n" + program],
+        stderr=subprocess.PIPE,
+        check=False,
+        **options,
+    )
+
+
+SAYS = "for _ in range(9999): console.say('photo.png')\nconsole.warn('end')\n"
+
+
+def test_a_pipe_that_nobody_reads_ends_nothing():
+    reads, writes = os.pipe()
+    os.close(reads)
+    done = run(SAYS, stdout=writes)
+    os.close(writes)
+    assert (done.returncode, done.stderr) == (0, b"end\n")
+
+
+FULL = pathlib.Path("/dev/full")
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="no device that is always full")
+def test_a_full_output_is_said_once_and_ends_nothing():
+    with FULL.open("wb") as full:
+        done = run(SAYS, stdout=full)
+    assert done.returncode == 0
+    assert done.stderr.decode().splitlines() == [
+        "standard output cannot be written (No space left on device); the work goes on",
+        "end",
+    ]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="streams are not numbers there")
+def test_closed_streams_take_no_file_of_ours(tmp_path):
+    program = (
+        "console.claim_streams()\n"
+        f"file = open({str(tmp_path / 'result')!r}, 'wb')\n"
+        "assert file.fileno() > 2\n"
+        "console.say('a'); console.warn('b'); print('c')\n"
+        "file.write(b'whole')\n"
+    )
+    program = "from keras_refocus.system import console\n" + program
+    for closed in (">&-", "2>&-", "<&- >&- 2>&-"):
+        done = subprocess.run(
+            ["/bin/sh", "-c", f'"$0" -c "$1" {closed}', sys.executable, program], check=False
+        )
+        assert done.returncode == 0
+        assert (tmp_path / "result").read_bytes() == b"whole"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "name", "expected"),
+    [
+        ("utf-8", "'b\\udcffd'", b"b\xffd"),  # a file name that is no UTF-8
+        ("ascii", "'b\\u00e4d'", b"b\\xe4d"),
+        ("latin-1", "'b\\u00e4\\u4e2d'", b"b\xe4\\u4e2d"),
+    ],
+)
+def test_names_that_the_console_cannot_encode_are_written_all_the_same(encoding, name, expected):
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    done = run(f"console.say({name})", stdout=subprocess.PIPE, env=environment)
+    assert done.returncode == 0 and done.stdout.rstrip() == expected
+
+
+def test_being_terminated_is_being_interrupted():
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt), console.terminated_as_interrupted():
+        signal.raise_signal(signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) is before

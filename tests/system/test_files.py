@@ -3,6 +3,9 @@
 import errno
 import hashlib
 import os
+import subprocess
+import sys
+import time
 
 import pytest
 
@@ -102,3 +105,43 @@ def test_sums_are_those_of_the_bytes(tmp_path):
     (tmp_path / "abc").write_bytes(b"abc")
     assert files.sha256(b"abc") == files.sha256(tmp_path / "abc") == expected
     assert files.sha256(str(tmp_path / "abc")) == hashlib.sha256(b"abc").hexdigest()
+
+
+def make_old(path):
+    then = time.time() - 60
+    os.utime(path, (then, then))
+
+
+def test_what_killed_programs_left_of_some_files_is_removed_and_nothing_else(tmp_path):
+    target = tmp_path / "a.png"
+    left = [tmp_path / f".a.png.{16 * digit}.tmp" for digit in "12"]
+    kept = [tmp_path / name for name in ("a.png", ".b.png.0123456789abcdef.tmp", ".a.png.tmp")]
+    for path in (*left, *kept):
+        path.write_bytes(b"half")
+        make_old(path)
+    (tmp_path / ".a.png.fedcba9876543210.tmp").mkdir()
+    just_written = tmp_path / ".a.png.aaaaaaaaaaaaaaaa.tmp"
+    just_written.touch()
+    assert files.remove_abandoned([target, tmp_path / "gone" / "a.png", target]) == left
+    assert just_written.exists() and all(path.exists() for path in kept)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="open files cannot be deleted there")
+def test_what_another_program_writes_stays_until_it_is_killed(tmp_path):
+    target = tmp_path / "a.png"
+    program = (
+        "import pathlib, sys, time\n"
+        "from keras_refocus.system import files\n"
+        "with files.replacing(sys.argv[1]) as path, path.open('x+b') as file:\n"
+        "    files.lock(file)\n"
+        "    print(path, flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(target)], stdout=subprocess.PIPE, text=True
+    ) as process:
+        path = process.stdout.readline().strip()
+        make_old(path)
+        assert files.remove_abandoned([target]) == []
+        process.kill()
+    assert [str(found) for found in files.remove_abandoned([target])] == [path]

@@ -1,0 +1,164 @@
+"""Patterns of single pixels keep their means, photos may change, and bands do not show."""
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageDraw, ImageFont
+
+from keras_refocus.restoration import means
+
+SIDE = 96
+
+
+def keep(original, restored):
+    """What `means.keep` makes of planes of shape (height, width)."""
+    plane = restored[..., np.newaxis].astype(np.float32)
+    means.keep(plane, original[..., np.newaxis].astype(np.float32).__getitem__)
+    return plane[..., 0]
+
+
+def worst(original, result):
+    """How far the mean over any window of 16 to 64 pixels inside the picture moved, in L*."""
+    difference = np.pad(
+        np.cumsum(np.cumsum(result - original, 0), 1, dtype=float), ((1, 0), (1, 0))
+    )
+    found = 0.0
+    for side in (16, 17, 24, 32, 48, 64):
+        sums = (
+            difference[side:, side:]
+            - difference[:-side, side:]
+            - difference[side:, :-side]
+            + difference[:-side, :-side]
+        )
+        found = max(found, 100 * np.abs(sums).max() / side**2)
+    return found
+
+
+def dithered(plane, kind, rng):
+    if kind == "ordered":
+        matrix = np.array([[0, 2], [3, 1]])
+        for _ in range(2):
+            matrix = np.block([[4 * matrix, 4 * matrix + 2], [4 * matrix + 3, 4 * matrix + 1]])
+        threshold = np.tile((matrix + 0.5) / 64, (SIDE // 8, SIDE // 8))
+    elif kind == "random":
+        threshold = rng.random(plane.shape)
+    else:
+        gray = Image.fromarray(np.round(255 * plane).astype(np.uint8))
+        return np.asarray(gray.convert("1"), float)
+    return (plane > threshold).astype(float)
+
+
+def text(size):
+    image = Image.new("L", (SIDE, SIDE), 255)
+    font = ImageFont.load_default(size=size)
+    for top in range(0, SIDE, size + 2):
+        ImageDraw.Draw(image).text((1, top), "the quick brown fox jumps over", fill=0, font=font)
+    return np.asarray(image) / 255
+
+
+@st.composite
+def patterns(draw):
+    rows, columns = np.mgrid[:SIDE, :SIDE]
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    kind = draw(st.sampled_from("checker stripes ordered diffused random text noise".split()))
+    if kind == "checker":
+        side = draw(st.integers(1, 4))
+        plane = (rows // side + columns // side) % 2
+    elif kind == "stripes":
+        period, slope = draw(st.integers(2, 12)), draw(st.sampled_from([0, 1, -1]))
+        plane = (columns + slope * rows) % period < draw(st.integers(1, period - 1))
+    elif kind == "text":
+        plane = text(draw(st.integers(8, 12)))
+    elif kind == "noise":
+        plane = np.clip(rng.normal(0.5, draw(st.floats(0.05, 0.3)), (SIDE, SIDE)), 0, 1)
+    else:
+        ramp = np.linspace(draw(st.floats(0.1, 0.5)), draw(st.floats(0.5, 0.9)), SIDE)
+        plane = dithered(np.broadcast_to(ramp, (SIDE, SIDE)), kind, rng)
+    low, high = draw(st.sampled_from([(0.0, 1.0), (0.3, 0.8), (0.8, 1.0), (0.0, 0.2)]))
+    return low + (high - low) * plane.astype(float)
+
+
+@st.composite
+def networks(draw):
+    """What a network might make of a plane: darker, lighter, flat, uneven, or smooth."""
+    kind = draw(st.sampled_from("gain flat slope smooth offset".split()))
+    amount = draw(st.floats(0.0, 1.0))
+    slope = np.linspace(-amount, amount, SIDE)
+    return {
+        "gain": lambda plane: amount * plane,
+        "flat": lambda plane: np.full_like(plane, amount),
+        "slope": lambda plane: plane + slope,
+        "smooth": lambda plane: cv2.blur(plane, (5, 5)) - 0.5 * amount,
+        "offset": lambda plane: plane + 0.5 - amount,
+    }[kind]
+
+
+@settings(max_examples=30, deadline=None, derandomize=True)
+@given(plane=patterns(), network=networks())
+def test_means_of_patterns_are_kept(plane, network):
+    result = keep(plane, np.clip(network(plane), 0.0, 1.0))
+    assert worst(plane, result) < 2.0
+    assert result.min() >= 0.0 and result.max() <= 1.0
+
+
+def smooth(seed=0, side=SIDE, sigma=2.0):
+    plane = np.random.default_rng(seed).random((side, side))
+    plane = cv2.GaussianBlur(plane, (0, 0), sigma)
+    return (plane - plane.min()) / np.ptp(plane)
+
+
+def test_what_a_camera_may_have_taken_is_left_as_the_network_had_it():
+    for sigma in (1.0, 2.0, 8.0):
+        plane = smooth(sigma=sigma)
+        darker = np.float32(0.7 * plane)
+        np.testing.assert_array_equal(keep(plane, darker), darker)
+
+
+def test_one_edge_is_no_pattern():
+    plane = np.zeros((SIDE, SIDE))
+    plane[:, SIDE // 2 :] = 1.0
+    moved = np.float32(np.roll(plane, 3, axis=1))
+    np.testing.assert_array_equal(keep(plane, moved), moved)
+
+
+def test_what_keeps_its_means_is_not_touched():
+    plane = np.indices((SIDE, SIDE)).sum(0) % 2.0
+    flat = np.full((SIDE, SIDE), 0.5, np.float32)
+    np.testing.assert_array_equal(keep(plane, flat), flat)
+
+
+def test_a_pattern_in_a_photo_is_kept_and_the_photo_is_the_networks():
+    plane = 0.2 + 0.6 * smooth(side=256, sigma=6.0)
+    plane[:64, :64] = np.indices((64, 64)).sum(0) % 2
+    darker = np.float32(0.5 * plane)
+    result = keep(plane, darker)
+    assert worst(plane[:64, :64], result[:64, :64]) < 2.0
+    np.testing.assert_array_equal(result[140:], darker[140:])
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 200), (200, 1), (300, 40), (7, 9)])
+def test_bands_do_not_show(monkeypatch, shape):
+    rng = np.random.default_rng(0)
+    plane = (rng.random(shape) > 0.5).astype(float)
+    restored = np.clip(0.5 * plane + 0.1 * rng.random(shape), 0, 1)
+    whole = keep(plane, restored)
+    monkeypatch.setattr(means, "_BAND", 1)
+    monkeypatch.setattr(means, "LEAST_ROWS", means.MARGIN)
+    np.testing.assert_allclose(keep(plane, restored), whole, atol=1e-6)
+    if min(shape) > 1:
+        assert np.abs(whole - restored).max() > 0.05
+
+
+def test_results_depend_on_nothing_beyond_the_margin():
+    side = 2 * means.MARGIN + 41
+    rng = np.random.default_rng(0)
+    plane = (rng.random((side, side)) > 0.5).astype(float)
+    changed = plane.copy()
+    changed[:, :20] = 0.5
+    first = keep(plane, 0.5 * plane)
+    second = keep(changed, 0.5 * changed)
+    np.testing.assert_allclose(
+        first[:, 20 + means.MARGIN :], second[:, 20 + means.MARGIN :], atol=1e-6
+    )
