@@ -20,8 +20,9 @@ ORIGIN = {
 }
 
 
-def write_origin(version):
+def write_origin(version, **changes):
     """Let a SavedModel say that its weights were published by others."""
     file = version / contract.NETWORK_FILE
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps({"generator": "multipatch", installed.IMPORTED: ORIGIN}))
+    text = json.dumps({"generator": "multipatch", installed.IMPORTED: ORIGIN | changes})
+    file.write_text(text)

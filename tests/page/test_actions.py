@@ -164,6 +164,15 @@ def test_published_weights_are_offered_with_their_licence(kept, tmp_path):
     ]
 
 
+def test_a_published_colorizer_is_not_offered_as_a_restorer(kept, tmp_path):
+    origins.write_origin(tmp_path / "mine" / "1", kind="colorizer")
+    (tmp_path / "mine" / "1" / "saved_model.pb").touch()
+    engine = ArithmeticEngine("mine", "restorer")
+    engine.models_dir = tmp_path
+    actions = PageActions(pipeline.Restorer(engine), kept, AppSettings(), layout.EXAMPLES)
+    assert [name for _, name in actions.offer(request())[2]["choices"]] == ["restorer"]
+
+
 def test_a_server_that_is_gone_is_a_message(actions, engine):
     engine.error = ConnectionError("The server at gpu:8500 does not answer.")
     assert "gpu:8500 does not answer" in text(actions.offer(request())[4])
