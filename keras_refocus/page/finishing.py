@@ -7,7 +7,6 @@ at the size of a screen; the file is written when it is fetched, unless it is th
 
 import dataclasses
 import datetime
-import hashlib
 import json
 import re
 import unicodedata
@@ -24,6 +23,7 @@ from keras_refocus.page.sessions import Picture, Session, SharedFile
 from keras_refocus.page.words import Words
 from keras_refocus.pictures import color, faces, images, provenance
 from keras_refocus.restoration import pipeline
+from keras_refocus.system import files
 
 #: Pixels of the largest preview; a larger picture is shown reduced, and the page says so.
 PREVIEW_PIXELS = 25_000_000
@@ -209,10 +209,9 @@ def archive(
         raise FileNotFoundError(2, "The pictures have been deleted.")
     done = [picture for picture in session.pictures if picture.is_done]
     taken: set[str] = {"report.json"}
-    part = shared.path.with_suffix(".part")
     records = []
     # Stored: pictures do not get smaller.
-    with zipfile.ZipFile(part, "w") as archived:
+    with files.replacing(shared.path) as part, zipfile.ZipFile(part, "w") as archived:
         for number, picture in enumerate(done):
             progress(number, len(done))
             written = write(session, picture, settings, words)
@@ -220,7 +219,6 @@ def archive(
             archived.write(written.path, name)
             records.append(picture.record | {"output": name})
         archived.writestr("report.json", report(records))
-    part.replace(shared.path)
     shared.pictures = tuple(done)
 
 
@@ -401,7 +399,7 @@ def _details(
 
 def _hash_of_input(picture: Picture) -> str:
     if "input_sha256" not in picture.record:
-        picture.record = {**picture.record, "input_sha256": sha256(picture.upload)}
+        picture.record = {**picture.record, "input_sha256": files.sha256(picture.upload)}
     return picture.record["input_sha256"]
 
 
@@ -413,7 +411,7 @@ def _record(picture: Picture, shared: SharedFile, settings: Finish) -> dict[str,
         "input": picture.name,
         "output": shared.name,
         "input_sha256": _hash_of_input(picture),
-        "output_sha256": sha256(shared.path),
+        "output_sha256": files.sha256(shared.path),
         "width": width,
         "height": height,
         "is_grayscale": result.is_grayscale,
@@ -422,12 +420,6 @@ def _record(picture: Picture, shared: SharedFile, settings: Finish) -> dict[str,
         "seconds": round(picture.seconds, 3),
         "options": dataclasses.asdict(result.options) | dataclasses.asdict(settings),
     }
-
-
-def sha256(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _unused(name: str, taken: set[str]) -> str:

@@ -7,7 +7,6 @@ it says is held against limits before memory is taken.
 
 import collections
 import dataclasses
-import hashlib
 import io
 import math
 import pickle
@@ -19,6 +18,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+
+from keras_refocus.system.files import sha256
 
 # The largest published restorers have 0.3 GB.
 MAX_BYTES = 2 * 1024**3
@@ -117,7 +118,7 @@ def read(paths: Iterable[str | Path], *, max_bytes: int = MAX_BYTES) -> Weights:
                     f"Received: '{file.name}' twice."
                 )
             tensors[prefix + name] = array
-        sources += [Source(part.name, _sha256(part)) for part in parts]
+        sources += [Source(part.name, sha256(part)) for part in parts]
     return Weights(tensors, tuple(sources))
 
 
@@ -150,11 +151,6 @@ def _parts(file: Path) -> list[Path]:
 
 def _stem(file: Path) -> str:
     return file.name.removesuffix(file.suffix)
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def _read_file(file: Path, max_bytes: int) -> dict[str, np.ndarray]:
