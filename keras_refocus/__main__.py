@@ -11,6 +11,8 @@ import sys
 _VERBS = {
     "restore": "restore photos: files, folders, patterns",
     "video": "restore videos: sharper, steady, all else untouched",
+    "watch": "restore what arrives in a folder or a store",
+    "batch": "restore very many photos on Apache Beam",
     "demo": "open the web page on this machine",
     "serve": "serve the models over gRPC, as TensorFlow Serving does",
     "train": "train a network on your own photos or pairs",
@@ -18,6 +20,7 @@ _VERBS = {
     "export": "write a trained network as a SavedModel",
     "import": "turn files of published weights into a model",
     "models": "list the installed models and their licences",
+    "collect": "collect photos from Unsplash or from addresses",
     "curate": "choose, check and clean training pictures",
     "benchmark": "measure speed and memory on this machine",
 }
@@ -25,6 +28,8 @@ _VERBS = {
 _EXAMPLES = {
     "restore": "refocus restore photo.jpg --out restored/",
     "video": "refocus video clip.mp4 --out restored/",
+    "watch": "refocus watch incoming/ --out restored/",
+    "batch": "refocus batch photos/ --out restored/ --workers 2",
     "demo": "refocus demo",
     "serve": "refocus serve --port 8500",
     "train": "refocus train restorer --photos my_photos/ --run runs/mine",
@@ -32,6 +37,7 @@ _EXAMPLES = {
     "export": "refocus export runs/mine --out saved_models",
     "import": "refocus import DMPHN_1_2_4/ --out my_models --accept-licence",
     "models": "refocus models --models my_models",
+    "collect": 'refocus collect unsplash "street at night" --count 300 --out photos/',
     "curate": "refocus curate my_photos/ --out chosen/",
     "benchmark": "refocus benchmark restore --size 1280x720",
 }

@@ -4,6 +4,7 @@
     refocus curate my_photos/ --on-bad skip --out chosen/ --size 512
     refocus curate chosen/ --verify
     refocus curate chosen/ --show-blur sheet.png
+    refocus curate s3://bucket/photos --out s3://bucket/chosen
 
 Named are damaged and truncated files, pairs without a partner, of unequal size or with identical
 sides, byte-identical copies, and near-duplicates, above all across train, validation and test. A
@@ -12,13 +13,15 @@ manifest (SHA-256 sums, as `sha256sum -c` reads them) and a report are written i
 """
 
 import argparse
+import json
 import pathlib
 import sys
 from collections.abc import Sequence
 
 from keras_refocus.blur.settings import SETTINGS
+from keras_refocus.cloud import mirror, retries, storage
 from keras_refocus.data import curation
-from keras_refocus.system import console, extras, files, options
+from keras_refocus.system import console, extras, options
 
 
 @extras.says_what_is_missing
@@ -28,14 +31,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     console.start_logging(verbose=arguments.verbose)
     try:
-        if arguments.show_blur is not None:
-            return _show_blur(arguments)
-        extras.require("train", "Curating", "imagehash")
-        if arguments.verify:
-            return _verify(arguments)
-        return _curate(arguments)
+        # Of a store its names are mirrored, and its pictures are here while they are looked at.
+        with mirror.Mirror(arguments.folder) as found:
+            if arguments.show_blur is not None:
+                return _show_blur(arguments, found)
+            extras.require("train", "Curating", "imagehash")
+            if arguments.verify:
+                return _verify(arguments, found)
+            return _curate(arguments, found)
     except (OSError, ValueError) as error:
-        parser.error(str(error))
+        parser.error(retries.say(error))
 
 
 def _parser():
@@ -45,7 +50,11 @@ def _parser():
         "manifest and a report into it, and on request a cleaned copy.",
         epilog="Example: refocus curate my_photos/ --on-bad skip --out chosen/ --size 512",
     )
-    parser.add_argument("folder", type=pathlib.Path, help="folder, searched with its sub-folders")
+    parser.add_argument(
+        "folder",
+        type=storage.path_or_address,
+        help="folder, or address such as s3://bucket/photos; searched with its sub-folders",
+    )
     parser.add_argument(
         "--on-bad",
         choices=("report", "skip", "fail"),
@@ -58,13 +67,13 @@ def _parser():
     )
     parser.add_argument(
         "--manifest",
-        type=pathlib.Path,
+        type=storage.path_or_address,
         metavar="FILE",
         help=f"the manifest (default: {curation.MANIFEST} in the folder)",
     )
     parser.add_argument(
         "--report",
-        type=pathlib.Path,
+        type=storage.path_or_address,
         metavar="FILE",
         help=f"the report (default: {curation.REPORT} in the folder)",
     )
@@ -82,7 +91,12 @@ def _parser():
         "validation and test they are bad in any case",
     )
     copy = parser.add_argument_group("cleaned copy: upright, sRGB, no metadata")
-    copy.add_argument("--out", type=pathlib.Path, metavar="FOLDER", help="new folder for the copy")
+    copy.add_argument(
+        "--out",
+        type=storage.path_or_address,
+        metavar="PLACE",
+        help="new folder or address for the copy",
+    )
     copy.add_argument(
         "--format", choices=("png", "jpeg", "tiff", "webp"), default="png", help="default: png"
     )
@@ -110,7 +124,7 @@ def _parser():
     return parser
 
 
-def _show_blur(arguments):
+def _show_blur(arguments, found):
     if arguments.verify or arguments.out is not None:
         raise ValueError(
             "--show-blur draws a sheet and does nothing else. Received: --show-blur with "
@@ -120,7 +134,7 @@ def _show_blur(arguments):
     from keras_refocus.pictures import catalogue
 
     count = blur_sheet.write_sheet(
-        catalogue.list_photos(arguments.folder),
+        catalogue.list_photos(found.path),
         arguments.show_blur,
         blur=arguments.blur,
         seed=arguments.seed,
@@ -129,7 +143,7 @@ def _show_blur(arguments):
     return 0
 
 
-def _curate(arguments):
+def _curate(arguments, found):
     copying = None
     if arguments.out is not None:
         copying = curation.Copying(
@@ -146,12 +160,11 @@ def _curate(arguments):
         drop_near_duplicates=arguments.drop_near_duplicates,
     )
     with _Progress("checking") as progress:
-        survey = curation.survey(
-            arguments.folder, rules, threads=arguments.threads, progress=progress
-        )
-    _print_survey(survey)
-    report = arguments.report or arguments.folder / curation.REPORT
-    files.write_json(report, survey.to_json())
+        survey = curation.survey(found.path, rules, threads=arguments.threads, progress=progress)
+    _print_survey(survey, found.shown)
+    report = arguments.report or _inside(arguments.folder, curation.REPORT)
+    told = survey.to_json() | {"folder": found.shown}
+    mirror.write_file(report, (json.dumps(told, indent=2) + "\n").encode())
     if arguments.on_bad == "fail" and len(survey.bad):
         print(f"The whole list is in {report}. Nothing else was written.")
         return 1
@@ -159,25 +172,51 @@ def _curate(arguments):
     if copying is not None:
         # Clashes of names are refused before anything is written.
         curation.targets(names, copying)
-    manifest = arguments.manifest or arguments.folder / curation.MANIFEST
-    curation.write_sums(manifest, {name: survey.sums[name] for name in names})
+    manifest = arguments.manifest or _inside(arguments.folder, curation.MANIFEST)
+    sums = {name: survey.sums[name] for name in names}
+    mirror.write_file(manifest, curation.sums_text(sums).encode())
     print(f"{len(names):,} files are in {manifest}; the whole list of findings is in {report}.")
     if copying is not None:
-        with _Progress("copying") as progress:
+        with _Progress("copying") as progress, mirror.Outgoing(arguments.out) as outgoing:
             sums = curation.copy_clean(
-                arguments.folder,
-                arguments.out,
+                found.path,
+                outgoing.path,
                 names,
                 copying,
                 threads=arguments.threads,
                 progress=progress,
+                written=outgoing.send,
             )
-        curation.write_sums(arguments.out / curation.MANIFEST, sums)
+        copied = _inside(arguments.out, curation.MANIFEST)
+        mirror.write_file(copied, curation.sums_text(sums).encode())
         print(f"{len(sums):,} cleaned files are in {arguments.out}, with their manifest.")
     return 0
 
 
+def _inside(place, name):
+    """Name of a file in a folder or a store."""
+    return f"{place.rstrip('/')}/{name}" if isinstance(place, str) else place / name
+
+
 def _check_out(folder, out):
+    if isinstance(folder, str) or isinstance(out, str):
+        places = storage.open_place(out), storage.open_place(folder)
+        nested = any(storage.lies_inside(*pair) is not None for pair in (places, places[::-1]))
+        if nested:
+            raise ValueError(
+                "The cleaned copy must go to a place apart from the pictures. Received: "
+                f"--out {places[0].shown}, folder {places[1].shown}."
+            )
+        try:
+            something = next(places[0].entries(), None)
+        except FileNotFoundError:
+            something = None
+        if something is not None:
+            raise FileExistsError(
+                f"The cleaned copy needs a new or empty place. Received: --out {places[0].shown}, "
+                "which holds something. Name another, or empty it."
+            )
+        return
     inside, outside = out.resolve(), folder.resolve()
     if inside == outside or outside in inside.parents or inside in outside.parents:
         raise ValueError(
@@ -191,26 +230,25 @@ def _check_out(folder, out):
         )
 
 
-def _print_survey(survey):
+def _print_survey(survey, shown):
     found = []
     if survey.photos:
         found.append(f"{survey.photos:,} photos")
     if survey.pairs:
         found.append(f"{survey.pairs:,} pairs")
-    print(f"{survey.folder}: {' and '.join(found) or 'nothing whole'}, {len(survey.good):,} good.")
+    print(f"{shown}: {' and '.join(found) or 'nothing whole'}, {len(survey.good):,} good.")
     for title, findings in (("bad", survey.bad), ("noted", survey.noted)):
         for line in findings.lines():
             print(f"  {title}: {line}")
 
 
-def _verify(arguments):
-    manifest = arguments.manifest or arguments.folder / curation.MANIFEST
-    sums = curation.read_sums(manifest)
+def _verify(arguments, found):
+    manifest = arguments.manifest or _inside(arguments.folder, curation.MANIFEST)
+    with mirror.incoming(manifest) as file:
+        sums = curation.read_sums(file)
     with _Progress("verifying") as progress:
-        result = curation.verify(
-            arguments.folder, sums, threads=arguments.threads, progress=progress
-        )
-    print(f"{arguments.folder}: {result.unchanged:,} of {len(sums):,} files are as in {manifest}.")
+        result = curation.verify(found.path, sums, threads=arguments.threads, progress=progress)
+    print(f"{found.shown}: {result.unchanged:,} of {len(sums):,} files are as in {manifest}.")
     for title, names in (
         ("changed", result.changed),
         ("missing", result.missing),

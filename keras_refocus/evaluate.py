@@ -1,10 +1,12 @@
 """Measure a model: `python -m keras_refocus.evaluate restorer runs/mine --pairs my_pairs`."""
 
 import argparse
+import contextlib
 import logging
 import pathlib
 import sys
 
+from keras_refocus.cloud import mirror, storage
 from keras_refocus.system import extras, files, memory, options
 
 _log = logging.getLogger(__name__)
@@ -50,9 +52,17 @@ def _add_restorer(stages):
     data = restorer.add_argument_group("pictures")
     source = data.add_mutually_exclusive_group(required=True)
     source.add_argument(
-        "--pairs", type=pathlib.Path, metavar="FOLDER", help="pairs: blur/ and sharp/ inside"
+        "--pairs",
+        type=storage.path_or_address,
+        metavar="PLACE",
+        help="pairs: blur/ and sharp/ inside",
     )
-    source.add_argument("--photos", type=pathlib.Path, metavar="FOLDER", help="sharp photos")
+    source.add_argument(
+        "--photos",
+        type=storage.path_or_address,
+        metavar="PLACE",
+        help="sharp photos: a folder, or an address such as s3://bucket/photos",
+    )
     data.add_argument(
         "--blur",
         nargs="+",
@@ -117,7 +127,11 @@ def _add_colorizer(stages):
     _add_model(colorizer, "colorizer")
     data = colorizer.add_argument_group("pictures")
     data.add_argument(
-        "--photos", type=pathlib.Path, metavar="FOLDER", required=True, help="colour photos"
+        "--photos",
+        type=storage.path_or_address,
+        metavar="PLACE",
+        required=True,
+        help="colour photos: a folder or an address",
     )
     data.add_argument(
         "--manifest", type=pathlib.Path, metavar="FILE", help="take the list of pictures from it"
@@ -163,7 +177,10 @@ def _add_grayscale(stages):
         epilog="Example: refocus evaluate grayscale my_photos --count 1000",
     )
     grayscale.add_argument(
-        "photos", type=pathlib.Path, metavar="FOLDER", help="colour photos, also in sub-folders"
+        "photos",
+        type=storage.path_or_address,
+        metavar="PLACE",
+        help="colour photos, also in sub-folders; or an address",
     )
     grayscale.add_argument(
         "--count",
@@ -184,7 +201,9 @@ def _add_faces(stages):
         description="How many faces are not found, and would not be blurred, in photos of people.",
         epilog="Example: refocus evaluate faces people --points faces.csv",
     )
-    faces.add_argument("folder", type=pathlib.Path, metavar="FOLDER", help="photos of people")
+    faces.add_argument(
+        "folder", type=storage.path_or_address, metavar="PLACE", help="photos of people"
+    )
     faces.add_argument(
         "--points",
         type=pathlib.Path,
@@ -205,7 +224,16 @@ def main(argv=None):
         "grayscale": _evaluate_grayscale,
         "faces": _evaluate_faces,
     }
-    evaluate[arguments.stage](parser, arguments)
+    with contextlib.ExitStack() as stack:
+        try:
+            for name in ("photos", "pairs", "folder"):
+                given = getattr(arguments, name, None)
+                if isinstance(given, str):
+                    opened = stack.enter_context(mirror.Mirror(given))
+                    setattr(arguments, name, opened.path)
+        except (OSError, ValueError) as error:
+            parser.error(str(error))
+        evaluate[arguments.stage](parser, arguments)
 
 
 def _evaluate_restorer(parser, arguments):

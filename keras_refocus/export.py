@@ -3,6 +3,7 @@
     refocus export runs/mine --name restorer --out saved_models
     refocus export --refocus --models saved_models --out serving_models
     refocus export saved_models/restorer --format onnx --out .
+    refocus export --refocus --format sagemaker --out .
 
 The SavedModel takes any number of pictures of any size, speaks the names of
 `keras_refocus.engines.contract`, keeps its output in range, brings warm-up requests of the shape
@@ -22,7 +23,7 @@ from keras_refocus.engines.options import add_models
 from keras_refocus.restoration.tiling import TILE
 from keras_refocus.system import console, extras, options, run_files
 
-_SAVED_MODEL = "savedmodel"
+_SAVED_MODEL, _SAGEMAKER = "savedmodel", "sagemaker"
 
 
 @extras.says_what_is_missing
@@ -32,12 +33,14 @@ def main(argv=None) -> None:
     arguments = parser.parse_args(argv)
     if (arguments.run is None) != arguments.refocus:
         parser.error("name a training run, or join models with --refocus, one of the two")
-    if arguments.refocus and arguments.format != _SAVED_MODEL:
+    if arguments.format == _SAGEMAKER and not arguments.refocus:
+        parser.error("SageMaker serves the whole pipeline. Add --refocus, and name no run.")
+    if arguments.refocus and arguments.format not in (_SAVED_MODEL, _SAGEMAKER):
         parser.error(
             "the whole pipeline decodes and encodes pictures, which only a SavedModel does. "
             f"Received: --format {arguments.format}. Convert each stage by itself."
         )
-    if arguments.format == _SAVED_MODEL:
+    if arguments.format in (_SAVED_MODEL, _SAGEMAKER):
         # The requests that warm a server up are written with them.
         extras.require("train", "Exporting", "tensorflow_serving")
     file = None if arguments.refocus else _network_file(parser, arguments)
@@ -46,8 +49,10 @@ def main(argv=None) -> None:
         models = store.find_models(arguments.models) if arguments.refocus else None
         console.import_tensorflow()
         compared = False
-        if arguments.refocus:
-            version = _join(models, arguments)
+        if arguments.format == _SAGEMAKER:
+            version = _archive(models, arguments)
+        elif arguments.refocus:
+            version = _join(models, arguments, arguments.out)
         elif arguments.format != _SAVED_MODEL:
             version, compared = _convert(file, arguments)
         else:
@@ -140,7 +145,23 @@ def _network(file: Path, *, temperature: float | None) -> dict | None:
     return found
 
 
-def _join(models: Path, arguments: argparse.Namespace) -> Path:
+def _archive(models: Path, arguments: argparse.Namespace) -> Path:
+    """Write the archive for SageMaker, with the servable of the whole pipeline in it."""
+    from keras_refocus.deployment import sagemaker
+
+    file = arguments.out / (arguments.name or sagemaker.ARCHIVE)
+    if file.exists() and not arguments.overwrite:
+        raise FileExistsError(
+            f"A file is never replaced unasked. Received: '{file}', which exists. Choose another "
+            "--out, or add --overwrite."
+        )
+    with tempfile.TemporaryDirectory(prefix="refocus-export-") as folder:
+        arguments.name = None
+        version = _join(models, arguments, Path(folder))
+        return sagemaker.write_archive(version, file, overwrite=arguments.overwrite)
+
+
+def _join(models: Path, arguments: argparse.Namespace, out: Path) -> Path:
     """Write the servable of the whole pipeline from the models of both stages."""
     from keras_refocus.deployment import whole_pipeline
 
@@ -151,7 +172,7 @@ def _join(models: Path, arguments: argparse.Namespace) -> Path:
             available = store.servables(models)
             raise FileNotFoundError(store.missing_model(name, available, where=str(models)))
         stages.append(version)
-    folder = arguments.out / (arguments.name or contract.REFOCUS)
+    folder = out / (arguments.name or contract.REFOCUS)
     overwrite = arguments.overwrite
     with saved_model.new_version(folder, arguments.number, overwrite=overwrite) as (draft, target):
         whole_pipeline.export_refocus(*stages, draft, tile=arguments.tile)
@@ -185,11 +206,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--format",
-        choices=(_SAVED_MODEL, "onnx", "litert"),
+        choices=(_SAVED_MODEL, "onnx", "litert", _SAGEMAKER),
         default=_SAVED_MODEL,
-        help="a SavedModel, or one file for people without TensorFlow, NAME.onnx or NAME.tflite, "
-        "compared with the SavedModel where the format's runtime is installed "
-        "(default: %(default)s)",
+        help="a SavedModel; one file for people without TensorFlow, NAME.onnx or NAME.tflite, "
+        "compared with the SavedModel where the format's runtime is installed; with "
+        "--refocus also the archive that SageMaker takes (default: %(default)s)",
     )
     parser.add_argument(
         "--number", type=int, help="number of the version (default: the next free one)"

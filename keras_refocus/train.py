@@ -6,12 +6,13 @@ The colorizer, stage 2, is trained by the same trainer: `... colorizer --photos 
 import argparse
 import dataclasses
 import logging
+import os
 import pathlib
 import sys
 
 from keras_refocus.system import console, extras, memory
 from keras_refocus.training import config as configs
-from keras_refocus.training import presets
+from keras_refocus.training import managed, presets
 
 _log = logging.getLogger(__name__)
 
@@ -130,6 +131,22 @@ def _add_run(stage, config_class, named):
     )
     run.add_argument("--resume", action="store_true", help="go on with the run in --run")
     run.add_argument(
+        "--resume-if-there",
+        type=_yes_or_no,
+        nargs="?",
+        const=True,
+        default=False,
+        metavar="YES",
+        help="go on if --run holds a run of this configuration, else begin one: for machines that "
+        "may be taken away",
+    )
+    run.add_argument(
+        "--model-dir",
+        type=pathlib.Path,
+        metavar="FOLDER",
+        help="also copy the trained network and its record here when the run has ended",
+    )
+    run.add_argument(
         "--init-from",
         type=pathlib.Path,
         nargs="+",
@@ -158,7 +175,11 @@ def _add_run(stage, config_class, named):
 def main(argv=None):
     """Run the command line; see `refocus train --help`."""
     parser = _parser()
-    arguments = parser.parse_args(argv)
+    arguments = parser.parse_args(
+        managed.arguments(list(sys.argv[1:] if argv is None else argv), os.environ)
+    )
+    goes_on = arguments.resume_if_there and managed.holds_run(arguments.run)
+    arguments.resume = arguments.resume or goes_on
     extras.require("train", "Training", "matplotlib")
     # What others log stays quiet: TensorFlow tells of every reduction over replicas.
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
@@ -176,7 +197,7 @@ def main(argv=None):
             job = kind.from_run(
                 arguments.run, workers=arguments.workers, strategy=arguments.strategy
             )
-            _refuse_changes(parser, arguments, job)
+            (_refuse_others if goes_on else _refuse_changes)(parser, arguments, job)
         else:
             if arguments.stage == "restorer":
                 config = _config(parser, arguments)
@@ -206,6 +227,8 @@ def main(argv=None):
                 strategy=arguments.strategy,
             )
         run.run(job, resume=arguments.resume)
+        if arguments.model_dir is not None:
+            managed.keep_model(arguments.run, arguments.model_dir)
     except (ValueError, TypeError, OSError) as error:
         parser.error(str(error))
     except KeyboardInterrupt:
@@ -262,6 +285,35 @@ def _config(parser, arguments):
             "folder, a SavedModel such as saved_models/restorer, or a .keras file."
         )
     return configs.from_arguments(config, arguments)
+
+
+def _yes_or_no(text):
+    """A switch whose value may be given, as where every option has one; empty is yes."""
+    known = {
+        "": True,
+        "true": True,
+        "1": True,
+        "yes": True,
+        "false": False,
+        "0": False,
+        "no": False,
+    }
+    if text.lower() not in known:
+        raise argparse.ArgumentTypeError(f"must be true or false: {text!r}")
+    return known[text.lower()]
+
+
+def _refuse_others(parser, arguments, job):
+    """The same command goes on with a run; one of another configuration is not the same."""
+    asked = configs.from_arguments(job.config, arguments)
+    for field in dataclasses.fields(job.config):
+        there, given = getattr(job.config, field.name), getattr(asked, field.name)
+        if there != given:
+            parser.error(
+                "A run goes on with its own configuration. Received: "
+                f"--{field.name.replace('_', '-')} {given}, where the run in {job.folder} has "
+                f"{there}. Leave it out, or name another --run."
+            )
 
 
 def _refuse_changes(parser, arguments, job):

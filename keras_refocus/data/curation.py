@@ -12,13 +12,10 @@ import logging
 import os
 import pathlib
 from collections.abc import Callable, Iterable
-from typing import Literal
-
-import numpy as np
-from PIL import Image
 
 from keras_refocus.data import integrity
-from keras_refocus.pictures import catalogue, color, images
+from keras_refocus.pictures import catalogue, cleaning, images, staging
+from keras_refocus.pictures.cleaning import AS_IT_IS, Copying, clean
 from keras_refocus.system import files
 
 logger = logging.getLogger(__name__)
@@ -214,7 +211,7 @@ class _Inspect:
 
     def __call__(self, unit):
         try:
-            contents = [(self.folder / name).read_bytes() for name in unit]
+            contents = [staging.read_bytes(self.folder / name) for name in unit]
         except OSError as error:
             lost = integrity.Inspection(sha256="", bytes=0, problem=str(error))
             return (lost,) * len(unit), integrity.UNREADABLE
@@ -232,8 +229,11 @@ def _fault(inspections, problem, rules):
         return problem, next(each.problem for each in inspections if each.problem)
     if problem is not None:
         return problem, sizes
-    if min(min(each.width, each.height) for each in inspections) < rules.min_size:
-        return integrity.SMALL, sizes
+    small = cleaning.fault_of_size(
+        [(each.height, each.width) for each in inspections], rules.min_size
+    )
+    if small is not None:
+        return small
     if rules.drop_gray and inspections[0].gray:
         return integrity.GRAY, ""
     return None, ""
@@ -249,12 +249,16 @@ def write_sums(path: str | os.PathLike, sums: dict[str, str]):
         path: File to write, atomically.
         sums: `{relative name: SHA-256}`.
     """
-    path = pathlib.Path(path)
+    files.write_text(path, sums_text(sums))
+
+
+def sums_text(sums: dict[str, str]) -> str:
+    """Content of a manifest, as `write_sums` writes it."""
     lines = []
     for name, value in sorted(sums.items()):
         escaped = name.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
         lines.append(f"{'' if escaped == name else chr(92)}{value}  {escaped}\n")
-    files.write_text(path, "".join(lines))
+    return "".join(lines)
 
 
 def read_sums(path: str | os.PathLike) -> dict[str, str]:
@@ -363,41 +367,12 @@ def verify(
 
 def _sum_of(path):
     try:
-        return files.sha256(path)
+        return staging.sha256(path)
     except FileNotFoundError:
         return None
 
 
 # Cleaned copy
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Copying:
-    """How the cleaned copy looks.
-
-    Attributes:
-        format: Format of every file, a name of `images.FORMATS`.
-        size: Short side in pixels; `None` leaves the size. Both sides of a pair are equal in size,
-            and stay so.
-        upscale: Whether smaller pictures are enlarged to `size`.
-        bits: Bits per channel, 8 or 16.
-        quality: 1 to 100, for JPEG and WebP.
-    """
-
-    format: Literal["PNG", "JPEG", "TIFF", "WebP"] = "PNG"
-    size: int | None = None
-    upscale: bool = False
-    bits: int = 8
-    quality: int = 95
-
-    def __post_init__(self):
-        if self.bits == 16 and self.format not in ("PNG", "TIFF"):
-            raise ValueError(
-                "16 bits need PNG or TIFF. Received: bits=16, "
-                f"format={self.format!r}. Choose one of these, or 8 bits."
-            )
-        if self.size is not None and self.size < 1:
-            raise ValueError(f"`size` must be at least 1 pixel. Received: size={self.size}.")
 
 
 def targets(names: Iterable[str], copying: Copying) -> dict[str, str]:
@@ -432,10 +407,11 @@ def copy_clean(
     folder: str | os.PathLike,
     out: str | os.PathLike,
     names: Iterable[str],
-    copying: Copying = Copying(),
+    copying: Copying = AS_IT_IS,
     *,
     threads: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    written: Callable[[pathlib.Path, str], None] = lambda path, name: None,
 ) -> dict[str, str]:
     """Write pictures upright, in sRGB, in one format and depth, without metadata or alpha.
 
@@ -446,6 +422,7 @@ def copy_clean(
         copying: How the copy looks.
         threads: Number of threads; default: one for each core.
         progress: Called with the number of pictures done and of all pictures.
+        written: Called with each file that was written, and its name in the copy.
 
     Returns:
         `{name in the copy: SHA-256}`.
@@ -464,7 +441,9 @@ def copy_clean(
         photo = images.read(folder / name)
         cleaned = images.Photo(rgb=clean(photo, copying))
         images.write(out / target, cleaned, format=copying.format, quality=copying.quality)
-        return target, _sum_of(out / target)
+        found = _sum_of(out / target)
+        written(out / target, target)
+        return target, found
 
     sums = {}
     copied = integrity.map_in_threads(copy, plan.items(), threads=threads)
@@ -473,52 +452,3 @@ def copy_clean(
         if progress is not None:
             progress(done, len(plan))
     return sums
-
-
-def clean(photo: images.Photo, copying: Copying = Copying()) -> np.ndarray:
-    """Bring a photo to size and depth.
-
-    Args:
-        photo: The photo, as `images.read` gives it: upright, sRGB.
-        copying: Size and depth. Transparent pixels are laid on white.
-
-    Returns:
-        uint8 or uint16 array of shape `(height, width, 3)`.
-    """
-    rgb = photo.rgb
-    if photo.alpha is not None:
-        opacity = color.to_float(photo.alpha)[..., None]
-        flat = color.to_float(rgb) * opacity + (1.0 - opacity)
-        rgb = color.from_float(flat, rgb.dtype)
-    short = min(photo.height, photo.width)
-    size = copying.size
-    if size is not None and (short > size or (short < size and copying.upscale)):
-        rgb = resize(rgb, round(photo.height * size / short), round(photo.width * size / short))
-    dtype = f"uint{copying.bits}"
-    return rgb if rgb.dtype == dtype else color.from_float(color.to_float(rgb), dtype)
-
-
-def resize(rgb: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Resize by Lanczos, with the filter widened when shrinking so that nothing aliases.
-
-    Args:
-        rgb: uint8 or uint16 array of shape `(height, width, 3)`.
-        height: Pixels, at least 1.
-        width: Pixels, at least 1.
-
-    Returns:
-        Array of the same type and the new size.
-    """
-    size = (max(1, width), max(1, height))
-    if rgb.dtype == np.uint8:
-        return np.asarray(Image.fromarray(rgb).resize(size, Image.Resampling.LANCZOS))
-    # Pillow has no 16-bit colour, but floats of one channel.
-    channels = [
-        np.asarray(
-            Image.fromarray(color.to_float(np.ascontiguousarray(rgb[..., channel]))).resize(
-                size, Image.Resampling.LANCZOS
-            )
-        )
-        for channel in range(3)
-    ]
-    return color.from_float(np.stack(channels, axis=-1), rgb.dtype)

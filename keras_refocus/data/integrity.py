@@ -23,19 +23,17 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from keras_refocus.pictures import color, grayscale, images
+from keras_refocus.pictures import cleaning, color, grayscale, images
 from keras_refocus.system import files, machine
 
 # What can be wrong, in the words of the reports.
-UNREADABLE = "unreadable"
-MISSING_PARTNER = "missing partner"
+UNREADABLE, MISSING_PARTNER = cleaning.UNREADABLE, cleaning.MISSING_PARTNER
+GRAY, SMALL = cleaning.GRAY, cleaning.SMALL
 SIZE_MISMATCH = "blurred and sharp differ in size"
 IDENTICAL_SIDES = "blurred and sharp are identical"
 DUPLICATE = "byte-identical copy"
 LEAK = "near-duplicate of a held-out image"
 NEAR_DUPLICATE = "near-duplicate"
-GRAY = "gray"
-SMALL = "too small"
 
 #: Bits in which the perceptual hashes of near-duplicates may differ.
 MAX_DISTANCE = 8

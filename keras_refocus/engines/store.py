@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from keras_refocus.engines import contract
+from keras_refocus.engines import contract, remote
 
 logger = logging.getLogger(__name__)
 
@@ -23,8 +23,9 @@ def find_models(path: str | os.PathLike | None = None) -> Path:
     """Find the folder of models.
 
     Args:
-        path: A folder that must be used; `None` takes the environment variable `REFOCUS_MODELS`,
-            then the models that came with the installation.
+        path: A folder that must be used, or the address of one, which is copied into a cache (see
+            `remote`); `None` takes the environment variable `REFOCUS_MODELS`, then the models that
+            came with the installation.
 
     Returns:
         A folder that holds at least one servable.
@@ -34,6 +35,8 @@ def find_models(path: str | os.PathLike | None = None) -> Path:
     """
     named = path or os.environ.get(MODELS_VARIABLE)
     if named:
+        if remote.is_address(named):
+            return remote.fetch(os.fspath(named))
         origin = "the models option" if path else MODELS_VARIABLE
         folder = Path(named).expanduser()
         if not folder.is_dir():

@@ -13,7 +13,7 @@ import numpy as np
 
 from keras_refocus.blur import exposure
 from keras_refocus.data import sampling
-from keras_refocus.pictures import catalogue, color
+from keras_refocus.pictures import catalogue, color, staging
 from keras_refocus.system import files
 
 SHARP = "none"  # The blur of a set that is handed in as it is.
@@ -147,7 +147,7 @@ def photo_items(folder):
     """List the photos below a folder as items of a set; see `catalogue.list_photos`."""
     folder = pathlib.Path(folder)
     return tuple(
-        Item(sharp=path.relative_to(folder).as_posix(), sharp_sha256=files.sha256(path))
+        Item(sharp=path.relative_to(folder).as_posix(), sharp_sha256=staging.sha256(path))
         for path in catalogue.list_photos(folder)
     )
 
@@ -157,9 +157,9 @@ def pair_items(folder):
     return tuple(
         Item(
             sharp=_below(sharp, folder),
-            sharp_sha256=files.sha256(sharp),
+            sharp_sha256=staging.sha256(sharp),
             blurred=_below(blurred, folder),
-            blurred_sha256=files.sha256(blurred),
+            blurred_sha256=staging.sha256(blurred),
         )
         for blurred, sharp in catalogue.list_pairs(folder, split="test")
     )
@@ -236,7 +236,7 @@ def read_manifest(path, folder):
                     f"The folder must hold every picture of the manifest. Received: {folder} "
                     f"without {name}. Point at the folder that the manifest was written for."
                 )
-            if files.sha256(folder / name) != digest:
+            if staging.sha256(folder / name) != digest:
                 raise ValueError(
                     "The pictures must be those of the manifest. Received: "
                     f"{folder / name}, whose SHA-256 differs. Restore the file."

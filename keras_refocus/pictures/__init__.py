@@ -18,6 +18,8 @@ Floor 1; of its floor it may use `system`. Only `color` knows of 100, 110 and 25
     grayscale   the grey gate: grey, or grey in one tint, or coloured
     color_bins  chroma as 313 colours, and how rare each is
     catalogue   the pictures and pairs below a folder, and which half of a set they are
+    staging     files that have their content only while they are read
+    cleaning    what makes a picture unfit; fit ones brought to one size, depth and format
     faces       find faces and make them unrecognisable
     provenance  say in a picture that its colours are a guess
 """

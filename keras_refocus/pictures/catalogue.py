@@ -232,6 +232,32 @@ def scene(pair: tuple[pathlib.Path, pathlib.Path]) -> str:
     return blurred.parent.as_posix()
 
 
+def other_side(name: str) -> tuple[str, list[str]] | None:
+    """Where the partner of a picture would lie, if its folders say that it is one side of a pair.
+
+    Args:
+        name: Relative name with forward slashes, such as `train/blur/a/001.png`.
+
+    Returns:
+        `(side, stems)`: the side that the partner is, "blurred" or "sharp", and its possible names
+        without suffix, such as `train/sharp/a/001`; `None` for a picture that is no side.
+    """
+    path = pathlib.PurePosixPath(name)
+    folders = path.parts[:-1]
+    for own, side, others in (
+        (BLURRED_FOLDERS, "sharp", SHARP_FOLDERS),
+        (SHARP_FOLDERS, "blurred", BLURRED_FOLDERS),
+    ):
+        for index, folder in enumerate(folders):
+            if folder.lower() in own:
+                stems = [
+                    pathlib.PurePosixPath(*folders[:index], other, *folders[index + 1 :], path.stem)
+                    for other in others
+                ]
+                return side, [stem.as_posix() for stem in stems]
+    return None
+
+
 def _of_split(folder, found, splits, split):
     """The parts that a purpose takes; what belongs to no half is for training."""
     taken = next((name for name in _TAKEN[split] if name in splits), None)

@@ -3,7 +3,8 @@
 `read` gives a `Photo`: sRGB in the file's own depth, upright, with alpha and metadata apart,
 whatever the file was: JPEG, PNG, TIFF, WebP, BMP, GIF, AVIF, JPEG 2000, JPEG XL, or HEIC
 where pillow-heif is installed. `write`
-puts one into a file of the same depth, and either the whole file appears or nothing does.
+puts one into a file of the same depth, and either the whole file appears or nothing does; `encode`
+gives the content of that file.
 
 What is converted on reading, and how exactly:
 
@@ -27,7 +28,7 @@ ours, no more.
 
 from keras_refocus.pictures.photo import FORMAT_OF_SUFFIX, FORMATS, READ_ONLY, SUFFIXES, Photo
 from keras_refocus.pictures.reading import from_image, look, read
-from keras_refocus.pictures.writing import write
+from keras_refocus.pictures.writing import encode, write
 
 __all__ = [
     "FORMATS",
@@ -35,6 +36,7 @@ __all__ = [
     "READ_ONLY",
     "SUFFIXES",
     "Photo",
+    "encode",
     "from_image",
     "look",
     "read",

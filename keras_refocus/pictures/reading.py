@@ -11,7 +11,7 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image
 
-from keras_refocus.pictures import decoders, metadata, png, srgb, tiff
+from keras_refocus.pictures import decoders, metadata, png, srgb, staging, tiff
 from keras_refocus.pictures.decoded import READABLE, Refused
 from keras_refocus.pictures.photo import Photo
 
@@ -194,7 +194,7 @@ def _open(source) -> Iterator[tuple[BinaryIO, str]]:
                 f"`source` must be a file. Received: source={str(path)!r}, which is a folder. "
                 "Name the files in it one by one."
             )
-        with path.open("rb") as file:
+        with staging.readable(path), path.open("rb") as file:
             yield file, repr(str(path))
     elif hasattr(source, "read"):
         # Decoders jump back and forth; what cannot is taken into memory.

@@ -1,5 +1,6 @@
 """Write photos: encode them in the depth that the format holds, all of a file or nothing."""
 
+import io
 import logging
 import os
 import pathlib
@@ -54,7 +55,59 @@ def write(
             `keep_metadata`, or the picture larger than the format can hold.
     """
     path = pathlib.Path(path)
-    encode, limit = _ENCODERS[format_name := _format_to_write(path, format)]
+    encoder = _encoder(_format_to_write(path, format), photo, quality, keep_metadata, keep_gps)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(
+            f"The folder of `path` must exist. Received: path={str(path)!r}. Create it first."
+        )
+    if path.is_dir():
+        raise IsADirectoryError(
+            f"`path` must be a file. Received: path={str(path)!r}, which is a folder."
+        )
+    if not overwrite and path.exists():
+        raise files.exists_error(path)
+
+    with files.replacing(path, overwrite=overwrite) as temporary, temporary.open("x+b") as file:
+        files.lock(file)
+        notices = encoder(_Sink(file))
+    for notice in notices:
+        logger.warning("%s: %s", path, notice)
+    return tuple(notices)
+
+
+def encode(
+    photo: Photo,
+    *,
+    format: str,
+    quality: int = 95,
+    keep_metadata: bool = False,
+    keep_gps: bool = False,
+) -> bytes:
+    """Encode a photo as the content of a file, which `write` would write.
+
+    Args:
+        photo: What to encode.
+        format: A name of `FORMATS`, in any case, or a suffix.
+        quality: 1 to 100, for JPEG and WebP.
+        keep_metadata: Whether EXIF is kept, as by `write`.
+        keep_gps: Whether the position is kept too; needs `keep_metadata`.
+
+    Returns:
+        The content.
+
+    Raises:
+        ValueError: As by `write`.
+    """
+    encoder = _encoder(_format_to_write(None, format), photo, quality, keep_metadata, keep_gps)
+    file = io.BytesIO()
+    for notice in encoder(_Sink(file)):
+        logger.warning("%s", notice)
+    return file.getvalue()
+
+
+def _encoder(format_name, photo, quality, keep_metadata, keep_gps):
+    """What writes a photo to a file and gives notices; refuses what cannot be written."""
+    encode, limit = _ENCODERS[format_name]
     if not 1 <= quality <= 100:
         raise ValueError(f"`quality` must be from 1 to 100. Received: quality={quality}.")
     if keep_gps and not keep_metadata:
@@ -67,24 +120,8 @@ def write(
             f"A {format_name} picture must be at most {limit} pixels wide and high. Received: "
             f"{photo.width} x {photo.height}. Choose PNG or TIFF."
         )
-    if not path.parent.is_dir():
-        raise FileNotFoundError(
-            f"The folder of `path` must exist. Received: path={str(path)!r}. Create it first."
-        )
-    if path.is_dir():
-        raise IsADirectoryError(
-            f"`path` must be a file. Received: path={str(path)!r}, which is a folder."
-        )
-    if not overwrite and path.exists():
-        raise files.exists_error(path)
-
     exif = metadata.metadata_to_write(photo.metadata if keep_metadata else b"", keep_gps)
-    with files.replacing(path, overwrite=overwrite) as temporary, temporary.open("x+b") as file:
-        files.lock(file)
-        notices = encode(_Sink(file), photo, exif, quality)
-    for notice in notices:
-        logger.warning("%s: %s", path, notice)
-    return tuple(notices)
+    return lambda file: encode(file, photo, exif, quality)
 
 
 def _format_to_write(path, format):

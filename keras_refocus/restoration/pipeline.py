@@ -200,12 +200,24 @@ class RestoreResult:
         Returns:
             Sentences about what the format could not hold.
         """
+        return images.write(path, self._to_write(options), **options)
+
+    def encode(self, **options) -> bytes:
+        """Give the content of the file that `save` would write.
+
+        Args:
+            **options: As of `images.encode`: format, quality, metadata.
+        """
+        return images.encode(self._to_write(options), **options)
+
+    def _to_write(self, options: dict[str, Any]) -> images.Photo:
+        """The photo to write; `options` are told to keep what it says of itself."""
         photo = self.as_photo()
         if "colorize" in self.stages:
             kept = photo.metadata if options.get("keep_metadata") else b""
             photo = dataclasses.replace(photo, metadata=provenance.tag_colourised(kept))
             options["keep_metadata"] = True
-        return images.write(path, photo, **options)
+        return photo
 
     def as_photo(self) -> images.Photo:
         """Put the picture into the photo it came from, or into a new one."""

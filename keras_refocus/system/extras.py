@@ -23,7 +23,17 @@ EXTRAS = {
     "train": ("matplotlib", "imagehash", "tensorboard", "tensorflow_serving"),
     "datasets": ("tensorflow_datasets", "mlcroissant", "imagehash"),
     "video": ("av",),
-    "beam": ("apache_beam",),
+    "cloud": (
+        "fsspec",
+        "s3fs",
+        "gcsfs",
+        "adlfs",
+        "aiohttp",
+        "watchfiles",
+        "aws_lambda_powertools",
+        "requests",
+    ),
+    "beam": ("apache_beam", "pyarrow"),
     "torch": ("torch",),
 }
 

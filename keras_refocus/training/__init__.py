@@ -10,6 +10,7 @@ Floor 4; never meets `evaluation`.
     run_folder       files of a training run, each written whole or not at all
     initial_weights  weights to start from: of a run, a SavedModel or a file
     optimizers       the optimizers, and how learning rates rise and fall
+    managed          what SageMaker tells a job, as defaults of the command line
     devices          training on several devices or machines at once
     config           configurations, and their flags and JSON
     presets          named configurations

@@ -272,3 +272,14 @@ def test_sharp_frames_of_videos_are_learned_from_as_photos(tmp_path, monkeypatch
     assert len(list(jobs[0].photos.glob("*.png"))) == 2
     with pytest.raises(SystemExit):
         train.main(["restorer", *videos, "--photos", str(tmp_path), *TINY])
+
+
+def test_resume_if_there_begins_and_goes_on_with_the_same_command(pairs, tmp_path, capsys):
+    run, model = tmp_path / "run", tmp_path / "model"
+    command = ["--pairs", pairs, "--run", run, *TINY, "--resume-if-there", "--model-dir", model]
+    train.main(["restorer", *map(str, command)])
+    record = json.loads((model / "record.json").read_text())
+    assert (model / "averaged.keras").exists() and len(record["sessions"]) == 1
+    train.main(["restorer", *map(str, command)])
+    assert len(json.loads((run / "record.json").read_text())["sessions"]) == 2
+    assert "goes on with its own" in refusal(capsys, *command, "--batch-size", "1")

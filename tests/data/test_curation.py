@@ -11,7 +11,7 @@ import tiny_pictures as tiny
 from PIL import Image
 
 from keras_refocus.data import curation, integrity
-from keras_refocus.pictures import images
+from keras_refocus.pictures import cleaning, images
 
 
 @pytest.fixture
@@ -278,13 +278,13 @@ class TestCopyClean:
         top = np.iinfo(dtype).max
         lines = np.zeros((64, 64, 3), dtype)
         lines[:, ::2] = top
-        small = curation.resize(lines, 16, 16).astype(float) / top
+        small = cleaning.resize(lines, 16, 16).astype(float) / top
         assert np.abs(small[4:-4, 4:-4] - 0.5).max() < 0.02
 
     def test_both_depths_are_resized_alike(self):
         rgb = tiny.scene(0)
-        eight = curation.resize(rgb, 31, 41).astype(int)
-        sixteen = curation.resize(rgb.astype(np.uint16) * 257, 31, 41) / 257
+        eight = cleaning.resize(rgb, 31, 41).astype(int)
+        sixteen = cleaning.resize(rgb.astype(np.uint16) * 257, 31, 41) / 257
         assert np.abs(eight - sixteen).max() < 1.6
 
     def test_clashing_names_are_refused_before_anything_is_written(self, folder, tmp_path):
