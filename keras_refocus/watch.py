@@ -17,7 +17,7 @@ from keras_refocus.cloud import restoring, retries, storage, watch
 from keras_refocus.engines import local as engines
 from keras_refocus.pictures import images
 from keras_refocus.restoration import pipeline
-from keras_refocus.system import console, extras
+from keras_refocus.system import console, extras, memory
 
 
 @extras.says_what_is_missing
@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     extras.require("cloud", "Watching", "watchfiles")
     console.start_logging(verbose=arguments.verbose)
-    console.keep_memory(large=False)
+    memory.keep_memory(large=False)
     try:
         settings = restoring.Settings(
             options=pipeline.RestoreOptions(mode=arguments.mode, strength=arguments.strength),

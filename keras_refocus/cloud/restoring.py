@@ -9,7 +9,6 @@ import collections
 import concurrent.futures
 import contextlib
 import dataclasses
-import hashlib
 import io
 import json
 import logging
@@ -76,7 +75,7 @@ class Settings:
     def key(self) -> str:
         """Stands for all of these settings: results of other settings are not done."""
         said = json.dumps(dataclasses.asdict(self), sort_keys=True, default=str)
-        return hashlib.sha256(said.encode()).hexdigest()[:16]
+        return storage.sha256(said.encode())[:16]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -162,7 +161,7 @@ def plan(
                     f"'{source.place.show(entry.name)}' with its own folder as --out. Choose "
                     "another --out."
                 )
-            key = hashlib.blake2b(target.encode(), digest_size=12).digest()
+            key = bytes.fromhex(storage.sha256(target.encode())[:24])
             if key in taken:
                 raise ValueError(
                     "Every result needs a name of its own. Received: "

@@ -19,13 +19,11 @@ import contextlib
 import dataclasses
 import datetime
 import fnmatch
-import hashlib
 import json
 import logging
 import mimetypes
 import os
 import pathlib
-import secrets
 import stat
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -34,7 +32,7 @@ from urllib.parse import unquote, urlsplit
 
 from keras_refocus.cloud import retries
 from keras_refocus.pictures import images
-from keras_refocus.system import extras
+from keras_refocus.system import extras, files
 
 logger = logging.getLogger(__name__)
 
@@ -272,7 +270,7 @@ def checked(name: str) -> str:
 
 def sha256(content: bytes) -> str:
     """SHA-256 sum of bytes, hexadecimal."""
-    return hashlib.sha256(content).hexdigest()
+    return files.sha256(content)
 
 
 class LocalFolder:
@@ -319,15 +317,7 @@ class LocalFolder:
     def write(self, name: str, content: bytes, note: Note | None = None) -> None:
         path = self.path / checked(name)
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{secrets.token_hex(8)}.tmp")
-        try:
-            with part.open("xb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
+        files.write_bytes(path, content)
         if note is not None:
             self._keep(name, note)
 

@@ -10,12 +10,12 @@ https://github.com/aws/sagemaker-tensorflow-serving-container.
 import gzip
 import io
 import os
-import secrets
 import tarfile
 from pathlib import Path
 
 from keras_refocus.deployment import sagemaker_inference
 from keras_refocus.engines import contract
+from keras_refocus.system import files
 
 #: Name of the archive, as SageMaker calls it.
 ARCHIVE = "model.tar.gz"
@@ -48,28 +48,21 @@ def write_archive(
             "`refocus export --refocus`."
         )
     if file.exists() and not overwrite:
-        raise FileExistsError(
-            f"A file is never replaced unasked. Received: '{file}', which exists. Choose another "
-            "--out, or add --overwrite."
-        )
+        raise files.exists_error(file)
     code = Path(sagemaker_inference.__file__).read_bytes()
     file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_name(f".{secrets.token_hex(8)}.tmp")
-    try:
-        with (
-            part.open("xb") as raw,
-            # Without name and time, which would make each archive another.
-            gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as zipped,
-            tarfile.open(fileobj=zipped, mode="w", format=tarfile.PAX_FORMAT) as archive,
-        ):
-            for path in sorted(path for path in version.rglob("*") if path.is_file()):
-                name = path.relative_to(version).as_posix()
-                _add(archive, f"{contract.REFOCUS}/1/{name}", path.read_bytes())
-            _add(archive, "code/inference.py", code)
-            _add(archive, "code/requirements.txt", _REQUIREMENTS.encode())
-        part.replace(file)
-    finally:
-        part.unlink(missing_ok=True)
+    with (
+        files.replacing(file, overwrite=overwrite) as part,
+        part.open("wb") as raw,
+        # Without name and time, which would make each archive another.
+        gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as zipped,
+        tarfile.open(fileobj=zipped, mode="w", format=tarfile.PAX_FORMAT) as archive,
+    ):
+        for path in sorted(path for path in version.rglob("*") if path.is_file()):
+            name = path.relative_to(version).as_posix()
+            _add(archive, f"{contract.REFOCUS}/1/{name}", path.read_bytes())
+        _add(archive, "code/inference.py", code)
+        _add(archive, "code/requirements.txt", _REQUIREMENTS.encode())
     return file
 
 

@@ -17,10 +17,9 @@ Reference: https://github.com/aws/sagemaker-training-toolkit, ENVIRONMENT_VARIAB
 import logging
 import os
 import pathlib
-import shutil
 from collections.abc import Mapping, Sequence
 
-from keras_refocus.system import run_files
+from keras_refocus.system import files, run_files
 
 _log = logging.getLogger(__name__)
 
@@ -96,9 +95,7 @@ def keep_model(run: str | os.PathLike, folder: str | os.PathLike) -> list[pathli
     written = []
     for name in (run_files.AVERAGED, run_files.BEST, run_files.RECORD, run_files.LOG):
         if (run / name).is_file():
-            part = folder / f".{name}.part"
-            shutil.copyfile(run / name, part)
-            part.replace(folder / name)
+            files.write_bytes(folder / name, (run / name).read_bytes())
             written.append(folder / name)
     _log.info("the trained network is in %s", folder)
     return written

@@ -97,7 +97,7 @@ def test_notes_of_a_folder_survive_a_torn_line_and_other_writers(tmp_path):
 
 
 def test_nothing_is_left_of_a_file_that_cannot_be_written(tmp_path, monkeypatch):
-    monkeypatch.setattr(storage.os, "fsync", lambda _: (_ for _ in ()).throw(OSError(28, "full")))
+    monkeypatch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError(28, "full")))
     with pytest.raises(OSError, match="full"):
         storage.LocalFolder(tmp_path).write("a.png", b"x")
     assert list(tmp_path.iterdir()) == []
