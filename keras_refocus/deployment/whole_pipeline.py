@@ -352,9 +352,11 @@ def _png_size(contents):
 
 def _is_grayscale(image):
     """`grayscale.is_grayscale` on a tensor: the same numbers in TensorFlow operations."""
-    luma, chroma, shares = _gray_cells(image)
-    residual = tf.sort(_tint_residual(chroma, shares))
-    is_one_tint = _quantile(residual, grayscale.RESIDUAL_QUANTILE) <= grayscale.RESIDUAL_LIMIT
+    luma, chroma, parts = _gray_cells(image)
+    residual = _tint_residual(chroma, parts)
+    unexplained = _quantile(tf.sort(residual), grayscale.RESIDUAL_QUANTILE)
+    is_one_tint = unexplained <= grayscale.RESIDUAL_LIMIT
+    is_one_tint |= _is_stamp(residual, chroma, parts[:, grayscale.KNOTS : grayscale.KNOTS + 2])
     vivid = tf.reduce_sum(tf.norm(chroma, axis=-1) * luma) / tf.reduce_sum((luma + 1.0) ** 2)
     blue, red = tf.unstack(tf.reduce_mean(chroma, axis=0), num=2)
     limit = tf.where(
@@ -366,7 +368,7 @@ def _is_grayscale(image):
 
 
 def _gray_cells(rgb):
-    """Mean luma [n], chroma [n, 2] and brightness [n, knots] of cells, as `grayscale` has them."""
+    """Mean luma [n], chroma [n, 2] and what the tint is made of, as `grayscale.cells` has them."""
     knots = grayscale.KNOTS
     shape = tf.shape(rgb)[:2]
     side = tf.clip_by_value(tf.reduce_min(shape) // grayscale.LEAST_CELLS, 1, grayscale.CELL)
@@ -394,21 +396,38 @@ def _gray_cells(rgb):
     means = sums / tf.cast(side**2, tf.float64)
     luma = tf.linalg.matvec(means, tf.constant(grayscale.LUMA, tf.float64))
     differences = tf.constant(grayscale.CHROMA_DIFFERENCES, tf.float64)
-    return luma, tf.matmul(means, differences, transpose_b=True), shares
+    y, x = (
+        (2.0 * tf.range(count, dtype=tf.float64) + 1.0) / tf.cast(count, tf.float64) - 1.0
+        for count in (tf.cast(rows, tf.float64), tf.cast(columns, tf.float64))
+    )
+    y, x = tf.repeat(y, columns), tf.tile(x, [rows])
+    places = tf.stack([x, y, x * x, x * y, y * y], axis=1)
+    places = tf.concat([places, places * (luma / color.EIGHT_BIT)[:, tf.newaxis]], axis=1)
+    return luma, tf.matmul(means, differences, transpose_b=True), tf.concat([shares, places], 1)
 
 
-def _tint_residual(chroma, shares):
-    """Chroma that brightness does not explain, [n]: the robust fit of `grayscale`."""
+def _is_stamp(residual, chroma, places):
+    is_left = residual > 0.5 * grayscale.RESIDUAL_LIMIT
+    is_orange = (chroma[:, 0] < 0) & (chroma[:, 1] > 0)
+    along = tf.concat([places, -places], axis=1) > grayscale.STAMP_PLACE
+    share = tf.reduce_mean(tf.cast(is_left, tf.float64))
+    is_small = share <= tf.constant(grayscale.STAMP_SHARE, tf.float64)
+    is_along_one = tf.reduce_any(tf.reduce_all(along | ~is_left[:, tf.newaxis], axis=0))
+    return is_small & tf.reduce_all(is_orange | ~is_left) & is_along_one
+
+
+def _tint_residual(chroma, parts):
+    """Chroma that brightness and place do not explain, [n]: the robust fit of `grayscale`."""
     penalty = tf.constant(grayscale.penalty_matrix())
     penalty *= tf.cast(tf.shape(chroma)[0], tf.float64)
     weights = tf.ones((tf.shape(chroma)[0], 1), tf.float64)
     for _ in range(grayscale.FITS):
-        weighted = shares * weights
+        weighted = parts * weights
         tint = tf.linalg.solve(
-            tf.matmul(weighted, shares, transpose_a=True) + penalty,
+            tf.matmul(weighted, parts, transpose_a=True) + penalty,
             tf.matmul(weighted, chroma, transpose_a=True),
         )
-        residual = tf.norm(chroma - tf.matmul(shares, tint), axis=-1)
+        residual = tf.norm(chroma - tf.matmul(parts, tint), axis=-1)
         median = _quantile(tf.sort(residual), 0.5)
         scale = grayscale.FIT_SCALE * tf.maximum(tf.constant(1.0, tf.float64), median)
         weights = 1.0 / (1.0 + (residual[:, tf.newaxis] / scale) ** 2)

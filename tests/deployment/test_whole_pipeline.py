@@ -173,6 +173,17 @@ def spotted(rgb, side):
     return rgb
 
 
+def stamped(rgb):
+    rgb = np.repeat(rgb[..., :1], 3, axis=-1)
+    rgb[-rgb.shape[0] // 20 :, ::9][:, -4:] = (255, 140, 30)
+    return rgb
+
+
+def stained(rgb):
+    share = np.linspace(0.6, 1.0, rgb.shape[1])
+    return np.dstack([rgb[..., 0], rgb[..., 0], rgb[..., 0] * share]).astype(np.uint8)
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -183,6 +194,8 @@ def spotted(rgb, side):
         lambda rgb: toned(rgb, (0.7, 0.9, 1.2)),
         lambda rgb: spotted(rgb, 30),
         lambda rgb: spotted(rgb, 5),
+        lambda rgb: stamped(rgb),
+        lambda rgb: stained(rgb),
         lambda rgb: np.asarray(
             Image.open(io.BytesIO(as_file(spotted(rgb, 0), format="JPEG", quality=60)))
         ),
