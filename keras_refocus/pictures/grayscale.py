@@ -52,7 +52,7 @@ VIVID_ORANGE = 0.36
 # The date that a camera stamped into a black and white photo: at most this share of the cells, all
 # of them orange and in the outer eighth along one side, and nothing elsewhere that exceeds half the
 # limit.
-STAMP_SHARE = 0.015
+STAMP_SHARE = 0.03
 STAMP_PLACE = 0.75
 
 
