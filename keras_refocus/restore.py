@@ -83,6 +83,7 @@ def _prepare(arguments: argparse.Namespace, stack: contextlib.ExitStack):
         restorer=arguments.model,
         colorizer=arguments.colorizer,
         best=arguments.best,
+        region=arguments.region,
     )
     plan = jobs.plan(
         arguments.inputs,
@@ -293,6 +294,16 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _region(text: str) -> tuple[int, ...]:
+    """Read LEFT,TOP,WIDTH,HEIGHT, as a `type` of argparse."""
+    parts = text.split(",")
+    if len(parts) != 4 or not all(part.strip().isdecimal() for part in parts):
+        raise argparse.ArgumentTypeError(
+            f"must be LEFT,TOP,WIDTH,HEIGHT in pixels, such as 400,120,300,200: {text!r}"
+        )
+    return tuple(int(part) for part in parts)
+
+
 def _add_what(what) -> None:
     defaults = pipeline.RestoreOptions()
     what.add_argument(
@@ -307,6 +318,13 @@ def _add_what(what) -> None:
         type=float,
         default=defaults.strength,
         help="how much of the sharpening to take, 0 to 1 (default: %(default)s)",
+    )
+    what.add_argument(
+        "--region",
+        type=_region,
+        metavar="LEFT,TOP,WIDTH,HEIGHT",
+        help="restore this rectangle only, in pixels of the upright picture, with soft edges; the "
+        "rest stays as it is",
     )
     what.add_argument(
         "--best",

@@ -263,7 +263,9 @@ class Session:
         path = self._folder / f"{secrets.token_urlsafe(24)}.result"
         try:
             with path.open("wb") as file:
-                pickle.dump(dataclasses.replace(result, image=None), file, protocol=5)
+                # The picture itself is blended anew when it is needed.
+                without = dataclasses.replace(result, image=result.image[:0])
+                pickle.dump(without, file, protocol=5)
         except OSError:  # The disk is full: then it is made again when it is needed.
             path.unlink(missing_ok=True)
             path = None

@@ -101,6 +101,14 @@ def test_strength_zero_gives_the_picture_back(folder, models):
     )
 
 
+def test_a_region_alone_is_restored(folder, models):
+    assert run("album/one.png", "--region", "2,3,5,4", "--out", "part.png", models=models) == 0
+    changed = (images.read("part.png").rgb != images.read("album/one.png").rgb).any(axis=-1)
+    assert changed[3:7, 2:7].all()
+    changed[3:7, 2:7] = False
+    assert not changed.any()
+
+
 def test_the_model_can_be_chosen(folder, models):
     assert run("album/one.png", "--model", "restorer_gan", models=models) == 0
     before, after = images.read("album/one.png").rgb, images.read("album/one_restored.png").rgb
@@ -188,6 +196,8 @@ def test_gray_pictures_need_a_colorizer_only_when_asked_for(folder, models, caps
         (["album/one.png", "--model", "restorer_gam"], "restorer_gan"),
         (["album/one.png", "--keep-gps"], "--keep-metadata"),
         (["album/one.png", "--quality", "101"], "101"),
+        (["album/one.png", "--region", "1,2,3"], "LEFT,TOP,WIDTH,HEIGHT"),
+        (["album/one.png", "--region", "1,2,0,3"], "at least 1 wide"),
         (["album/one.png", "--out", "album"], "must not replace an input"),
         (["album/one.png", "--format", "gif"], "invalid choice"),
         (["album/one.png", "--max-megapixels", "nan"], "above 0: 'nan'"),
