@@ -90,7 +90,12 @@ def _parser():
         help="near-duplicates inside one part of the data but for the first; across train, "
         "validation and test they are bad in any case",
     )
-    copy = parser.add_argument_group("cleaned copy: upright, sRGB, no metadata")
+    _add_copy(parser.add_argument_group("cleaned copy: upright, sRGB, no metadata"))
+    _add_blur(parser.add_argument_group("synthetic blur: look at it, nothing else"))
+    return parser
+
+
+def _add_copy(copy):
     copy.add_argument(
         "--out",
         type=storage.path_or_address,
@@ -108,7 +113,9 @@ def _parser():
     copy.add_argument(
         "--quality", type=int, default=95, metavar="1-100", help="of jpeg and webp (default: 95)"
     )
-    blur = parser.add_argument_group("synthetic blur: look at it, nothing else")
+
+
+def _add_blur(blur):
     blur.add_argument(
         "--show-blur",
         type=pathlib.Path,
@@ -121,7 +128,6 @@ def _parser():
     blur.add_argument(
         "--seed", type=options.not_negative, default=0, metavar="N", help="another sheet"
     )
-    return parser
 
 
 def _show_blur(arguments, found):

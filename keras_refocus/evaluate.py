@@ -49,7 +49,41 @@ def _add_restorer(stages):
         "--blur evaluation none",
     )
     _add_model(restorer, "restorer")
-    data = restorer.add_argument_group("pictures")
+    _add_pairs_or_photos(restorer.add_argument_group("pictures"))
+    protocol = restorer.add_argument_group("protocol")
+    protocol.add_argument(
+        "--crop", type=int, metavar="N", help="restore and compare the central NxN pixels only"
+    )
+    options.add_border(protocol)
+    options.add_tiles(protocol)
+    protocol.add_argument(
+        "--flips",
+        action="store_true",
+        help="restore as `refocus restore --best` does: the mean over four flips",
+    )
+    protocol.add_argument(
+        "--align",
+        action="store_true",
+        help="before comparing, bring input and result each into line with the sharp side by a "
+        "homography, as RealBlur is measured",
+    )
+    outputs = restorer.add_argument_group("outputs")
+    options.add_score_files(outputs)
+    outputs.add_argument(
+        "--sheet",
+        type=pathlib.Path,
+        metavar="FILE",
+        help="picture of the ten with the least gain; of more than one blur, one file each",
+    )
+    outputs.add_argument(
+        "--write-manifest",
+        type=pathlib.Path,
+        metavar="FILE",
+        help="write the list of pictures with SHA-256, the blur and the seed, for --manifest",
+    )
+
+
+def _add_pairs_or_photos(data):
     source = data.add_mutually_exclusive_group(required=True)
     source.add_argument(
         "--pairs",
@@ -81,37 +115,6 @@ def _add_restorer(stages):
         "--set",
         choices=("gopro", "hide"),
         help="the pairs are this test set: print the papers' figures for it",
-    )
-    protocol = restorer.add_argument_group("protocol")
-    protocol.add_argument(
-        "--crop", type=int, metavar="N", help="restore and compare the central NxN pixels only"
-    )
-    options.add_border(protocol)
-    options.add_tiles(protocol)
-    protocol.add_argument(
-        "--flips",
-        action="store_true",
-        help="restore as `refocus restore --best` does: the mean over four flips",
-    )
-    protocol.add_argument(
-        "--align",
-        action="store_true",
-        help="before comparing, bring input and result each into line with the sharp side by a "
-        "homography, as RealBlur is measured",
-    )
-    outputs = restorer.add_argument_group("outputs")
-    options.add_score_files(outputs)
-    outputs.add_argument(
-        "--sheet",
-        type=pathlib.Path,
-        metavar="FILE",
-        help="picture of the ten with the least gain; of more than one blur, one file each",
-    )
-    outputs.add_argument(
-        "--write-manifest",
-        type=pathlib.Path,
-        metavar="FILE",
-        help="write the list of pictures with SHA-256, the blur and the seed, for --manifest",
     )
 
 

@@ -132,16 +132,14 @@ class ServingEngine:
         version = query.pop("version", version)
         version = query.pop("label", version)
         timeout = query.pop("timeout", timeout)
-        for name, value in (
-            ("timeout", timeout),
-            ("connect_timeout", connect_timeout),
-            ("retry_seconds", retry_seconds),
-        ):
-            if not value >= 0 or (name == "timeout" and value == 0):
-                raise ValueError(f"{name} must be a number of seconds. Received: {name}={value}")
-        for name, value in (("tiles_per_request", tiles_per_request), ("in_flight", in_flight)):
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1. Received: {name}={value}")
+        _check_numbers(
+            seconds={
+                "timeout": timeout,
+                "connect_timeout": connect_timeout,
+                "retry_seconds": retry_seconds,
+            },
+            counts={"tiles_per_request": tiles_per_request, "in_flight": in_flight},
+        )
         if not secure and (root_certificates or client_certificate or client_key):
             raise ValueError(f"Certificates need a grpcs:// address. Received: address={address!r}")
         if bool(client_certificate) != bool(client_key):
@@ -158,9 +156,6 @@ class ServingEngine:
         self._answered = False
         self._closed = threading.Event()
 
-        options = list(_CHANNEL_OPTIONS)
-        if server_name:
-            options.append(("grpc.ssl_target_name_override", server_name))
         credentials = None
         if secure:
             credentials = grpc.ssl_channel_credentials(
@@ -168,15 +163,7 @@ class ServingEngine:
                 private_key=_read_pem(client_key),
                 certificate_chain=_read_pem(client_certificate),
             )
-        self._channels = []
-        for target in targets:
-            # gRPC goes through the proxy that the environment names, to this machine too.
-            own = [*options, ("grpc.enable_http_proxy", 0)] if _is_loopback(target) else options
-            self._channels.append(
-                grpc.secure_channel(target, credentials, own)
-                if credentials
-                else grpc.insecure_channel(target, own)
-            )
+        self._channels = [_open_channel(target, credentials, server_name) for target in targets]
         self._stubs = [
             prediction_service_pb2_grpc.PredictionServiceStub(channel) for channel in self._channels
         ]
@@ -392,6 +379,29 @@ class ServingEngine:
             address=self.address,
             status=status,
         )
+
+
+def _check_numbers(*, seconds: Mapping[str, float], counts: Mapping[str, int]) -> None:
+    for name, value in seconds.items():
+        if not value >= 0 or (name == "timeout" and value == 0):
+            raise ValueError(f"{name} must be a number of seconds. Received: {name}={value}")
+    for name, value in counts.items():
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1. Received: {name}={value}")
+
+
+def _open_channel(
+    target: str, credentials: grpc.ChannelCredentials | None, server_name: str | None
+) -> grpc.Channel:
+    options = list(_CHANNEL_OPTIONS)
+    if server_name:
+        options.append(("grpc.ssl_target_name_override", server_name))
+    if _is_loopback(target):
+        # gRPC goes through the proxy that the environment names, to this machine too.
+        options.append(("grpc.enable_http_proxy", 0))
+    if credentials is None:
+        return grpc.insecure_channel(target, options)
+    return grpc.secure_channel(target, credentials, options)
 
 
 def _write_tensor(tensor, array: np.ndarray) -> None:
