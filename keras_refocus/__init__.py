@@ -3,9 +3,9 @@
 The folders are the map, and the rule of imports: a folder imports folders of lower floors only.
 
     floor 5  restore restore_video train evaluate export import_weights models serve demo curate
-             benchmark (one a verb of `refocus`), benchmarks/
+             collect watch batch benchmark (one a verb of `refocus`), benchmarks/
     floor 4  training/  evaluation/
-    floor 3  data/  deployment/  page/  video/
+    floor 3  data/  deployment/  page/  video/  cloud/
     floor 2  networks/  blur/  restoration/  metrics/
     floor 1  pictures/  engines/  local_server/  system/
 

@@ -25,7 +25,7 @@ import numpy as np
 
 from keras_refocus.engines import local
 from keras_refocus.engines import options as engine_options
-from keras_refocus.pictures import images
+from keras_refocus.pictures import color, images
 from keras_refocus.restoration import pipeline
 from keras_refocus.system import console, extras, machine, memory
 from keras_refocus.system import options as shared_options
@@ -92,7 +92,7 @@ def _blurred_clips(arguments: argparse.Namespace) -> dict[str, Clip]:
             }
     for number, path in enumerate(arguments.photos or ()):
         clips[f"shake {path.stem}"] = shaken(
-            images.read(path).rgb.astype(np.float32) @ _BT709 / 255,
+            images.read(path).rgb.astype(np.float32) @ _BT709 / color.EIGHT_BIT,
             frames=arguments.frames,
             size=(arguments.crop[1], arguments.crop[0]),
             seed=number,
@@ -115,7 +115,7 @@ def _sequences(folder: Path) -> dict[str, list[tuple[Path, Path]]]:
 
 
 def _luma(path: Path, crop: tuple[int, int]) -> np.ndarray:
-    return _cropped(images.read(path).rgb.astype(np.float32) @ _BT709 / 255, crop)
+    return _cropped(images.read(path).rgb.astype(np.float32) @ _BT709 / color.EIGHT_BIT, crop)
 
 
 def _cropped(plane: np.ndarray, crop: tuple[int, int]) -> np.ndarray:
@@ -157,9 +157,9 @@ def shaken(picture: np.ndarray, *, frames: int, size: tuple[int, int], seed: int
     clip: dict[str, list[np.ndarray]] = {"blurred": [], "sharp": []}
     for places in path:
         seen = [_moved(light, place, margin, (height, width)) for place in places]
-        noise = rng.normal(0, 1 / 255, (height, width))
+        noise = rng.normal(0, 1 / color.EIGHT_BIT, (height, width))
         blurred = np.power(np.clip(np.mean(seen, axis=0), 0, 1), 1 / 2.2) + noise
-        clip["blurred"].append(np.clip(np.rint(blurred * 255) / 255, 0, 1))
+        clip["blurred"].append(np.clip(np.rint(blurred * color.EIGHT_BIT) / color.EIGHT_BIT, 0, 1))
         clip["sharp"].append(np.power(np.clip(seen[_MOMENTS // 2], 0, 1), 1 / 2.2))
     return {side: np.stack(several).astype(np.float32) for side, several in clip.items()}
 
@@ -272,7 +272,7 @@ def _filtered(planes: np.ndarray, name: str, settings: str | None = None) -> np.
         else:
             graph.push(_gray(plane, index))
         results += list(_pulled(graph))
-    shown = [frames.view(frame, 0).astype(np.float32) / 255 for frame in results]
+    shown = [frames.view(frame, 0).astype(np.float32) / color.EIGHT_BIT for frame in results]
     return np.stack(shown[: len(planes)])
 
 
@@ -393,7 +393,7 @@ def _minterpolate(kept: np.ndarray) -> np.ndarray:
         graph.push(None if plane is None else _gray(plane, index))
         for frame in _pulled(graph):
             results[round(frame.pts * frame.time_base * 60)] = (
-                frames.view(frame, 0).astype(np.float32) / 255
+                frames.view(frame, 0).astype(np.float32) / color.EIGHT_BIT
             )
     wanted = [2 * (index + 1) + 1 for index in range(len(kept) - 1)]
     return np.stack([results[place] for place in wanted])

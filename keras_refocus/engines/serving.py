@@ -113,20 +113,10 @@ class ServingEngine:
         server_name: str | None = None,
     ):
         # What makes this engine again in another process.
-        self._again = functools.partial(
-            ServingEngine,
-            address,
-            version=version,
-            timeout=timeout,
-            connect_timeout=connect_timeout,
-            retry_seconds=retry_seconds,
-            tiles_per_request=tiles_per_request,
-            in_flight=in_flight,
-            root_certificates=root_certificates,
-            client_certificate=client_certificate,
-            client_key=client_key,
-            server_name=server_name,
-        )
+        options = {
+            name: value for name, value in locals().items() if name not in ("self", "address")
+        }
+        self._again = functools.partial(ServingEngine, address, **options)
         self._process = os.getpid()
         targets, secure, query = _parse_address(address)
         version = query.pop("version", version)

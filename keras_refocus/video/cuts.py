@@ -8,6 +8,7 @@ flow cannot explain, in standard deviations of the frame, is 0.8 to 1.5 at cuts 
 import cv2
 import numpy as np
 
+from keras_refocus.pictures import color
 from keras_refocus.video import flow as optical_flow
 
 # Width and height of the frames that are compared, in pixels.
@@ -45,8 +46,8 @@ def score(first: np.ndarray, second: np.ndarray) -> float:
     """
     motion = optical_flow.estimate(first, second, "ultrafast")
     warped = optical_flow.warp(second.astype(np.float32), motion)
-    difference = float(np.abs(warped - first).mean()) / 255
-    contrast = max(float(first.std()), float(second.std())) / 255
+    difference = float(np.abs(warped - first).mean()) / color.EIGHT_BIT
+    contrast = max(float(first.std()), float(second.std())) / color.EIGHT_BIT
     return difference / max(contrast, _LOWEST_CONTRAST)
 
 

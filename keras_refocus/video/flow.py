@@ -12,6 +12,8 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 
+from keras_refocus.pictures import color
+
 Preset = Literal["ultrafast", "fast", "medium"]
 
 _PRESETS = {
@@ -57,7 +59,7 @@ def as_bytes(plane: np.ndarray) -> np.ndarray:
     """A plane in 8 bits, which is what DIS takes."""
     if plane.dtype == np.uint8:
         return np.ascontiguousarray(plane)
-    return np.rint(plane * 255.0).astype(np.uint8)
+    return np.rint(plane * color.EIGHT_BIT).astype(np.uint8)
 
 
 def warp(
