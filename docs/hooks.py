@@ -24,6 +24,7 @@ _ELSEWHERE = {
         f"{folder}/README.md": f"{folder}/README.md"
         for folder in (
             "serving",
+            "serving/aws",
             "saved_models/restorer",
             "saved_models/restorer_gan",
             "saved_models/colorizer",

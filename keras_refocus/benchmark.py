@@ -19,6 +19,7 @@ _SUBJECTS = {
     "quality": "restorers and classical methods: dB gained, beside seconds and MB",
     "input": "training batches per second",
     "serving": "requests over gRPC: throughput and latency",
+    "cloud": "jobs over stores beside files, batches, the start of a function",
     "video": "clips: dB and steadiness beside per-frame restoration, frames in between",
 }
 

@@ -85,18 +85,9 @@ def _add_restorer(stages):
 
 def _add_pairs_or_photos(data):
     source = data.add_mutually_exclusive_group(required=True)
-    source.add_argument(
-        "--pairs",
-        type=storage.path_or_address,
-        metavar="PLACE",
-        help="pairs: blur/ and sharp/ inside",
-    )
-    source.add_argument(
-        "--photos",
-        type=storage.path_or_address,
-        metavar="PLACE",
-        help="sharp photos: a folder, or an address such as s3://bucket/photos",
-    )
+    place = {"type": storage.path_or_address, "metavar": "PLACE"}
+    source.add_argument("--pairs", **place, help="folder or address with blur/ and sharp/ inside")
+    source.add_argument("--photos", **place, help="sharp photos: folder or address (s3://b/photos)")
     data.add_argument(
         "--blur",
         nargs="+",

@@ -4,22 +4,27 @@
     refocus restore album/ --recursive --out restored/ --report restored.json
     refocus restore "scans/*.tif" --mode restore+colorize --compare
     refocus restore - < photo.jpg > restored.jpg
+    refocus restore s3://bucket/scans --out s3://bucket/restored --skip-done
 
 Where every result goes is decided, and clashes are refused, before any work starts. A file that
 cannot be restored is named at the end and the others are done; the exit status is then 1. A run
-that was stopped goes on with --skip-done.
+that was stopped goes on with --skip-done. Of stores, pictures are listed and restored as they come:
+see docs/cloud.md.
 """
 
 import argparse
+import collections
 import contextlib
 import dataclasses
 import functools
+import itertools
 import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import keras_refocus
+from keras_refocus.cloud import restoring, storage
 from keras_refocus.engines import local
 from keras_refocus.engines import options as engine_options
 from keras_refocus.pictures import images
@@ -38,6 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = _parser()
     arguments = parser.parse_args(argv)
     _refuse_mistakes(parser, arguments)
+    over_stores = _names_a_store(parser, arguments)
     if arguments.server:
         extras.require("serving", "A server", "tensorflow_serving")
     console.start_logging(verbose=arguments.verbose)
@@ -45,6 +51,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with console.terminated_as_interrupted(), contextlib.ExitStack() as stack:
             try:
+                if over_stores:
+                    return _restore_over_stores(arguments, stack)
                 plan, options, restorer, report = _prepare(arguments, stack)
             except (OSError, ValueError) as error:
                 parser.error(batch.say(error))
@@ -70,9 +78,88 @@ def _refuse_mistakes(parser: argparse.ArgumentParser, arguments: argparse.Namesp
         parser.error("- writes the picture to standard output, a screen: add > restored.jpg")
 
 
-def _prepare(arguments: argparse.Namespace, stack: contextlib.ExitStack):
-    """All that can fail before work does: the plan, the options, the restorer and the report."""
-    options = pipeline.RestoreOptions(
+def _names_a_store(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> bool:
+    """Tell whether an input or the place of the results is an address."""
+    given = [*arguments.inputs, arguments.out or ""]
+    try:
+        if not any(storage.is_url(name) for name in given):
+            return False
+    except ValueError as error:
+        parser.error(str(error))
+    if arguments.out is None:
+        parser.error("pictures of addresses need a place for their results: add --out")
+    if arguments.compare or "-" in given:
+        parser.error("addresses go with neither --compare nor -")
+    extras.require("cloud", "An address", "fsspec")
+    return True
+
+
+def _restore_over_stores(arguments: argparse.Namespace, stack: contextlib.ExitStack) -> int:
+    """Restore pictures of stores, or into one, a few at a time; returns the exit status."""
+    settings = restoring.Settings(
+        options=_options(arguments),
+        format=arguments.format,
+        quality=arguments.quality,
+        keep_metadata=arguments.keep_metadata,
+        keep_gps=arguments.keep_gps,
+        max_pixels=round(arguments.max_megapixels * 1e6),
+    )
+    out = storage.open_place(arguments.out)
+    planned = restoring.plan(arguments.inputs, out, settings, recursive=arguments.recursive)
+    # Before the models are loaded: whether there is anything to do.
+    planned = itertools.chain([next(planned)], planned)
+    restorer = stack.enter_context(_restorer(arguments, settings.options))
+    report = None
+    if arguments.report is not None:
+        report = stack.enter_context(
+            Report(
+                arguments.report,
+                options=settings.options,
+                models=arguments.server or str(restorer.engine.models_dir),
+                origins=_origins(arguments, restorer),
+                # What was done before is told again, by the notes of the results.
+                overwrite=arguments.overwrite or arguments.skip_done,
+            )
+        )
+    work = restoring.restore_all(
+        planned,
+        restorer,
+        settings,
+        skip_done=arguments.skip_done,
+        overwrite=arguments.overwrite or arguments.skip_done,
+        in_flight=arguments.in_flight,
+    )
+    counts = collections.Counter()
+    try:
+        with console.progress_bar() as bar:
+            for outcome in work:
+                counts[outcome.status] += 1
+                shown = outcome.task.shown
+                record = {"input": shown, "output": out.show(outcome.task.target), **outcome.record}
+                if outcome.status == "failed":
+                    record = {"input": shown, "error": outcome.reason}
+                    console.warn(f"refocus restore: {shown}: {outcome.reason}")
+                elif outcome.status == "restored":
+                    with bar.external_write_mode():
+                        console.say(record["output"])
+                if report is not None:
+                    report.add(record)
+                bar.update()
+    except KeyboardInterrupt as stop:
+        work.close()
+        console.warn(
+            f"refocus restore: stopped; {counts['restored']} done; --skip-done goes on from here"
+        )
+        return _status(stop)
+    if counts["skipped"]:
+        console.warn(f"refocus restore: {counts['skipped']} were done before")
+    if counts["failed"]:
+        console.warn(f"refocus restore: {counts['restored']} done, {counts['failed']} failed")
+    return 1 if counts["failed"] else 0
+
+
+def _options(arguments: argparse.Namespace) -> pipeline.RestoreOptions:
+    return pipeline.RestoreOptions(
         mode=arguments.mode,
         strength=arguments.strength,
         saturation=arguments.saturation,
@@ -85,6 +172,11 @@ def _prepare(arguments: argparse.Namespace, stack: contextlib.ExitStack):
         best=arguments.best,
         region=arguments.region,
     )
+
+
+def _prepare(arguments: argparse.Namespace, stack: contextlib.ExitStack):
+    """All that can fail before work does: the plan, the options, the restorer and the report."""
+    options = _options(arguments)
     plan = jobs.plan(
         arguments.inputs,
         out=arguments.out,
@@ -131,13 +223,18 @@ def _report(
         arguments.report,
         options=options,
         models=models,
-        origins=(lambda names: {})
-        if arguments.server
-        else functools.partial(batch.origins, restorer.engine.models_dir),
+        origins=_origins(arguments, restorer),
         overwrite=arguments.overwrite,
         goes_on=arguments.skip_done,
         anew={str(job.source) for job in planned if not batch.is_done(job)},
     )
+
+
+def _origins(arguments: argparse.Namespace, restorer: pipeline.Restorer):
+    """Tells whose weights models have; of those of a server that is not known."""
+    if arguments.server:
+        return lambda names: {}
+    return functools.partial(batch.origins, restorer.engine.models_dir)
 
 
 def _say_what_is_passed_by(plan: jobs.Plan) -> None:
@@ -280,7 +377,8 @@ def _parser() -> argparse.ArgumentParser:
         "inputs",
         nargs="+",
         metavar="INPUT",
-        help="files, folders, or quoted patterns; -: from standard input to standard output",
+        help="files, folders, or quoted patterns; addresses such as s3://bucket/scans; -: from "
+        "standard input to standard output",
     )
     parser.add_argument(
         "--version", action="version", version=f"refocus {keras_refocus.__version__}"
@@ -353,7 +451,7 @@ def _add_places(files) -> None:
     files.add_argument(
         "--out",
         metavar="DIR",
-        help="folder of the results; without it they lie beside the inputs as "
+        help="folder or address of the results; without it they lie beside the inputs as "
         f"<name>{jobs.RESTORED_SUFFIX}.<suffix>; -: standard output",
     )
     files.add_argument(
@@ -364,7 +462,16 @@ def _add_places(files) -> None:
         "--skip-done",
         action="store_true",
         help="pass by inputs whose results exist, and continue the report: goes on where a run "
-        "stopped",
+        "stopped; of addresses, results that were made of other content or with other options are "
+        "made anew",
+    )
+    files.add_argument(
+        "--in-flight",
+        type=int,
+        default=restoring.IN_FLIGHT,
+        metavar="N",
+        help="of addresses: pictures that are read, restored or written at once, at most "
+        "(default: %(default)s)",
     )
     files.add_argument(
         "--compare",

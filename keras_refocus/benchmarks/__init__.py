@@ -7,5 +7,6 @@ Floor 5.
     quality   restorers and classical methods: dB gained, beside seconds and MB
     input     training batches per second
     serving   requests over gRPC: throughput and latency
+    cloud     jobs over stores beside files, batches, the start of a function
     video     clips: dB and steadiness beside per-frame restoration, frames in between
 """
