@@ -454,7 +454,6 @@ def _moment(text: str) -> float:
 
 
 def _parser() -> argparse.ArgumentParser:
-    defaults = pipeline.RestoreOptions()
     parser = argparse.ArgumentParser(
         prog="refocus video",
         usage="refocus video INPUT [INPUT ...] --out DIR [options]\n"
@@ -471,6 +470,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     shared_options.add_verbose(parser, "say more, with tracebacks")
 
+    _add_work(parser)
+    _add_live(parser)
+    _add_files(parser)
+    _add_models(parser)
+    return parser
+
+
+def _add_work(parser: argparse.ArgumentParser) -> None:
+    """Options of what is done with frames."""
+    defaults = pipeline.RestoreOptions()
     what = parser.add_argument_group("what to do")
     what.add_argument(
         "--mode",
@@ -519,6 +528,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     what.add_argument("--end", type=_moment, metavar="TIME", help="end there")
 
+
+def _add_live(parser: argparse.ArgumentParser) -> None:
+    """Options of streams."""
     near = parser.add_argument_group("live")
     near.add_argument(
         "--live",
@@ -531,6 +543,9 @@ def _parser() -> argparse.ArgumentParser:
         "--size", type=shared_options.parse_size, metavar="WxH", help="make frames this large first"
     )
 
+
+def _add_files(parser: argparse.ArgumentParser) -> None:
+    """Options of results."""
     results = parser.add_argument_group("files")
     results.add_argument(
         "--out", type=Path, metavar="DIR", required=True, help="folder of the results"
@@ -574,6 +589,10 @@ def _parser() -> argparse.ArgumentParser:
         "--keep-gps", action="store_true", help="with --keep-metadata: keep the place too"
     )
 
+
+def _add_models(parser: argparse.ArgumentParser) -> None:
+    """Options of what runs the networks."""
+    defaults = pipeline.RestoreOptions()
     models = parser.add_argument_group("models")
     engine_options.add_models_or_server(models)
     models.add_argument(
@@ -602,7 +621,6 @@ def _parser() -> argparse.ArgumentParser:
         help="segments of a clip to restore at once (default: %(default)s)",
     )
     engine_options.add_threads(models)
-    return parser
 
 
 if __name__ == "__main__":

@@ -43,6 +43,9 @@ _SHARP = 5
 # The exposure is this share of the time between two frames, in as many moments.
 _SHUTTER, _MOMENTS = 0.8, 17
 
+# Standard deviation of its noise: one code of 8 bits.
+_NOISE = 0.004
+
 Clip = dict[str, np.ndarray]
 
 
@@ -92,7 +95,7 @@ def _blurred_clips(arguments: argparse.Namespace) -> dict[str, Clip]:
             }
     for number, path in enumerate(arguments.photos or ()):
         clips[f"shake {path.stem}"] = shaken(
-            images.read(path).rgb.astype(np.float32) @ _BT709 / color.EIGHT_BIT,
+            color.to_float(images.read(path).rgb) @ _BT709,
             frames=arguments.frames,
             size=(arguments.crop[1], arguments.crop[0]),
             seed=number,
@@ -115,7 +118,7 @@ def _sequences(folder: Path) -> dict[str, list[tuple[Path, Path]]]:
 
 
 def _luma(path: Path, crop: tuple[int, int]) -> np.ndarray:
-    return _cropped(images.read(path).rgb.astype(np.float32) @ _BT709 / color.EIGHT_BIT, crop)
+    return _cropped(color.to_float(images.read(path).rgb) @ _BT709, crop)
 
 
 def _cropped(plane: np.ndarray, crop: tuple[int, int]) -> np.ndarray:
@@ -157,9 +160,9 @@ def shaken(picture: np.ndarray, *, frames: int, size: tuple[int, int], seed: int
     clip: dict[str, list[np.ndarray]] = {"blurred": [], "sharp": []}
     for places in path:
         seen = [_moved(light, place, margin, (height, width)) for place in places]
-        noise = rng.normal(0, 1 / color.EIGHT_BIT, (height, width))
+        noise = rng.normal(0, _NOISE, (height, width))
         blurred = np.power(np.clip(np.mean(seen, axis=0), 0, 1), 1 / 2.2) + noise
-        clip["blurred"].append(np.clip(np.rint(blurred * color.EIGHT_BIT) / color.EIGHT_BIT, 0, 1))
+        clip["blurred"].append(color.to_float(color.from_float(blurred, np.uint8)))
         clip["sharp"].append(np.power(np.clip(seen[_MOMENTS // 2], 0, 1), 1 / 2.2))
     return {side: np.stack(several).astype(np.float32) for side, several in clip.items()}
 
@@ -272,7 +275,7 @@ def _filtered(planes: np.ndarray, name: str, settings: str | None = None) -> np.
         else:
             graph.push(_gray(plane, index))
         results += list(_pulled(graph))
-    shown = [frames.view(frame, 0).astype(np.float32) / color.EIGHT_BIT for frame in results]
+    shown = [color.to_float(frames.view(frame, 0)) for frame in results]
     return np.stack(shown[: len(planes)])
 
 
@@ -392,9 +395,8 @@ def _minterpolate(kept: np.ndarray) -> np.ndarray:
     for index, plane in enumerate([*padded, None]):
         graph.push(None if plane is None else _gray(plane, index))
         for frame in _pulled(graph):
-            results[round(frame.pts * frame.time_base * 60)] = (
-                frames.view(frame, 0).astype(np.float32) / color.EIGHT_BIT
-            )
+            place = round(frame.pts * frame.time_base * 60)
+            results[place] = color.to_float(frames.view(frame, 0))
     wanted = [2 * (index + 1) + 1 for index in range(len(kept) - 1)]
     return np.stack([results[place] for place in wanted])
 

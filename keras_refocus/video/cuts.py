@@ -45,9 +45,9 @@ def score(first: np.ndarray, second: np.ndarray) -> float:
         whichever is larger.
     """
     motion = optical_flow.estimate(first, second, "ultrafast")
-    warped = optical_flow.warp(second.astype(np.float32), motion)
-    difference = float(np.abs(warped - first).mean()) / color.EIGHT_BIT
-    contrast = max(float(first.std()), float(second.std())) / color.EIGHT_BIT
+    one, other = color.to_float(first), color.to_float(second)
+    difference = float(np.abs(optical_flow.warp(other, motion) - one).mean())
+    contrast = max(float(one.std()), float(other.std()))
     return difference / max(contrast, _LOWEST_CONTRAST)
 
 

@@ -59,7 +59,7 @@ def as_bytes(plane: np.ndarray) -> np.ndarray:
     """A plane in 8 bits, which is what DIS takes."""
     if plane.dtype == np.uint8:
         return np.ascontiguousarray(plane)
-    return np.rint(plane * color.EIGHT_BIT).astype(np.uint8)
+    return color.from_float(plane, np.uint8)
 
 
 def warp(
