@@ -189,13 +189,8 @@ def test_saved_models_are_opened_in_one_place():
 def test_files_are_written_whole_and_summed_in_one_place():
     """Who wants SHA-256 of a file, or a temporary name and a rename, asks `system.files`."""
     own_sums = {name_of(file) for file in MODULES + ENTRY_POINTS if "hashlib" in imported(file)}
-    # Pixels are compared band by band in one, texts are told apart in others.
-    assert own_sums <= {
-        "system/files.py",
-        "pictures/decoders.py",
-        "video/segments.py",
-        "engines/remote.py",  # Engines know nothing of `system`.
-    }
+    # Pixels are compared band by band in the one, a text is told from another in the other.
+    assert own_sums <= {"system/files.py", "pictures/decoders.py", "video/segments.py"}
     own_names = {
         name_of(file)
         for file in MODULES + ENTRY_POINTS
