@@ -132,8 +132,9 @@ class ServingEngine:
         )
         if not secure and (root_certificates or client_certificate or client_key):
             raise ValueError(f"Certificates need a grpcs:// address. Received: address={address!r}")
-        if bool(client_certificate) != bool(client_key):
-            raise ValueError("client_certificate and client_key must be given together.")
+        credentials = (
+            _credentials(root_certificates, client_certificate, client_key) if secure else None
+        )
 
         self.address = ",".join(targets)
         self.batch_size = tiles_per_request * in_flight
@@ -146,13 +147,6 @@ class ServingEngine:
         self._answered = False
         self._closed = threading.Event()
 
-        credentials = None
-        if secure:
-            credentials = grpc.ssl_channel_credentials(
-                root_certificates=_read_pem(root_certificates),
-                private_key=_read_pem(client_key),
-                certificate_chain=_read_pem(client_certificate),
-            )
         self._channels = [_open_channel(target, credentials, server_name) for target in targets]
         self._stubs = [
             prediction_service_pb2_grpc.PredictionServiceStub(channel) for channel in self._channels
@@ -378,6 +372,20 @@ def _check_numbers(*, seconds: Mapping[str, float], counts: Mapping[str, int]) -
     for name, value in counts.items():
         if value < 1:
             raise ValueError(f"{name} must be at least 1. Received: {name}={value}")
+
+
+def _credentials(
+    root_certificates: str | Path | None,
+    client_certificate: str | Path | None,
+    client_key: str | Path | None,
+) -> grpc.ChannelCredentials:
+    if bool(client_certificate) != bool(client_key):
+        raise ValueError("client_certificate and client_key must be given together.")
+    return grpc.ssl_channel_credentials(
+        root_certificates=_read_pem(root_certificates),
+        private_key=_read_pem(client_key),
+        certificate_chain=_read_pem(client_certificate),
+    )
 
 
 def _open_channel(
