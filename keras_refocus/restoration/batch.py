@@ -3,7 +3,6 @@
 import dataclasses
 import logging
 import sys
-import tempfile
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -213,11 +212,12 @@ def _write_to_stream(job: Job, result: RestoreResult, settings: FileSettings) ->
     """Write a result to standard output, whole; returns its content."""
     known = result.photo.format if result.photo is not None else None
     name = job.format or (known if known in images.FORMATS else "PNG")
-    with tempfile.TemporaryDirectory() as folder:
-        # Encoders jump back and forth, which a pipe does not.
-        path = Path(folder, f"result{images.FORMATS[name]}")
-        _save(result, path, settings)
-        content = path.read_bytes()
+    content = result.encode(
+        format=name,
+        quality=settings.quality,
+        keep_metadata=settings.keep_metadata,
+        keep_gps=settings.keep_gps,
+    )
     sys.stdout.buffer.write(content)
     sys.stdout.buffer.flush()
     return content
