@@ -147,6 +147,13 @@ class ServingEngine:
         self._answered = False
         self._closed = threading.Event()
 
+        credentials = None
+        if secure:
+            credentials = grpc.ssl_channel_credentials(
+                root_certificates=_read_pem(root_certificates),
+                private_key=_read_pem(client_key),
+                certificate_chain=_read_pem(client_certificate),
+            )
         self._channels = [_open_channel(target, credentials, server_name) for target in targets]
         self._stubs = [
             prediction_service_pb2_grpc.PredictionServiceStub(channel) for channel in self._channels
@@ -446,6 +453,18 @@ def _parse_address(address: str) -> tuple[list[str], bool, dict]:
                 f"Received: {key}={value} in address={address!r}"
             ) from error
     return targets, scheme == "grpcs", settings
+
+
+def _open_channel(target: str, credentials, server_name: str | None):
+    options = list(_CHANNEL_OPTIONS)
+    if server_name:
+        options.append(("grpc.ssl_target_name_override", server_name))
+    if _is_loopback(target):
+        # gRPC goes through the proxy that the environment names, to this machine too.
+        options.append(("grpc.enable_http_proxy", 0))
+    if credentials is None:
+        return grpc.insecure_channel(target, options)
+    return grpc.secure_channel(target, credentials, options)
 
 
 def _is_loopback(target: str) -> bool:
