@@ -122,14 +122,12 @@ class ServingEngine:
         version = query.pop("version", version)
         version = query.pop("label", version)
         timeout = query.pop("timeout", timeout)
-        _check_numbers(
-            seconds={
-                "timeout": timeout,
-                "connect_timeout": connect_timeout,
-                "retry_seconds": retry_seconds,
-            },
-            counts={"tiles_per_request": tiles_per_request, "in_flight": in_flight},
+        _check_seconds(
+            timeout=timeout, connect_timeout=connect_timeout, retry_seconds=retry_seconds
         )
+        for name, value in (("tiles_per_request", tiles_per_request), ("in_flight", in_flight)):
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1. Received: {name}={value}")
         if not secure and (root_certificates or client_certificate or client_key):
             raise ValueError(f"Certificates need a grpcs:// address. Received: address={address!r}")
         credentials = (
@@ -453,6 +451,12 @@ def _parse_address(address: str) -> tuple[list[str], bool, dict]:
                 f"Received: {key}={value} in address={address!r}"
             ) from error
     return targets, scheme == "grpcs", settings
+
+
+def _check_seconds(**times: float) -> None:
+    for name, value in times.items():
+        if not value >= 0 or (name == "timeout" and value == 0):
+            raise ValueError(f"{name} must be a number of seconds. Received: {name}={value}")
 
 
 def _open_channel(target: str, credentials, server_name: str | None):
