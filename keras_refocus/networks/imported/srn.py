@@ -72,7 +72,10 @@ FAMILY = Family(
     code_licence="MIT",
     weights_licence="none stated beside that of the code",
     terms="unstated",
-    verified="small random networks after the authors' code; no file of theirs has been at hand",
+    verified=(
+        "gray and lstm on random weights in the authors' code, color on small networks after it; no "
+        "file of theirs has been at hand"
+    ),
     matches=_matches,
     options=_options,
     convert=_convert,
