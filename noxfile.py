@@ -54,7 +54,8 @@ def pins(session):
     # fmt: off
     resolved = session.run(
         "uv", "pip", "compile", "setup.py", "--upgrade", "--extra", "test", "--extra", "docs",
-        "--python-version", "3.11", "--python-platform", "linux",
+        # Of 3.11, as "3.11" means 3.11.0 to uv: the first that the newest of them all take.
+        "--python-version", "3.11.5", "--python-platform", "linux",
         "--no-annotate", "--no-header", "--quiet",
         silent=True,
     )

@@ -8,9 +8,10 @@ import dataclasses
 import logging
 import os
 import pathlib
+import shlex
 import sys
 
-from keras_refocus.system import console, extras, memory
+from keras_refocus.system import console, extras, memory, run_files
 from keras_refocus.training import config as configs
 from keras_refocus.training import managed, presets
 
@@ -111,9 +112,8 @@ def _add_validation(data):
     data.add_argument(
         "--validation-count",
         type=int,
-        default=64,
         metavar="N",
-        help="pictures to validate on after each epoch (default: %(default)s)",
+        help="pictures to validate on after each epoch (default: 64)",
     )
     data.add_argument(
         "--data-license", metavar="TEXT", help="licence of the pictures, kept in the record"
@@ -129,7 +129,12 @@ def _add_run(stage, config_class, named):
     run.add_argument(
         "--run", type=pathlib.Path, required=True, metavar="FOLDER", help="where the run is kept"
     )
-    run.add_argument("--resume", action="store_true", help="go on with the run in --run")
+    run.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with the run in --run; with --epochs, --adversarial-epochs or --patience it "
+        "becomes another length, and learning rates fall over that",
+    )
     run.add_argument(
         "--resume-if-there",
         type=_yes_or_no,
@@ -166,6 +171,14 @@ def _add_run(stage, config_class, named):
         help=f"starting point of the configuration: {', '.join(named)} "
         f"(default: {next(iter(named))})",
     )
+    run.add_argument(
+        "--config",
+        type=pathlib.Path,
+        metavar="FILE",
+        help="a .toml or .json file with fields of the configuration, which win over the preset, "
+        "and flags over them; or record.json of a run, whose pictures and --init-from are taken "
+        "too unless others are named",
+    )
     configs.add_arguments(
         stage.add_argument_group("configuration (defaults come from the preset)"), config_class
     )
@@ -181,6 +194,11 @@ def main(argv=None):
     goes_on = arguments.resume_if_there and managed.holds_run(arguments.run)
     arguments.resume = arguments.resume or goes_on
     extras.require("train", "Training", "matplotlib")
+    try:
+        # Before Keras is imported, which would ask for packages of that backend.
+        configs.check_backend(os.environ.get("KERAS_BACKEND") or "tensorflow")
+    except ValueError as error:
+        parser.error(str(error))
     # What others log stays quiet: TensorFlow tells of every reduction over replicas.
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("keras_refocus").setLevel(logging.INFO)
@@ -193,36 +211,34 @@ def main(argv=None):
         arguments.stage
     ]
     try:
-        if arguments.resume:
-            job = kind.from_run(
-                arguments.run, workers=arguments.workers, strategy=arguments.strategy
+        told = configs.read_file(arguments.config) if arguments.config else {"config": {}}
+        if told.get("stage", arguments.stage) != arguments.stage:
+            raise ValueError(
+                f"The record must be that of a {arguments.stage}. Received: {arguments.config}, "
+                f"that of a {told['stage']}."
             )
-            (_refuse_others if goes_on else _refuse_changes)(parser, arguments, job)
+        if arguments.resume:
+            # The same command goes on with what it began; else what is asked for is a change.
+            lengths = {} if goes_on else _lengths(parser, arguments, kind.config_class)
+            job = kind.from_run(
+                arguments.run,
+                workers=arguments.workers,
+                strategy=arguments.strategy,
+                changes=lengths,
+            )
+            if goes_on:
+                _refuse_others(parser, arguments, job, told["config"])
         else:
-            if arguments.stage == "restorer":
-                config = _config(parser, arguments)
-                photos = arguments.photos
-                if arguments.videos is not None:
-                    photos = _frames_of_videos(parser, arguments)
-                pictures = {
-                    "photos": photos,
-                    "pairs": tuple(arguments.pairs or ()),
-                    "validation_pairs": arguments.validation_pairs,
-                    "teacher": arguments.teacher,
-                }
-            else:
-                config = _config(parser, arguments)
-                pictures = {"photos": tuple(arguments.photos or ())}
+            config = _config(parser, arguments, told["config"])
+            if arguments.stage == "restorer" and arguments.videos is not None:
+                arguments.photos = _frames_of_videos(parser, arguments)
             job = kind(
                 folder=arguments.run,
                 config=config,
-                **pictures,
-                data=arguments.data,
-                data_dir=arguments.data_dir,
-                validation_photos=arguments.validation_photos,
-                validation_count=arguments.validation_count,
-                data_license=arguments.data_license,
-                init_from=tuple(arguments.init_from or ()),
+                **_pictures(arguments, kind, told),
+                init_from=tuple(
+                    map(pathlib.Path, arguments.init_from or told.get("init_from") or ())
+                ),
                 workers=arguments.workers,
                 strategy=arguments.strategy,
             )
@@ -232,11 +248,11 @@ def main(argv=None):
     except (ValueError, TypeError, OSError) as error:
         parser.error(str(error))
     except KeyboardInterrupt:
-        print(
-            f"\nStopped. Go on with: refocus train {arguments.stage} --run {arguments.run} "
-            "--resume",
-            file=sys.stderr,
-        )
+        words = f"refocus train {arguments.stage} --run {shlex.quote(str(arguments.run))}"
+        if (arguments.run / run_files.RECORD).exists():
+            print(f"\nStopped. Go on with: {words} --resume", file=sys.stderr)
+        else:
+            print("\nStopped before the run began: nothing was kept.", file=sys.stderr)
         sys.exit(130)
 
 
@@ -257,6 +273,33 @@ def _frames_of_videos(parser, arguments):
     return folder
 
 
+def _pictures(arguments, kind, told):
+    """Arguments of a job about its pictures: of the flags, else of the record of a run."""
+    given = {
+        "data": arguments.data,
+        "data_dir": arguments.data_dir,
+        "validation_photos": arguments.validation_photos,
+    }
+    if arguments.stage == "restorer":
+        given |= {
+            "photos": arguments.photos,
+            "pairs": tuple(arguments.pairs or ()),
+            "validation_pairs": arguments.validation_pairs,
+            "teacher": arguments.teacher,
+        }
+    else:
+        given["photos"] = tuple(arguments.photos or ())
+    others = {
+        "validation_count": arguments.validation_count,
+        "data_license": arguments.data_license,
+    }
+    given |= {name: value for name, value in others.items() if value is not None}
+    if "data" in told and not (given["photos"] or given.get("pairs") or given["data"]):
+        _log.info("pictures as in %s", arguments.config)
+        return kind.pictures_of(told) | {name: value for name, value in given.items() if value}
+    return given
+
+
 def _grows_from(generator, other):
     """Whether a preset's generator can start from another one's weights, and so stays."""
     from keras_refocus import networks
@@ -264,15 +307,16 @@ def _grows_from(generator, other):
     return networks.GROWN_FROM.get(generator) == other
 
 
-def _config(parser, arguments):
-    """The preset with the given flags, and the generator of what it starts from."""
+def _config(parser, arguments, told):
+    """The preset with what a file and the flags say, and the generator of what it starts from."""
     from keras_refocus.training import initial_weights
 
     named = presets.RESTORER_PRESETS
     if arguments.stage == "colorizer":
         named = presets.COLORIZER_PRESETS
-    name = arguments.preset or next(iter(named))
+    name = arguments.preset or told.pop("preset", None) or next(iter(named))
     config = presets.preset(named, name)
+    told = configs.checked(type(config), told)
     if arguments.init_from:
         # A flag still wins: then the weights must fit it. Of parts no one is the network.
         (path, *others) = arguments.init_from
@@ -284,7 +328,8 @@ def _config(parser, arguments):
             "the preset fine_tune needs a trained network. Name one with --init-from: a run "
             "folder, a SavedModel such as saved_models/restorer, or a .keras file."
         )
-    return configs.from_arguments(config, arguments)
+    # At once: what a file says may make sense only with what a flag says.
+    return configs.settled(configs.from_arguments(config, arguments, told))
 
 
 def _yes_or_no(text):
@@ -303,9 +348,11 @@ def _yes_or_no(text):
     return known[text.lower()]
 
 
-def _refuse_others(parser, arguments, job):
+def _refuse_others(parser, arguments, job, told):
     """The same command goes on with a run; one of another configuration is not the same."""
-    asked = configs.from_arguments(job.config, arguments)
+    told = {name: value for name, value in told.items() if name != "preset"}
+    told = configs.checked(type(job.config), told)
+    asked = configs.from_arguments(job.config, arguments, told)
     for field in dataclasses.fields(job.config):
         there, given = getattr(job.config, field.name), getattr(asked, field.name)
         if there != given:
@@ -316,10 +363,12 @@ def _refuse_others(parser, arguments, job):
             )
 
 
-def _refuse_changes(parser, arguments, job):
-    """A resumed run goes on as it began; say so instead of ignoring a flag."""
-    names = {field.name for field in dataclasses.fields(job.config)}
+def _lengths(parser, arguments, config_class):
+    """The flags that a resumed run may be given; of others say so instead of ignoring them."""
+    names = {field.name for field in dataclasses.fields(config_class)}
     given = [name for name in vars(arguments) if name in names]
+    lengths = {name: getattr(arguments, name) for name in given if name in configs.LENGTHS}
+    given = [name for name in given if name not in lengths]
     given += [
         name
         for name in (
@@ -330,18 +379,24 @@ def _refuse_changes(parser, arguments, job):
             "data_dir",
             "validation_photos",
             "validation_pairs",
+            "validation_count",
+            "data_license",
             "teacher",
             "init_from",
             "preset",
+            "config",
         )
         if getattr(arguments, name, None) is not None
     ]
     if given:
         flags = ", ".join("--" + name.replace("_", "-") for name in given)
+        allowed = ", ".join("--" + name.replace("_", "-") for name in configs.LENGTHS)
         parser.error(
-            f"A resumed run keeps its configuration and data. Received: {flags}. Leave them out, "
-            f"or start another run with --init-from {job.folder}."
+            f"A resumed run keeps its configuration and data, but for its length ({allowed}). "
+            f"Received: {flags}. Leave them out, or start another run with --init-from "
+            f"{arguments.run}."
         )
+    return lengths
 
 
 if __name__ == "__main__":

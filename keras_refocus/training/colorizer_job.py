@@ -288,6 +288,7 @@ def build_cycle_gan(config, *, color_counts=None):
         identity_weight=config.identity_weight,
         pool_size=config.pool_size,
         patch_size=config.patches(config.epochs)[0],
+        gradient_accumulation=config.gradient_accumulation,
         average_decay=config.average_decay,
         seed=config.seed,
     )

@@ -1,13 +1,16 @@
-"""Configurations as frozen dataclasses, and their argparse and JSON bridges.
+"""Configurations as frozen dataclasses, and their bridges to argparse, JSON and TOML.
 
-The command line is generated from the
-fields, so a flag, its type, its default and its help stand in one place.
+The command line is generated from the fields, so a flag, its type, its default and its help stand
+in one place.
 """
 
 import argparse
 import dataclasses
 import difflib
 import json
+import os
+import pathlib
+import tomllib
 import types
 import typing
 
@@ -15,6 +18,27 @@ import typing
 Adversarial = typing.Literal["none", "wgan_gp", "lsgan", "ragan", "ralsgan"]
 # How a learning rate falls, as `optimizers.LearningRate` implements it.
 Schedule = typing.Literal["cosine", "linear", "constant"]
+
+
+# Fields of a configuration that a resumed run may be given anew.
+LENGTHS = ("epochs", "adversarial_epochs", "patience")
+
+# Backends of Keras under which trainings run.
+BACKENDS = ("tensorflow", "torch")
+
+
+def check_backend(name):
+    """Refuse a backend of Keras under which no training runs.
+
+    Raises:
+        ValueError: If it is none of `BACKENDS`.
+    """
+    if name not in BACKENDS:
+        raise ValueError(
+            "Training runs under the TensorFlow or the PyTorch backend of Keras. "
+            f"Received: KERAS_BACKEND={name!r}. "
+            "Set KERAS_BACKEND=tensorflow or KERAS_BACKEND=torch."
+        )
 
 
 def _field(default, help_text):
@@ -40,6 +64,13 @@ class TrainingConfig:
     final_patch_size: int | None = _field(None, "side of the patches in the last epochs")
     final_batch_size: int | None = _field(None, "patches in a batch in the last epochs")
     final_epochs: int = _field(0, "number of content epochs that use the final patch size")
+
+    gradient_accumulation: int = _field(
+        1,
+        "parts in which a batch is computed, one after the other, for one step of them all: the "
+        "memory of a part, the result of the whole (but for what looks at other pictures of a "
+        "batch: batch normalisation, relativistic losses)",
+    )
 
     epochs: int = _field(40, "epochs before the adversarial ones, on the other losses alone")
     adversarial_epochs: int = _field(0, "epochs with the adversarial loss, after the others")
@@ -79,8 +110,15 @@ class TrainingConfig:
     deterministic: bool = _field(False, "ask the backend for bit-exact kernels; slower on GPUs")
 
     def __post_init__(self):
-        for name in ("patch_size", "batch_size", "steps_per_epoch"):
+        for name in ("patch_size", "batch_size", "steps_per_epoch", "gradient_accumulation"):
             self._check_at_least(1, name)
+        for name in ("batch_size", "final_batch_size"):
+            if (getattr(self, name) or 0) % self.gradient_accumulation:
+                raise ValueError(
+                    "A batch must split into `gradient_accumulation` equal parts. Received: "
+                    f"{name}={getattr(self, name)}, "
+                    f"gradient_accumulation={self.gradient_accumulation}."
+                )
         for name in ("epochs", "adversarial_epochs", "final_epochs", "warmup_steps"):
             if getattr(self, name) < 0:
                 raise ValueError(
@@ -159,6 +197,11 @@ class RestorerConfig(TrainingConfig):
     warm_up_content: dict = _dict_field(
         {}, "the same for the epochs before the adversarial ones; empty: as --content"
     )
+    frozen_epochs: int = _field(
+        0,
+        "first epochs in which the pretrained backbone of a generator that has one (fpn_...) stays "
+        "as it is",
+    )
     scale_weight: float = _field(
         1.0,
         "weight of the content losses at the coarser scales of generators that have them "
@@ -173,6 +216,7 @@ class RestorerConfig(TrainingConfig):
     def __post_init__(self):
         super().__post_init__()
         self._check_at_least(1, "critic_steps")
+        self._check_at_least(0, "frozen_epochs")
         if self.echo is not None:
             self._check_at_least(1, "echo")
         if self.warm_up_content and not (self.epochs and self.adversarial_epochs):
@@ -265,6 +309,19 @@ class ColorizerConfig(TrainingConfig):
             )
 
 
+def settled(config):
+    """Fill in what of the networks follows from the rest of a configuration.
+
+    The window of NAFNet's channel attention becomes 1.5 times the largest patch (Chu et al. 2022),
+    unless it was given.
+    """
+    if config.generator != "nafnet" or "local_window" in config.generator_options:
+        return config
+    window = 3 * max(config.patch_size, config.final_patch_size or 0) // 2
+    options = config.generator_options | {"local_window": window}
+    return dataclasses.replace(config, generator_options=options)
+
+
 def to_json(config):
     """Write a configuration as a JSON-ready dict."""
     return dataclasses.asdict(config)
@@ -274,17 +331,85 @@ def from_json(config_class, values):
     """Build a configuration out of a dict.
 
     Raises:
-        TypeError: If a key is not a field; the message names it.
+        TypeError: If a key is not a field, or a value has another type; the message names it.
+        ValueError: If a value has no meaning.
     """
-    names = {field.name for field in dataclasses.fields(config_class)}
-    unknown = sorted(set(values) - names)
+    return config_class(**checked(config_class, values))
+
+
+def checked(config_class, values):
+    """Fields of a configuration out of a dict of JSON or TOML, which has no null: "none" is `None`.
+
+    Raises:
+        TypeError: If a key is not a field, or a value has another type; the message names it.
+    """
+    fields = {field.name: field for field in dataclasses.fields(config_class)}
+    unknown = sorted(set(values) - set(fields))
     if unknown:
-        near = difflib.get_close_matches(unknown[0], names, n=1)
+        near = difflib.get_close_matches(unknown[0], fields, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise TypeError(
             f"Every key must be a field of {config_class.__name__}. Received: {unknown}.{hint}"
         )
-    return config_class(**values)
+    return {name: _checked(fields[name], value) for name, value in values.items()}
+
+
+def _checked(field, value):
+    kind = field.type
+    if typing.get_origin(kind) is typing.Literal:
+        if value not in typing.get_args(kind):
+            choices = ", ".join(typing.get_args(kind))
+            raise TypeError(
+                f"`{field.name}` must be one of {choices}. Received: {field.name}={value!r}."
+            )
+        return value
+    if isinstance(kind, types.UnionType):
+        if value is None or (isinstance(value, str) and value.lower() == "none"):
+            return None
+        kind = next(arg for arg in typing.get_args(kind) if arg is not types.NoneType)
+    if kind is float and type(value) is int:
+        return float(value)
+    # Not `isinstance`: a truth value is an integer to Python.
+    if type(value) is not kind:
+        raise TypeError(
+            f"`{field.name}` must be of type {kind.__name__}. Received: {field.name}={value!r}."
+        )
+    return value
+
+
+def read_file(path: str | os.PathLike) -> dict:
+    """Read a configuration file: TOML or JSON, or the `record.json` of a run.
+
+    Returns:
+        Dict with `config`, what the file says of the configuration, and of a record also the rest.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is neither.
+    """
+    path = pathlib.Path(path)
+    if path.suffix.lower() not in (".toml", ".json"):
+        raise ValueError(
+            "A configuration must be a .toml or .json file, or the record.json of a run. "
+            f"Received: {path}."
+        )
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"The configuration file must exist. Received: {path}. Check the path."
+        )
+    try:
+        text = path.read_text(encoding="utf-8")
+        values = tomllib.loads(text) if path.suffix.lower() == ".toml" else json.loads(text)
+    except ValueError as error:  # Those of both formats and of UTF-8 are such.
+        raise ValueError(
+            f"A configuration must be whole TOML or JSON. Received: {path} ({error}). Mend it."
+        ) from error
+    if not isinstance(values, dict):
+        raise ValueError(
+            f"A configuration must be a table of keys and values. Received: {path}, which holds "
+            f"a {type(values).__name__}."
+        )
+    return values if isinstance(values.get("config"), dict) else {"config": values}
 
 
 def _parse_dict(text):
@@ -348,8 +473,11 @@ def to_arguments(config, base):
     return words
 
 
-def from_arguments(base, arguments):
-    """Replace the fields of `base` for which a flag was given."""
+def from_arguments(base, arguments, told=None):
+    """Replace the fields of `base` for which a flag was given, or else a value of the dict `told`.
+
+    At once, because some values have a meaning only together.
+    """
     names = {field.name for field in dataclasses.fields(base)}
     given = {name: value for name, value in vars(arguments).items() if name in names}
-    return dataclasses.replace(base, **given)
+    return dataclasses.replace(base, **(told or {}) | given)

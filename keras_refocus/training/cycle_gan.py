@@ -143,11 +143,15 @@ class CycleGAN(gan.GAN):
         identity_weight: Weight of the identity loss, as a share of `cycle_weight`.
         pool_size: Pictures in the history of each discriminator; at least a batch, or 0.
         patch_size: Side of the pictures of the adversarial phase in pixels.
+        gradient_accumulation: Parts in which a batch is computed, one after the other, for one step
+            of them all.
         average_decay: See `gan.GAN`.
         seed: See `gan.GAN`.
     """
 
     network_names = ("to_color", "to_gray", "color_discriminator", "gray_discriminator")
+    pair_names = ("luminance", "chroma")
+    _loss_argument = "CycleGAN(..., color_losses={'color_aware': 1.0})"
 
     def __init__(
         self,
@@ -165,6 +169,7 @@ class CycleGAN(gan.GAN):
         identity_weight=0.5,
         pool_size=50,
         patch_size=128,
+        gradient_accumulation=1,
         average_decay=0.999,
         seed=0,
         name="cycle_gan",
@@ -207,6 +212,7 @@ class CycleGAN(gan.GAN):
         self._terms, self._predict, self._logit_side = terms, predict, logit_side
         self.to_color = to_color
         self.averaged_generator = gan.averaged_copy(to_color)
+        self._predict_average, _ = _with_logits(self.averaged_generator)
         self.to_gray = to_gray
         self.color_discriminator = color_discriminator
         self.gray_discriminator = gray_discriminator
@@ -219,6 +225,7 @@ class CycleGAN(gan.GAN):
         self.identity_weight = identity_weight
         self.pool_size = pool_size
         self.patch_size = patch_size
+        self.gradient_accumulation = gradient_accumulation
         if to_gray is not None:
             side = (patch_size, patch_size)
             self.color_pool = HistoryPool(pool_size, (*side, 3), name="color_pool")
@@ -245,8 +252,8 @@ class CycleGAN(gan.GAN):
         if not value and not self._terms:
             raise ValueError("Without colour losses there is only the adversarial phase.")
         self._adversarial_phase = value
-        # The step is traced once; another phase is another graph.
-        self.train_function = None
+        # A step is traced once; another phase is another graph.
+        self.train_function = self.test_function = None
 
     @property
     def players(self):
@@ -290,7 +297,6 @@ class CycleGAN(gan.GAN):
 
     def _update_generators(self, gray, picture):
         """Step of `to_color` and `to_gray`; also returns what they made, for the discriminators."""
-        luminance, chroma = picture[..., :1], picture[..., 1:]
 
         def translate(gray_picture):
             predicted, logits = self._predict(gray_picture, training=True)
@@ -299,7 +305,8 @@ class CycleGAN(gan.GAN):
         def decolorize(color_picture):
             return ops.cast(self.to_gray(color_picture, training=True), "float32")
 
-        def generator_loss():
+        def generator_loss(gray, picture):
+            luminance, chroma = picture[..., :1], picture[..., 1:]
             values, total = {}, 0.0
             predicted = logits = None
             if self._terms or self.identity_weight or self.paired:
@@ -328,16 +335,22 @@ class CycleGAN(gan.GAN):
 
         networks = [self.to_color] + [self.to_gray] * self.adversarial_phase
         variables = [variable for network in networks for variable in network.trainable_variables]
-        return gan.minimize(
-            generator_loss, self.generator_optimizer, variables, clip_norm=self.clip_norm
+        found = gan.minimize(
+            generator_loss,
+            self.generator_optimizer,
+            variables,
+            clip_norm=self.clip_norm,
+            parts=gan.split_batch((gray, picture), self.gradient_accumulation),
         )
+        values, made = zip(*found, strict=True)
+        return gan.means(values), [ops.concatenate(side) for side in zip(*made, strict=True)]
 
     def _update_discriminators(self, rgb, made_rgb, gray, made_gray):
         game = losses.adversarial(self.adversarial)
         made_rgb = self.color_pool.exchange(made_rgb, self.seed_generator)
         made_gray = self.gray_pool.exchange(made_gray, self.seed_generator)
 
-        def discriminator_loss():
+        def discriminator_loss(rgb, made_rgb, gray, made_gray):
             loss = 0.0
             for network, real, fake in (
                 (self.color_discriminator, rgb, made_rgb),
@@ -348,7 +361,14 @@ class CycleGAN(gan.GAN):
 
         networks = (self.color_discriminator, self.gray_discriminator)
         variables = [variable for network in networks for variable in network.trainable_variables]
-        return gan.minimize(discriminator_loss, self.discriminator_optimizer, variables)
+        batch = (rgb, made_rgb, gray, made_gray)
+        found = gan.minimize(
+            discriminator_loss,
+            self.discriminator_optimizer,
+            variables,
+            parts=gan.split_batch(batch, self.gradient_accumulation),
+        )
+        return sum(found) / len(found)
 
     def update_networks(self, data):
         gray, picture = data
@@ -371,15 +391,20 @@ class CycleGAN(gan.GAN):
         PSNR is that of sRGB, against the photo; the chroma error is in units of a* and b*.
         """
         # What a user sees is clipped, so that is what is measured.
-        predicted = ops.clip(ops.cast(self(luminance), "float32"), -1.0, 1.0)
+        predicted, logits = self._predict_average(luminance, training=False)
+        predicted = ops.clip(ops.cast(predicted, "float32"), -1.0, 1.0)
         rgb, true_rgb = (
             ops.clip(color.lab_to_rgb(luminance, side), 0.0, 1.0) for side in (predicted, chroma)
         )
-        return {
+        values = {
             "psnr": fidelity.psnr(true_rgb, rgb),
             "chroma_error": fidelity.chroma_error(chroma, predicted),
             "colorfulness": fidelity.colorfulness(rgb),
         }
+        if self._terms:
+            _, loss = self._color_terms(luminance, chroma, predicted, logits)
+            values["loss"] = ops.broadcast_to(loss, ops.shape(values["psnr"]))
+        return values
 
     def get_config(self):
         serialize = keras.saving.serialize_keras_object
@@ -397,6 +422,7 @@ class CycleGAN(gan.GAN):
             "identity_weight": self.identity_weight,
             "pool_size": self.pool_size,
             "patch_size": self.patch_size,
+            "gradient_accumulation": self.gradient_accumulation,
             "average_decay": self.average_decay,
             "seed": self.seed,
             "name": self.name,

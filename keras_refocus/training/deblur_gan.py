@@ -3,6 +3,13 @@
 Kupyn et al., "DeblurGAN: Blind Motion Deblurring Using Conditional Adversarial Networks", CVPR
 2018, and Kupyn et al., "DeblurGAN-v2: Deblurring (Orders-of-Magnitude) Faster and Better", ICCV
 2019. Both train on RGB; here the networks see CIELAB lightness alone.
+
+Where we differ from the authors' code of DeblurGAN-v2: its relativistic losses compare with the
+mean of a history of scores, those of the last 50 pictures, ours with the mean of the batch, as the
+paper has it: with batches of one, that is one picture. It leaves the backbone as it is for three
+epochs, and so does our preset (`frozen_epochs`), whose first ten are content epochs that it does
+not have. It fills pictures up to multiples of 32 with zeros, we repeat the edge
+(`blocks.pad_to_multiple`).
 """
 
 import keras
@@ -59,11 +66,15 @@ class DeblurGAN(gan.GAN):
         adversarial_weight: Weight of the adversarial loss in the generator's total.
         gradient_penalty_weight: Weight of the gradient penalty, for kinds that have one.
         critic_steps: Discriminator steps for each generator step.
+        gradient_accumulation: Parts in which a batch is computed, one after the other, for one step
+            of them all.
         average_decay: See `gan.GAN`.
         seed: See `gan.GAN`.
     """
 
     network_names = ("generator", "discriminator")
+    pair_names = ("blurred", "sharp")
+    _loss_argument = "DeblurGAN(..., content={'charbonnier': 1.0})"
 
     def __init__(
         self,
@@ -79,6 +90,7 @@ class DeblurGAN(gan.GAN):
         adversarial_weight=0.01,
         gradient_penalty_weight=10.0,
         critic_steps=1,
+        gradient_accumulation=1,
         average_decay=0.999,
         seed=0,
         name="deblur_gan",
@@ -114,6 +126,7 @@ class DeblurGAN(gan.GAN):
         self.adversarial_weight = adversarial_weight
         self.gradient_penalty_weight = gradient_penalty_weight
         self.critic_steps = critic_steps
+        self.gradient_accumulation = gradient_accumulation
         self.adversarial_phase = discriminator is not None
         # Its networks are; Keras loads no weights into a model that is not.
         self.built = True
@@ -128,8 +141,8 @@ class DeblurGAN(gan.GAN):
         if value and self.discriminator is None:
             raise ValueError("The adversarial phase needs a discriminator. Received: None.")
         self._adversarial_phase = value
-        # The step is traced once; another phase is another graph.
-        self.train_function = None
+        # A step is traced once; another phase is another graph.
+        self.train_function = self.test_function = None
 
     @property
     def players(self):
@@ -150,20 +163,29 @@ class DeblurGAN(gan.GAN):
 
     def _update_discriminator(self, blurred, sharp):
         game = losses.adversarial(self.adversarial)
-        restored = ops.stop_gradient(ops.cast(self.generator(blurred, training=True), "float32"))
 
-        def discriminator_loss():
+        def discriminator_loss(blurred, sharp):
+            restored = ops.stop_gradient(
+                ops.cast(self.generator(blurred, training=True), "float32")
+            )
             loss = game.discriminator_loss(
                 self.discriminator(sharp, training=True),
                 self.discriminator(restored, training=True),
             )
-            penalty = ops.zeros(())
+            values = {"discriminator_loss": loss}
             if game.gradient_penalty:
                 penalty = self._gradient_penalty(sharp, restored)
-            return loss + self.gradient_penalty_weight * penalty, (loss, penalty)
+                values["gradient_penalty"] = penalty
+                loss = loss + self.gradient_penalty_weight * penalty
+            return loss, values
 
-        return gan.minimize(
-            discriminator_loss, self.discriminator_optimizer, self.discriminator.trainable_variables
+        return gan.means(
+            gan.minimize(
+                discriminator_loss,
+                self.discriminator_optimizer,
+                self.discriminator.trainable_variables,
+                parts=gan.split_batch((blurred, sharp), self.gradient_accumulation),
+            )
         )
 
     def _gradient_penalty(self, sharp, restored):
@@ -206,11 +228,10 @@ class DeblurGAN(gan.GAN):
         return values, total
 
     def _update_generator(self, blurred, sharp):
-        taught = None
-        if self._teach:
-            taught = ops.stop_gradient(ops.cast(self._teach(blurred), "float32"))
-
-        def generator_loss():
+        def generator_loss(blurred, sharp):
+            taught = None
+            if self._teach:
+                taught = ops.stop_gradient(ops.cast(self._teach(blurred), "float32"))
             restored, coarser = self._restore_to_train(blurred)
             values, total = self._compare(sharp, restored, coarser)
             if taught is not None:
@@ -227,12 +248,24 @@ class DeblurGAN(gan.GAN):
                 total += self.adversarial_weight * loss
             return total, {"loss": total} | values
 
-        return gan.minimize(
-            generator_loss,
-            self.generator_optimizer,
-            self.generator.trainable_variables,
-            clip_norm=self.clip_norm,
+        return gan.means(
+            gan.minimize(
+                generator_loss,
+                self.generator_optimizer,
+                self._trained_variables(),
+                clip_norm=self.clip_norm,
+                parts=gan.split_batch((blurred, sharp), self.gradient_accumulation),
+            )
         )
+
+    def _trained_variables(self):
+        """Variables of the generator that a step changes: without its backbone while frozen."""
+        variables = self.generator.trainable_variables
+        if not self.frozen:
+            return variables
+        backbones = [layer for layer in self.generator.layers if isinstance(layer, keras.Model)]
+        frozen = {id(variable) for layer in backbones for variable in layer.variables}
+        return [variable for variable in variables if id(variable) not in frozen]
 
     @property
     def averages(self):
@@ -243,17 +276,20 @@ class DeblurGAN(gan.GAN):
         values = {}
         if self.adversarial_phase:
             for _ in range(self.critic_steps):
-                loss, penalty = self._update_discriminator(blurred, sharp)
-            values["discriminator_loss"] = loss
-            if losses.adversarial(self.adversarial).gradient_penalty:
-                values["gradient_penalty"] = penalty
+                values = self._update_discriminator(blurred, sharp)
         return values | self._update_generator(blurred, sharp)
 
     def measure(self, blurred, sharp):
         """Score the averaged generator: dict from metric name to one value for each picture."""
         # What a user sees is clipped, so that is what is measured.
         restored = ops.clip(self(blurred), 0.0, 1.0)
-        return {"psnr": validation_psnr(sharp, restored), "ssim": fidelity.ssim(sharp, restored)}
+        _, loss = self._content_terms(sharp, restored)
+        psnr = validation_psnr(sharp, restored)
+        return {
+            "loss": ops.broadcast_to(loss, ops.shape(psnr)),
+            "psnr": psnr,
+            "ssim": fidelity.ssim(sharp, restored),
+        }
 
     def get_config(self):
         serialize = keras.saving.serialize_keras_object
@@ -268,6 +304,7 @@ class DeblurGAN(gan.GAN):
             "adversarial_weight": self.adversarial_weight,
             "gradient_penalty_weight": self.gradient_penalty_weight,
             "critic_steps": self.critic_steps,
+            "gradient_accumulation": self.gradient_accumulation,
             "average_decay": self.average_decay,
             "seed": self.seed,
             "name": self.name,

@@ -67,18 +67,19 @@ def place(strategy):
     return offset + resolver.task_id, chiefs + workers
 
 
-def check_batches(strategy, batch_sizes):
-    """Refuse batches that cannot be shared equally.
+def check_batches(strategy, batch_sizes, *, parts=1):
+    """Refuse batches that cannot be shared equally, by replicas that compute them in parts.
 
     Raises:
         ValueError: If one cannot.
     """
     replicas = strategy.num_replicas_in_sync
     for size in batch_sizes:
-        if size % replicas:
+        if size % (replicas * parts):
             raise ValueError(
-                "Every replica must get the same share of a batch. Received: "
-                f"batch_size={size} for {replicas} replicas. Choose a multiple."
+                "Every replica must get the same share of a batch, in equal parts. Received: "
+                f"batch_size={size} for {replicas} replicas, gradient_accumulation={parts}. "
+                "Choose a multiple."
             )
 
 

@@ -4,65 +4,124 @@ The functions `minimize` and `input_gradient` are the only places that know a ba
 losses and trainers are written in `keras.ops` and train under TensorFlow and under PyTorch.
 """
 
+import contextlib
+
 import keras
 import numpy as np
 from keras import ops
+
+from keras_refocus.training import config as configs
 
 # Distance between the seeds of two replicas; far from the small seeds that people choose.
 _REPLICA_STRIDE = 1_000_003
 
 
-def _unsupported_backend():
-    return ValueError(
-        "Training runs under the TensorFlow or the PyTorch backend of Keras. "
-        f"Received: KERAS_BACKEND={keras.backend.backend()!r}. "
-        "Set KERAS_BACKEND=tensorflow or KERAS_BACKEND=torch."
-    )
-
-
-def minimize(loss_fn, optimizer, variables, *, clip_norm=None):
-    """Take one optimizer step on a scalar loss.
+def minimize(loss_fn, optimizer, variables, *, clip_norm=None, parts=((),)):
+    """Take one optimizer step on the mean of a scalar loss over the parts of a batch.
 
     Under a `tf.distribute` strategy this is called in every replica: the step is then that of the
     mean of the replicas' losses.
 
     Args:
-        loss_fn: Callable without arguments that returns `(loss, aux)`: a scalar tensor and any
-            structure of tensors to hand back (the form of JAX's `has_aux`).
-        optimizer: A `keras.optimizers.Optimizer` built on exactly `variables`.
+        loss_fn: Callable that returns `(loss, aux)` of a part: a scalar tensor and any structure of
+            tensors to hand back (the form of JAX's `has_aux`).
+        optimizer: A `keras.optimizers.Optimizer` built on `variables`, and possibly on more.
         variables: List of `keras.Variable`; only these change.
         clip_norm: Largest global norm of the gradient; `None` does not clip. The optimizer's own
             clipping would see one replica's gradient instead of their mean.
+        parts: List of tuples of arguments of `loss_fn`: parts of a batch of equal size. They are
+            computed one after the other, so that no more memory is needed than for one.
 
     Returns:
-        `aux`, cut off from the gradient.
+        List of `aux` of the parts, cut off from the gradient.
     """
-    values = [variable.value for variable in variables]
     backend = keras.backend.backend()
+    configs.check_backend(backend)
+    gradients, found = None, []
+    for part in parts:
+        # TensorFlow would compute parts that do not depend on each other at once.
+        with _after(gradients):
+            more, aux = _gradients(loss_fn, part, optimizer, variables, len(parts))
+            gradients = more if gradients is None else _sums(gradients, more)
+        found.append(keras.tree.map_structure(ops.stop_gradient, aux))
     if backend == "tensorflow":
-        import tensorflow as tf
-
-        # Watching only these variables keeps the other player's graph out of the tape.
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(values)
-            loss, aux = loss_fn()
-            loss = optimizer.scale_loss(loss)
-        gradients, replicas = _mean_over_replicas(tape.gradient(loss, values))
+        gradients, replicas = _mean_over_replicas(gradients)
         gradients = _clip(gradients, clip_norm, optimizer)
         if replicas > 1:
             # Keras' optimizers add up what the replicas bring.
             gradients = [None if g is None else g / replicas for g in gradients]
         optimizer.apply(gradients, variables)
-    elif backend == "torch":
+    else:
         import torch
 
-        loss, aux = loss_fn()
-        gradients = torch.autograd.grad(optimizer.scale_loss(loss), values, allow_unused=True)
         with torch.no_grad():
             optimizer.apply(_clip(gradients, clip_norm, optimizer), variables)
-    else:
-        raise _unsupported_backend()
-    return keras.tree.map_structure(ops.stop_gradient, aux)
+    return found
+
+
+def _gradients(loss_fn, part, optimizer, variables, count):
+    """Gradients of one part's share of the loss, scaled as the optimizer wants it, and `aux`."""
+    values = [variable.value for variable in variables]
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        # Watching only these variables keeps the other player's graph out of the tape.
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(values)
+            loss, aux = loss_fn(*part)
+            loss = optimizer.scale_loss(loss) / count
+        return tape.gradient(loss, values), aux
+    import torch
+
+    loss, aux = loss_fn(*part)
+    loss = optimizer.scale_loss(loss) / count
+    return torch.autograd.grad(loss, values, allow_unused=True), aux
+
+
+def _after(gradients):
+    """Context in which TensorFlow waits for gradients before it computes."""
+    if gradients is None or keras.backend.backend() != "tensorflow":
+        return contextlib.nullcontext()
+    import tensorflow as tf
+
+    return tf.control_dependencies([gradient for gradient in gradients if gradient is not None])
+
+
+def _sums(gradients, more):
+    return [
+        one if other is None else other if one is None else one + other
+        for one, other in zip(gradients, more, strict=True)
+    ]
+
+
+def split_batch(tensors, count):
+    """Split the tensors of a batch into parts of equal size.
+
+    Args:
+        tensors: Tuple of tensors of shape `(batch, ...)`.
+        count: Number of parts.
+
+    Returns:
+        List of `count` tuples.
+
+    Raises:
+        ValueError: If the batch does not split so.
+    """
+    if count == 1:
+        return [tuple(tensors)]
+    size = tensors[0].shape[0]
+    if size is not None and size % count:
+        raise ValueError(
+            "A batch must split into `gradient_accumulation` equal parts. Received: a batch of "
+            f"{size}, gradient_accumulation={count}. Leave an incomplete last batch out, as "
+            "`tf.data.Dataset.batch(..., drop_remainder=True)` does."
+        )
+    return list(zip(*(ops.split(tensor, count) for tensor in tensors), strict=True))
+
+
+def means(dicts):
+    """Mean of each value over dicts with the same keys, one for each part of a batch."""
+    return {name: sum(one[name] for one in dicts) / len(dicts) for name in dicts[0]}
 
 
 def _mean_over_replicas(gradients):
@@ -111,8 +170,8 @@ def input_gradient(function, inputs):
     Returns:
         Tensor of the shape of `inputs`.
     """
-    backend = keras.backend.backend()
-    if backend == "tensorflow":
+    configs.check_backend(keras.backend.backend())
+    if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
         inputs = tf.convert_to_tensor(inputs)
@@ -120,13 +179,11 @@ def input_gradient(function, inputs):
             tape.watch(inputs)
             total = ops.sum(ops.cast(function(inputs), "float32"))
         return tape.gradient(total, inputs)
-    if backend == "torch":
-        import torch
+    import torch
 
-        inputs = ops.convert_to_tensor(inputs).detach().requires_grad_(True)
-        total = ops.sum(ops.cast(function(inputs), "float32"))
-        return torch.autograd.grad(total, inputs, create_graph=True)[0]
-    raise _unsupported_backend()
+    inputs = ops.convert_to_tensor(inputs).detach().requires_grad_(True)
+    total = ops.sum(ops.cast(function(inputs), "float32"))
+    return torch.autograd.grad(total, inputs, create_graph=True)[0]
 
 
 def _update_average(averaged, network, decay):
@@ -206,18 +263,36 @@ class ReplicaSeedGenerator(keras.random.SeedGenerator):
         return seed + tf.stack([replica * _REPLICA_STRIDE, tf.zeros_like(replica)])
 
 
+class _Optimizers:
+    """Several optimizers as one, as far as callbacks and `fit` of Keras ask."""
+
+    built = True
+
+    def __init__(self, *optimizers):
+        self.optimizers = list(optimizers)
+
+    @property
+    def iterations(self):
+        return self.optimizers[0].iterations
+
+    @property
+    def variables(self):
+        return [variable for optimizer in self.optimizers for variable in optimizer.variables]
+
+
 class GAN(keras.Model):
     """Base of the adversarial trainers: random stream, step count, averages, means.
 
     A subclass names its losses and metrics and writes
 
     - `network_names`: those of the arguments of `__init__` that are networks;
+    - `pair_names`: what the two sides of a batch are;
     - `players`: lists of the generators and of the discriminators; each list has one optimizer;
     - `update_networks(data)` with `minimize`: what a replica does with its share of a batch;
       returns a dict from metric name to a scalar;
     - `averages`: list of `(averaged, network)`, the moving averages and what they follow;
     - `measure(*data)`: scores of the averaged network, a dict from metric name to one value for
-      each picture.
+      each picture; `loss` among them, which callbacks of Keras watch.
 
     Networks that are shipped are the averaged copies.
 
@@ -241,43 +316,126 @@ class GAN(keras.Model):
         self.average_decay = average_decay
         self.seed = seed
         self.seed_generator = ReplicaSeedGenerator(seed)
+        self._frozen = False
         self._means = {name: keras.metrics.Mean(name=name) for name in metric_names}
         self.steps = self.add_weight(
             name="steps", shape=(), dtype="int64", initializer="zeros", trainable=False
         )
 
+    @property
+    def frozen(self):
+        """Whether the pretrained backbone of a generator that has one stays as it is."""
+        return self._frozen
+
+    @frozen.setter
+    def frozen(self, value):
+        self._frozen = value
+        # The step is traced once; with other variables it is another graph.
+        self.train_function = None
+
     def compile(
         self,
+        optimizer=None,
+        loss=None,
         *,
-        generator_optimizer,
+        generator_optimizer=None,
         discriminator_optimizer=None,
         clip_norm=None,
         jit_compile=False,
+        run_eagerly=False,
+        steps_per_execution=1,
+        loss_weights=None,
+        metrics=None,
+        weighted_metrics=None,
     ):
         """Set the optimizers, each built on the variables of its own networks.
 
         Args:
-            generator_optimizer: `keras.optimizers.Optimizer`.
-            discriminator_optimizer: Another one, when there are discriminators.
+            optimizer: `keras.optimizers.Optimizer` or its name, for the generators; the
+                discriminators, where there are any, get one of the same kind unless they have
+                their own.
+            loss: Not used: the losses are arguments of the model. Neither are `loss_weights`,
+                `metrics` and `weighted_metrics`.
+            generator_optimizer: The same as `optimizer`; then the discriminators need their own.
+            discriminator_optimizer: That of the discriminators.
             clip_norm: Largest global norm of the generators' gradient; `None` does not clip.
             jit_compile: See `keras.Model.compile`. XLA made these networks several times slower on
                 CPUs, so it is off unless asked for.
+            run_eagerly: See `keras.Model.compile`.
+            steps_per_execution: See `keras.Model.compile`.
+
+        Raises:
+            ValueError: If optimizers are missing, too many, or keep an average of their own; or if
+                a loss or a metric is given.
         """
+        refused = {
+            "loss": loss,
+            "loss_weights": loss_weights,
+            "metrics": metrics,
+            "weighted_metrics": weighted_metrics,
+        }
+        given = [name for name, value in refused.items() if value is not None]
+        if given:
+            raise ValueError(
+                "Losses are arguments of the model, and its metrics are its own. Received: "
+                f"{', '.join(given)} for {type(self).__name__}.compile. Leave them out; choose "
+                f"losses with {self._loss_argument}, and measure more in a callback."
+            )
+        if (optimizer is None) == (generator_optimizer is None):
+            raise ValueError(
+                "There must be one optimizer of the generators. Received: "
+                f"optimizer={optimizer}, generator_optimizer={generator_optimizer}. Give one of "
+                "them, such as optimizer='adam'."
+            )
         generators, discriminators = self.players
-        if bool(discriminators) != (discriminator_optimizer is not None):
+        ours = keras.optimizers.get(generator_optimizer if optimizer is None else optimizer)
+        theirs = keras.optimizers.get(discriminator_optimizer)
+        if theirs is None and discriminators and optimizer is not None:
+            theirs = type(ours).from_config(ours.get_config() | {"name": "discriminator_optimizer"})
+        if bool(discriminators) != (theirs is not None):
             raise ValueError(
                 "Discriminators and their optimizer come together. Received: "
                 f"discriminators={[network.name for network in discriminators]}, "
                 f"discriminator_optimizer={discriminator_optimizer}."
             )
-        super().compile(optimizer=None, jit_compile=jit_compile)
+        if any(getattr(one, "use_ema", False) for one in (ours, theirs)):
+            raise ValueError(
+                "The average is the model's own: averaged_generator, with average_decay. Received: "
+                "an optimizer with use_ema=True. Leave it out."
+            )
+        super().compile(
+            optimizer=None,
+            jit_compile=jit_compile,
+            run_eagerly=run_eagerly,
+            steps_per_execution=steps_per_execution,
+        )
         self.clip_norm = clip_norm
-        self.generator_optimizer = prepare_optimizer(generator_optimizer, *generators)
+        self.generator_optimizer = prepare_optimizer(ours, *generators)
         self.discriminator_optimizer = None
         if discriminators:
-            self.discriminator_optimizer = prepare_optimizer(
-                discriminator_optimizer, *discriminators
+            self.discriminator_optimizer = prepare_optimizer(theirs, *discriminators)
+
+    @property
+    def optimizer(self):
+        """What callbacks of Keras that change learning rates find: every optimizer, or `None`."""
+        ours = getattr(self, "generator_optimizer", None)
+        theirs = getattr(self, "discriminator_optimizer", None)
+        return ours if theirs is None else _Optimizers(ours, theirs)
+
+    @optimizer.setter
+    def optimizer(self, value):
+        if value is not None:
+            raise AttributeError(
+                "The optimizers are set by `compile`. Received: an assignment to `optimizer`."
             )
+
+    def export(self, filepath, *args, **kwargs):
+        """Export the averaged generator; see `keras.Model.export`.
+
+        What `refocus restore --models` and TensorFlow Serving read is written by
+        `deployment.saved_model.export_model(model.averaged_generator, folder)`.
+        """
+        return self.averaged_generator.export(filepath, *args, **kwargs)
 
     def get_compile_config(self):
         serialize = keras.saving.serialize_keras_object
@@ -286,6 +444,8 @@ class GAN(keras.Model):
             "discriminator_optimizer": serialize(self.discriminator_optimizer),
             "clip_norm": self.clip_norm,
             "jit_compile": self.jit_compile,
+            "run_eagerly": self.run_eagerly,
+            "steps_per_execution": self.steps_per_execution,
         }
 
     def compile_from_config(self, config):
@@ -308,12 +468,41 @@ class GAN(keras.Model):
         return {name: self._means[name].result() for name in values}
 
     def train_step(self, data):
-        values = self.update_networks(data)
+        values = self.update_networks(self._sides(data))
         self.finish_step(self.averages)
         return self.report(values)
 
     def test_step(self, data):
-        return self.report(self.measure(*data))
+        return self.report(self.measure(*self._sides(data)))
+
+    def _sides(self, data):
+        """The two sides of a batch out of what Keras hands to a step, checked."""
+        first, second, weights = keras.utils.unpack_x_y_sample_weight(data)
+        if second is None or weights is not None:
+            raise ValueError(
+                f"Data must be pairs {self.pair_names}, without sample weights. Received: "
+                + ("one side." if second is None else "weights.")
+            )
+        for name, side in zip(self.pair_names, (first, second), strict=True):
+            kind = keras.backend.standardize_dtype(side.dtype)
+            if "float" not in kind or len(side.shape) != 4:
+                raise ValueError(
+                    f"`{name}` must be a float tensor of shape (batch, height, width, channels). "
+                    f"Received: {name} of type {kind} and shape {tuple(side.shape)}. "
+                    "`keras_refocus.pictures.color` makes luminance and chroma of RGB."
+                )
+        self.check_channels(first, second)
+        return first, second
+
+    def check_channels(self, first, second):
+        """Refuse a batch whose numbers of channels are not those of the networks."""
+        expected = self.averaged_generator.input_shape[-1]
+        if first.shape[-1] != expected:
+            raise ValueError(
+                f"`{self.pair_names[0]}` must have {expected} channel. Received: shape "
+                f"{tuple(first.shape)}. Of RGB `keras_refocus.pictures.color.rgb_to_luminance` "
+                "makes it."
+            )
 
     def finish_step(self, pairs):
         """Count the step and update the averages.

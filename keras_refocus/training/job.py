@@ -22,20 +22,22 @@ _log = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class Phase:
-    """Consecutive epochs with the same patches and the same losses."""
+    """Consecutive epochs with the same patches, losses and trained networks."""
 
     first_epoch: int
     last_epoch: int  # Exclusive, as in `range`.
     patch_size: int
     batch_size: int
     adversarial: bool
+    frozen: bool = False
 
 
 def phases(config):
     """Split the epochs of a configuration into phases."""
+    frozen = getattr(config, "frozen_epochs", 0)
     result = []
     for epoch in range(config.total_epochs):
-        kind = (*config.patches(epoch), epoch >= config.epochs)
+        kind = (*config.patches(epoch), epoch >= config.epochs, epoch < frozen)
         if result and (result[-1][2:]) == kind:
             result[-1] = (result[-1][0], epoch + 1, *kind)
         else:
@@ -218,20 +220,26 @@ class Job:
             )
 
     @classmethod
-    def from_run(cls, folder, *, workers=None, strategy=None):
+    def from_run(cls, folder, *, workers=None, strategy=None, changes=None):
         """Read a job back from its run folder.
 
+        Args:
+            folder: Path of the run folder.
+            workers: See `Job`.
+            strategy: See `Job`.
+            changes: Dict of the fields of the configuration that make the run another length, see
+                `config.LENGTHS`.
+
         Raises:
-            FileNotFoundError: If the folder holds no run that can go on.
-            ValueError: If it holds a run of another stage.
+            FileNotFoundError: If the folder holds no run.
+            ValueError: If it holds a run of another stage, or cannot have that length.
         """
         folder = pathlib.Path(folder)
-        for name in (run_folder.RECORD, run_folder.STATE):
-            if not (folder / name).is_file():
-                raise FileNotFoundError(
-                    f"A run that goes on must have finished an epoch. Received: {folder}, which "
-                    f"holds no {name}. Start it without --resume."
-                )
+        if not (folder / run_folder.RECORD).is_file():
+            raise FileNotFoundError(
+                f"A run that goes on must have begun. Received: {folder}, which holds no "
+                f"{run_folder.RECORD}. Start it without --resume."
+            )
         record = run_folder.read_record(folder)
         stage = record.get("stage", "restorer")
         if stage != cls.stage:
@@ -239,24 +247,32 @@ class Job:
                 f"The run must be that of a {cls.stage}. Received: {folder}, that of a {stage}. "
                 f"Go on with: refocus train {stage} --run {folder} --resume"
             )
-        values = record["data"]
-        # Records of older runs know no data sets.
-        given = {name: values.get(name) for name in cls._paths}
-        paths = {name: path and pathlib.Path(path) for name, path in given.items()}
-        lists = {name: tuple(map(pathlib.Path, values[name])) for name in cls._path_lists}
+        config = configs.from_json(cls.config_class, record["config"])
         return cls(
             folder=folder,
-            config=configs.from_json(cls.config_class, record["config"]),
-            data=values.get("data"),
-            **paths,
-            **lists,
-            validation_count=values["validation_count"],
-            data_license=values["license"],
+            config=dataclasses.replace(config, **changes or {}),
+            **cls.pictures_of(record),
             # It is in the weights by now; the report's command still needs it.
             init_from=_as_paths(record.get("init_from")),
             workers=workers,
             strategy=strategy,
         )
+
+    @classmethod
+    def pictures_of(cls, record):
+        """What a record says about pictures, as arguments of the job."""
+        values = record["data"]
+        # Records of older runs know no data sets.
+        given = {name: values.get(name) for name in cls._paths}
+        paths = {name: path and pathlib.Path(path) for name, path in given.items()}
+        lists = {name: tuple(map(pathlib.Path, values[name])) for name in cls._path_lists}
+        return {
+            "data": values.get("data"),
+            **paths,
+            **lists,
+            "validation_count": values["validation_count"],
+            "data_license": values["license"],
+        }
 
     def data_set(self):
         """`prepared.PreparedSet` of `data`, or `None`."""

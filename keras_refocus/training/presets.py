@@ -157,6 +157,7 @@ RESTORER_PRESETS = {
         batch_size=1,
         epochs=10,
         adversarial_epochs=300,
+        frozen_epochs=3,
         steps_per_epoch=1000,
         warm_up_content={"mse": 1.0, "ssim": 0.1},
         content={"mse": 0.5, "perceptual": {"weight": 0.006, **_VGG19}},

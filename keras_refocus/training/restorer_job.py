@@ -25,6 +25,7 @@ from keras_refocus.training.job import (
 )
 
 VALIDATION_PATCH = 256  # Pixels; the whole of a patch counts.
+_FEWEST = 8  # Validation patches, though there be fewer pictures; of one at most five.
 _SHOWN = 6  # Validation patches on the sheet of an epoch.
 
 
@@ -149,7 +150,9 @@ def _collect(job):
         if photo_paths:
             photo_paths, held_out_photos = sampling.split_hold_out(photo_paths, seed=config.seed)
         else:
-            pairs, held_out_pairs = sampling.split_hold_out(pairs, seed=config.seed)
+            pairs, held_out_pairs = sampling.split_hold_out(
+                pairs, scenes=[catalogue.scene(pair) for pair in pairs], seed=config.seed
+            )
     if photo_paths:
         training.append(sampling.PhotoSource(paths=tuple(photo_paths), blur=blur))
     if pairs:
@@ -175,23 +178,34 @@ def _collect(job):
 
 
 def _validation_arrays(sources, count):
-    """Central patches of the first pictures of each source, blurred with a fixed seed."""
+    """Central patches of the first pictures of each source, blurred with a fixed seed.
+
+    Where there are few pictures, patches of their corners make up for it.
+    """
     parts = []
     for source in sources:
-        share = max(1, min(len(source), count // len(sources)))
+        share = max(1, count // len(sources))
         if not isinstance(source, sampling.PhotoSource | sampling.PairSource):
-            parts.append(source.arrays(size=VALIDATION_PATCH, count=share))
+            patches = max(1, min(len(source), share))
+            parts.append(source.arrays(size=VALIDATION_PATCH, count=patches))
             continue
-        sampler = sampling.Sampler(
-            sources=(source,),
-            shares=(1.0,),
-            size=VALIDATION_PATCH,
-            batch_size=1,
-            seed=0,
-            crop="center",
-            flip=False,
-        )
-        parts.append(workers.validation_arrays(sampler, share))
+        left = min(share, max(len(source), _FEWEST))
+        for number, crop in enumerate(sampling.WINDOWS):
+            patches = min(len(source), left)
+            if not patches:
+                break
+            sampler = sampling.Sampler(
+                sources=(source,),
+                shares=(1.0,),
+                size=VALIDATION_PATCH,
+                batch_size=1,
+                # Blur of its own for each window of a photo; the same pictures in any order.
+                seed=number,
+                crop=crop,
+                flip=False,
+            )
+            parts.append(workers.validation_arrays(sampler, patches))
+            left -= patches
     return tuple(np.concatenate(side) for side in zip(*parts, strict=True))
 
 
@@ -246,6 +260,7 @@ def build_deblur_gan(config, *, teacher=None):
         adversarial_weight=config.adversarial_weight,
         gradient_penalty_weight=config.gradient_penalty_weight,
         critic_steps=config.critic_steps,
+        gradient_accumulation=config.gradient_accumulation,
         average_decay=config.average_decay,
         seed=config.seed,
     )

@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 
 
 def run(job, *, resume=False):
-    """Train to the end, or go on from the last whole epoch.
+    """Train to the end, or go on from the last whole epoch; before the first, from the start.
 
     Args:
         job: `job.Job`.
@@ -36,6 +36,7 @@ def run(job, *, resume=False):
         OSError: If a file cannot be read or written; the last whole epoch stays.
     """
     config, folder = job.config, pathlib.Path(job.folder)
+    configs.check_backend(keras.backend.backend())
     # Before anything else: `multi-worker` must come before TensorFlow has done any work.
     strategy = devices.open_strategy(job.strategy)
     index, processes = devices.place(strategy)
@@ -45,20 +46,25 @@ def run(job, *, resume=False):
             "another folder, or go on with --resume."
         )
     if strategy:
-        devices.check_batches(strategy, {phase.batch_size for phase in phases(config)})
+        devices.check_batches(
+            strategy,
+            {phase.batch_size for phase in phases(config)},
+            parts=config.gradient_accumulation,
+        )
     pictures = job.collect()
-    record = _record_to_resume(folder, pictures) if resume else _new_record(job, pictures)
+    record = _record_to_resume(folder, pictures, config) if resume else new_record(job, pictures)
     keras.utils.set_random_seed(config.seed)
     if config.deterministic:
         _deterministic_kernels()
     validation = job.validation(pictures)
     model = _build(job, pictures, strategy)
     rows, done = [], 0
-    if resume:
+    if resume and (folder / run_folder.STATE).is_file():
         model.load_weights(folder / run_folder.STATE)
         done = int(ops.convert_to_numpy(model.steps)) // config.steps_per_epoch
         rows = run_folder.read_log(folder / run_folder.LOG)
         rows = [row for row in rows if row["epoch"] <= done]
+        _check_length(config, record, done)
     elif job.init_from:
         initial_weights.load(
             model.generator,
@@ -66,6 +72,7 @@ def run(job, *, resume=False):
             initial_weights.network_of_config(dataclasses.asdict(config)),
         )
         gan.update_average(model.averaged_generator, model.generator, 0.0)
+    record["config"] = configs.to_json(config)
     record["validation"] = {"pictures": len(validation[0])} | job.input_scores(validation)
     record["sessions"].append(
         {"first_epoch": done + 1, "strategy": job.strategy} | run_folder.environment()
@@ -92,6 +99,8 @@ def run(job, *, resume=False):
         if phase.last_epoch <= first_epoch or keeper.stopped_on_nan or keeper.out_of_patience:
             continue
         model.adversarial_phase = phase.adversarial
+        if phase.frozen or model.frozen:
+            model.frozen = phase.frozen
         with job.batches(
             pictures,
             phase,
@@ -113,8 +122,15 @@ def run(job, *, resume=False):
     return model
 
 
-def _record_to_resume(folder, pictures):
+def _record_to_resume(folder, pictures, config):
     record = run_folder.read_record(folder)
+    before = record["config"]["adversarial_epochs"]
+    if bool(before) != bool(config.adversarial_epochs):
+        raise ValueError(
+            "A resumed run keeps its networks, of which the discriminator is one. Received: "
+            f"adversarial_epochs={config.adversarial_epochs} for a run that has {before}. Start "
+            f"another run with --init-from {folder}."
+        )
     if record["data"]["manifest_sha256"] != _digest(pictures):
         raise ValueError(
             "A resumed run needs the pictures that it began with. Received: a folder whose "
@@ -124,7 +140,25 @@ def _record_to_resume(folder, pictures):
     return record
 
 
-def _new_record(job, pictures):
+def _check_length(config, record, done):
+    """Refuse a length that a resumed run cannot have."""
+    before = configs.from_json(type(config), record["config"])
+    if done > config.total_epochs:
+        raise ValueError(
+            f"A run can become no shorter than it is. Received: epochs={config.epochs}, "
+            f"adversarial_epochs={config.adversarial_epochs} for {done} epochs that it has. Ask "
+            "for more, or take what it gave: --init-from."
+        )
+    if config.epochs != before.epochs and done > min(before.epochs, config.epochs):
+        raise ValueError(
+            "Content epochs come before the adversarial ones. Received: "
+            f"epochs={config.epochs} for a run that had epochs={before.epochs} and is in epoch "
+            f"{done}. Give --adversarial-epochs, or start another run with --init-from."
+        )
+
+
+def new_record(job, pictures):
+    """Record of a run that begins: a JSON-ready dict of its configuration and its pictures."""
     return {
         "stage": job.stage,
         "config": configs.to_json(job.config),
@@ -136,7 +170,7 @@ def _new_record(job, pictures):
             "notes": list(pictures.notes),
             "data_set": pictures.data_set,
         },
-        "init_from": [str(path) for path in job.init_from] or None,
+        "init_from": [str(pathlib.Path(path).resolve()) for path in job.init_from] or None,
         "sessions": [],
     }
 

@@ -134,8 +134,10 @@ def test_a_resumed_run_refuses_to_change(pairs, tmp_path, capsys):
     run = tmp_path / "run"
     train_restorer("--run", run, "--pairs", pairs, *TINY)
     error = refusal(capsys, "--run", run, "--resume", "--epochs", 9, "--pairs", pairs, "--seed", 1)
-    for part in ("--epochs", "--pairs", "--seed", f"--init-from {run}"):
+    for part in ("length (--epochs", "Received: --seed, --pairs.", f"--init-from {run}"):
         assert part in error
+    train_restorer("--run", run, "--resume", "--epochs", 2, "--workers", 0)
+    assert len(run_folder.read_log(run / "log.csv")) == 2
 
 
 def test_ctrl_c_says_how_to_go_on(pairs, tmp_path, capsys, monkeypatch):
@@ -147,6 +149,77 @@ def test_ctrl_c_says_how_to_go_on(pairs, tmp_path, capsys, monkeypatch):
         train_restorer("--run", tmp_path / "run", "--pairs", pairs, *TINY)
     assert stop.value.code == 130
     assert f"--run {tmp_path / 'run'} --resume" in capsys.readouterr().err
+    # Before the record is written there is nothing to go on with.
+    monkeypatch.setattr(restorer_job.RestorerJob, "collect", lambda job: interrupt(None, 0))
+    with pytest.raises(SystemExit):
+        train_restorer("--run", tmp_path / "other", "--pairs", pairs, *TINY)
+    assert "nothing was kept" in capsys.readouterr().err
+
+
+def test_a_file_gives_the_configuration_and_flags_win_over_it(no_training, tmp_path, capsys):
+    file = tmp_path / "mine.toml"
+    file.write_text(
+        'preset = "quick_test"\nepochs = 5\nclip_norm = "none"\nlearning_rate = 1\n'
+        "[content]\nl1 = 1.0\n"
+    )
+    train_restorer("--run", "r", "--photos", "p", "--config", file, "--epochs", 6)
+    ((job, _),) = no_training
+    assert (job.config.epochs, job.config.clip_norm, job.config.learning_rate) == (6, None, 1.0)
+    assert (job.config.content, job.config.patch_size) == ({"l1": 1.0}, 64)
+    for text, message in (
+        ("epochz = 5", "Did you mean 'epochs'"),
+        ('epochs = "many"', "must be of type int"),
+        ("flip = 1", "must be of type bool"),
+        ("epochs = ", "whole TOML or JSON"),
+        ('adversarial = "wgan"', "must be one of none, wgan_gp"),
+    ):
+        file.write_text(text)
+        assert message in refusal(capsys, "--run", "r", "--photos", "p", "--config", file)
+    assert "must exist" in refusal(capsys, "--run", "r", "--config", tmp_path / "no.toml")
+
+
+def test_the_record_of_a_run_repeats_it(no_training, tmp_path, capsys):
+    (tmp_path / "start").mkdir()
+    run_folder.write_json(
+        tmp_path / "start" / "record.json",
+        {"config": {"generator": "unet", "generator_options": GENERATOR}},
+    )
+    train_restorer(
+        "--run", tmp_path / "run", "--pairs", "a", "--validation-pairs", "v", *TINY,
+        "--init-from", tmp_path / "start", "--data-license", "CC0",
+    )  # fmt: skip
+    first = no_training[0][0]
+    from keras_refocus.training import run
+    from keras_refocus.training.job import Pictures
+
+    record = run.new_record(first, Pictures(sources=(), shares=(), validation=(), manifest=""))
+    file = tmp_path / "record.json"
+    run_folder.write_json(file, record)
+    train_restorer("--run", tmp_path / "run", "--config", file, "--workers", 0)
+    again = no_training[1][0]
+    assert again.config == first.config and again.init_from == first.init_from
+    assert again.data_record() == first.data_record()
+    train_restorer("--run", tmp_path / "run", "--config", file, "--photos", "p")
+    other = no_training[2][0]
+    assert (other.photos, other.pairs, other.config) == (pathlib.Path("p"), (), first.config)
+    with pytest.raises(SystemExit):
+        train.main(["colorizer", "--run", "r", "--config", str(file)])
+    assert "that of a restorer" in capsys.readouterr().err
+
+
+def test_a_backend_that_cannot_train_is_refused(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    assert "KERAS_BACKEND=torch" in refusal(capsys, "--run", tmp_path / "run", "--photos", "p")
+
+
+def test_the_window_of_nafnet_follows_the_patches(no_training):
+    for options, window in (
+        (("--patch-size", 128, "--final-patch-size", 192, "--final-epochs", 1), 288),
+        (("--generator-options", '{"local_window": 64}'), 64),
+        (("--generator-options", '{"local_window": null}'), None),
+    ):
+        train_restorer("--run", "r", "--photos", "p", "--generator", "nafnet", *options)
+        assert no_training[-1][0].config.generator_options["local_window"] == window
 
 
 @pytest.mark.parametrize(

@@ -240,10 +240,9 @@ def interrupted_equals_straight(config, photos, tmp_path, monkeypatch):
     assert rows[0] == rows[1] and len(rows[0]) == 2
 
 
-@pytest.mark.parametrize("name", presets.COLORIZER_PRESETS)
-def test_resumed_equals_uninterrupted_bit_for_bit(name, photos, tmp_path, monkeypatch):
-    config = tiny(presets.COLORIZER_PRESETS[name])
-    interrupted_equals_straight(config, photos, tmp_path, monkeypatch)
+@pytest.mark.slow  # How a run goes on is the same for both stages: `test_run`; the shell: here.
+def test_resumed_equals_uninterrupted_bit_for_bit(photos, tmp_path, monkeypatch):
+    interrupted_equals_straight(tiny(), photos, tmp_path, monkeypatch)
 
 
 def command(run, photos, *options):

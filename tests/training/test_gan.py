@@ -22,11 +22,34 @@ def test_minimize_takes_the_hand_computed_step_and_leaves_others_alone():
         value = ops.sum(ops.square(moved(np.ones((1, 1), "float32")) * still.weights[0]))
         return value, {"value": value}
 
-    aux = gan.minimize(loss, optimizer, moved.trainable_variables)
+    (aux,) = gan.minimize(loss, optimizer, moved.trainable_variables)
     # d/dw (5w)^2 at w = 3 is 2 * 25 * 3 = 150.
     assert float(ops.convert_to_numpy(moved.weights[0])[0, 0]) == pytest.approx(3.0 - 0.1 * 150.0)
     assert float(ops.convert_to_numpy(still.weights[0])[0, 0]) == 5.0
     assert float(ops.convert_to_numpy(aux["value"])) == 225.0
+
+
+@pytest.mark.parametrize(("clip_norm", "step"), [(None, 14.0), (7.0, 7.0)])
+def test_a_batch_in_parts_takes_one_step_of_their_mean(clip_norm, step):
+    network = dense(1.0)
+    optimizer = keras.optimizers.SGD(1.0)
+    optimizer.build(network.trainable_variables)
+
+    def loss(factor):
+        return factor * ops.sum(network(np.ones((1, 1), "float32"))), factor
+
+    # Slopes of 4 and 24; clipped one by one their mean would be 5.5.
+    found = gan.minimize(
+        loss, optimizer, network.trainable_variables, clip_norm=clip_norm, parts=[(4.0,), (24.0,)]
+    )
+    assert float(ops.convert_to_numpy(network.weights[0])[0, 0]) == pytest.approx(1.0 - step)
+    assert [float(ops.convert_to_numpy(aux)) for aux in found] == [4.0, 24.0]
+    assert int(ops.convert_to_numpy(optimizer.iterations)) == 1
+
+
+def test_a_batch_that_does_not_split_is_refused():
+    with pytest.raises(ValueError, match="batch of 3, gradient_accumulation=2.*drop_remainder"):
+        gan.split_batch((np.zeros((3, 1)),), 2)
 
 
 def test_gradient_penalty_of_a_linear_critic_is_known():

@@ -139,3 +139,27 @@ def test_the_fast_sibling_has_a_third_of_the_operations():
         for config in (presets.RESTORER_PRESETS[name] for name in ("fast_sibling", "pyramid"))
     )
     assert 3 * costs.count_macs(sibling, 720, 1280) < costs.count_macs(large, 720, 1280)
+
+
+def test_validation_takes_several_patches_of_few_pictures(tmp_path):
+    photos = write_photos(tmp_path / "photos", count=3)
+    job = restorer_job.RestorerJob(
+        folder=tmp_path / "run", pairs=(write_pairs(tmp_path / "pairs", 2, size=300),),
+        validation_photos=photos, config=tiny(blur="clean"),
+    )  # fmt: skip
+    blurred, _ = job.validation(job.collect())
+    assert blurred.shape == (9, 256, 256, 1) or len(blurred) == 8
+    # Other parts of a picture, or other blur.
+    assert len(np.unique(blurred.reshape(len(blurred), -1), axis=0)) == len(blurred)
+
+
+def test_validation_is_of_scenes_that_are_not_trained_on(tmp_path):
+    root = layouts.make_hide(tmp_path / "HIDE_dataset")
+    pictures = restorer_job.RestorerJob(
+        folder=tmp_path / "run", pairs=(root,), config=tiny()
+    ).collect()
+    trained, held = (
+        {blurred.name.partition("from")[2] for blurred, _ in part[0].paths}
+        for part in (pictures.sources, pictures.validation)
+    )
+    assert len(held) == 2 and not held & trained
