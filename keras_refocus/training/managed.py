@@ -96,8 +96,7 @@ def keep_model(run: str | os.PathLike, folder: str | os.PathLike) -> list[pathli
     written = []
     for name in (run_files.AVERAGED, run_files.BEST, run_files.RECORD, run_files.LOG):
         if (run / name).is_file():
-            with files.replacing(folder / name) as part:
-                shutil.copyfile(run / name, part)
+            files.write_bytes(folder / name, (run / name).read_bytes())
             written.append(folder / name)
     _log.info("the trained network is in %s", folder)
     return written
