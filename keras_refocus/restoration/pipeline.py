@@ -202,7 +202,7 @@ class RestoreResult:
         """
         return images.write(path, self._to_write(options), **options)
 
-    def encode(self, **options) -> bytes:
+    def encode(self, **options: Any) -> bytes:
         """Give the content of the file that `save` would write.
 
         Args:

@@ -102,8 +102,8 @@ def test_strength_zero_gives_the_picture_back(folder, models):
 
 
 def test_a_region_alone_is_restored(folder, models):
-    assert run("album/one.png", "--region", "2,3,5,4", "--out", "part.png", models=models) == 0
-    changed = (images.read("part.png").rgb != images.read("album/one.png").rgb).any(axis=-1)
+    assert run("album/one.png", "--region", "2,3,5,4", "--out", "part", models=models) == 0
+    changed = (images.read("part/one.png").rgb != images.read("album/one.png").rgb).any(axis=-1)
     assert changed[3:7, 2:7].all()
     changed[3:7, 2:7] = False
     assert not changed.any()
