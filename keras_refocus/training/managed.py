@@ -17,7 +17,6 @@ Reference: https://github.com/aws/sagemaker-training-toolkit, ENVIRONMENT_VARIAB
 import logging
 import os
 import pathlib
-import shutil
 from collections.abc import Mapping, Sequence
 
 from keras_refocus.system import files, run_files

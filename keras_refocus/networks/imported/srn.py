@@ -73,8 +73,8 @@ FAMILY = Family(
     weights_licence="none stated beside that of the code",
     terms="unstated",
     verified=(
-        "gray and lstm on random weights in the authors' code, color on small networks after it; no "
-        "file of theirs has been at hand"
+        "gray and lstm on random weights in the authors' code, color on small networks after it; "
+        "no file of theirs has been at hand"
     ),
     matches=_matches,
     options=_options,
