@@ -175,7 +175,8 @@ def upload(page, *files):
 
 def expect_entries(page, files):
     for name, _ in files:
-        page.locator(".rf-show", has_text=name).first.wait_for()
+        shown = pathlib.PurePosixPath(name).name
+        page.locator(".rf-show", has_text=shown).first.wait_for()
     page.locator(".rf-arriving").first.wait_for(state="detached")
 
 
