@@ -192,8 +192,8 @@ def refuse_nesting(source: storage.Place, out: storage.Place) -> None:
     """
     if storage.lies_inside(out, source) is not None:
         raise ValueError(
-            "Results must lie outside of what is watched, or they would be restored in turn. "
-            f"Received: '{source.shown}' and --out '{out.shown}'. Choose another --out."
+            "Results must lie outside of what is watched or listed, or they would be restored in "
+            f"turn. Received: '{source.shown}' and --out '{out.shown}'. Choose another --out."
         )
 
 
