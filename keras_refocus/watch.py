@@ -14,7 +14,7 @@ import threading
 from collections.abc import Sequence
 
 from keras_refocus.cloud import restoring, retries, storage, watch
-from keras_refocus.engines import local as engines
+from keras_refocus.engines.local import LocalEngine
 from keras_refocus.pictures import images
 from keras_refocus.restoration import pipeline
 from keras_refocus.system import console, extras, memory
@@ -38,9 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         places = storage.open_place(arguments.source), storage.open_place(arguments.out)
         watch.refuse_nesting(*places)
         console.import_tensorflow()
-        restorer = pipeline.Restorer(
-            engines.LocalEngine(arguments.models, threads=arguments.threads)
-        )
+        restorer = pipeline.Restorer(LocalEngine(arguments.models, threads=arguments.threads))
         restorer.check_models(settings.options)
     except (OSError, ValueError) as error:
         parser.error(retries.say(error))

@@ -61,7 +61,7 @@ class Batch:
         source: Address or path of the pictures.
         out: Address or path of the results.
         settings: How pictures are restored.
-        models: Folder or address of models, as `engines.find_models` takes it.
+        models: Folder or address of models, as `engines.store.find_models` takes it.
         threads: Processor threads of each process, `None` for all.
         shards: Files of the manifest.
         recursive: Whether folders inside the source count.

@@ -11,7 +11,7 @@ from apache_beam.metrics import Metrics
 from apache_beam.utils import shared
 
 from keras_refocus.cloud import beam_job, restoring, retries, storage
-from keras_refocus.engines import local as engines
+from keras_refocus.engines.local import LocalEngine
 from keras_refocus.restoration import pipeline
 
 Row = dict[str, Any]
@@ -44,7 +44,7 @@ class Restore(beam.DoFn):
         self._source = storage.open_source(batch.source, recursive=batch.recursive).place
         self._out = storage.open_place(batch.out)
         self._restorer = self._shared.acquire(
-            lambda: pipeline.Restorer(engines.LocalEngine(batch.models, threads=batch.threads))
+            lambda: pipeline.Restorer(LocalEngine(batch.models, threads=batch.threads))
         )
 
     def process(self, element: tuple) -> Iterator[Any]:

@@ -35,7 +35,7 @@ _NEWER_OPERATIONS = frozenset(
 )
 _PYTHON_OPERATIONS = frozenset({"EagerPyFunc", "PyFunc", "PyFuncStateless"})
 
-# As in `pipeline` and `upsampling`: pixels of a band, and the window and regularisation of the
+# As in `pipeline` and `chroma`: pixels of a band, and the window and regularisation of the
 # guided filter.
 _BAND = 2**20
 _RADIUS = 16
@@ -313,7 +313,7 @@ class RefocusGraph(tf.Module):
         return _keep_means(tf.reshape(bands.concat(), tf.shape(luminance)), luminance)
 
     def _colour_lines(self, luminance):
-        """Chroma as lines in luminance, [size, size, 4]: what `upsampling.GuidedChroma` fits."""
+        """Chroma as lines in luminance, [size, size, 4]: what `chroma.GuidedChroma` fits."""
         small = _shrink(luminance)[tf.newaxis]
         run = self.colorizer.signatures[contract.DEFAULT_SIGNATURE]
         chroma = run(**{contract.LUMINANCE: small})[contract.CHROMA]
@@ -444,7 +444,7 @@ def _quantile(ascending, share):
 
 
 def _shrink(luminance):
-    """Resizes luminance [H,W,1] to the colorizer's square, as `upsampling.shrink` does."""
+    """Resizes luminance [H,W,1] to the colorizer's square, as `chroma.shrink` does."""
     plane = luminance[tf.newaxis]
     for axis in (2, 1):
         length = tf.shape(plane)[axis]
@@ -621,7 +621,7 @@ def _inside_gamut(luminance, chroma):
 
 
 def _positions(start, count, length, small):
-    """Where full-size pixels lie among small ones; see `upsampling`."""
+    """Where full-size pixels lie among small ones; see `chroma`."""
     place = (tf.cast(tf.range(start, start + count), tf.float32) + 0.5) * (
         tf.cast(small, tf.float32) / tf.cast(length, tf.float32)
     ) - 0.5

@@ -11,7 +11,7 @@ _HEADS = ("bins", "regression")
 # What `_smoothed` puts behind the logits, as one layer.
 _CHOICE = "choice"
 # Variance of luminance in a window above which smoothed shares follow its edges, as in
-# `upsampling`; and the share that a class keeps at least.
+# `restoration.chroma`; and the share that a class keeps at least.
 _EDGE = 1e-3
 _LEAST_SHARE = 1e-6
 # The layer that gives the logits.
@@ -197,7 +197,7 @@ def _choose(logits, temperature, *, kernel=None):
 
 
 def _even_out(x, guide, radius):
-    """Guided filter (He et al. 2010) in which flat windows count for more, as in `upsampling`."""
+    """Guided filter (He et al. 2010) in which flat windows count for more, as in `chroma`."""
 
     def mean(plane):
         return blocks.local_mean(plane, 2 * radius + 1)

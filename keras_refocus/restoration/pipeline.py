@@ -24,8 +24,8 @@ from PIL import Image
 
 from keras_refocus.engines import contract, local, store
 from keras_refocus.pictures import color, grayscale, images, provenance
-from keras_refocus.restoration import chroma as upsampling
 from keras_refocus.restoration import flips, means, regions
+from keras_refocus.restoration.chroma import GuidedChroma, shrink
 from keras_refocus.restoration.inputs import open_input
 from keras_refocus.restoration.tiling import TILE, Tiles, default_overlap, fitting_tile
 from keras_refocus.system import extras
@@ -157,7 +157,7 @@ class Planes:
 
     source: np.ndarray
     restored: np.ndarray | None
-    chroma: upsampling.GuidedChroma | None
+    chroma: GuidedChroma | None
     faces: Any
 
 
@@ -464,10 +464,10 @@ class Restorer:
                     )
                 plane[top : top + band.shape[0]] = np.clip(band, 0.0, 1.0)
 
-    def _colorize(self, luminance: np.ndarray, model: str) -> upsampling.GuidedChroma:
-        small = upsampling.shrink(luminance)
+    def _colorize(self, luminance: np.ndarray, model: str) -> GuidedChroma:
+        small = shrink(luminance)
         chroma = self.engine.colorize(small[np.newaxis], model=model)[0]
-        return upsampling.GuidedChroma(small, chroma, luminance.shape[:2])
+        return GuidedChroma(small, chroma, luminance.shape[:2])
 
 
 def reblend(
@@ -556,7 +556,7 @@ def _luminance(source: np.ndarray) -> np.ndarray:
 def _compose_region(
     source: np.ndarray,
     restored: np.ndarray | None,
-    chroma: upsampling.GuidedChroma | None,
+    chroma: GuidedChroma | None,
     options: RestoreOptions,
     check: Callable[[], None] = lambda: None,
 ) -> np.ndarray:
@@ -571,7 +571,7 @@ def _compose_region(
 def _compose(
     source: np.ndarray,
     restored: np.ndarray | None,
-    chroma: upsampling.GuidedChroma | None,
+    chroma: GuidedChroma | None,
     strength: float,
     saturation: float,
     check: Callable[[], None] = lambda: None,

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from keras_refocus.pictures import color
-from keras_refocus.restoration import chroma as upsampling
+from keras_refocus.restoration.chroma import GuidedChroma, shrink
 from keras_refocus.video import flow as optical_flow
 from keras_refocus.video import frames
 
@@ -49,7 +49,7 @@ def small_luminance(luma: np.ndarray) -> np.ndarray:
     Returns:
         Luminance L of shape (256, 256, 1), float32.
     """
-    small = upsampling.shrink(luma[..., np.newaxis])
+    small = shrink(luma[..., np.newaxis])
     return color.rgb_to_luminance(np.repeat(small, 3, axis=-1))
 
 
@@ -114,7 +114,7 @@ def put_on(
         A new frame, of the luminance of `luma` as a grey picture.
     """
     luminance = color.rgb_to_luminance(np.repeat(luma[..., np.newaxis], 3, axis=-1))
-    full = upsampling.GuidedChroma(small, chroma, luma.shape).rows(0, luminance)
+    full = GuidedChroma(small, chroma, luma.shape).rows(0, luminance)
     if saturation != 1:
         full *= np.float32(saturation)
     rgb = color.recompose(luminance, full)

@@ -4,26 +4,25 @@ import cv2
 import numpy as np
 import pytest
 
-from keras_refocus.restoration import chroma as upsampling
-from keras_refocus.restoration.chroma import GuidedChroma
+from keras_refocus.restoration.chroma import WORKING_SIZE, GuidedChroma, shrink
 
 
 def test_shrinking_takes_means_of_areas():
     plane = np.array([[0, 1, 2, 3], [4, 5, 6, 7]], np.float32)[..., np.newaxis]
-    small = upsampling.shrink(plane, 2)
+    small = shrink(plane, 2)
     np.testing.assert_allclose(small[..., 0], [[0.5, 2.5], [4.5, 6.5]])
 
 
 def test_a_side_that_grows_is_interpolated_while_the_other_shrinks():
     plane = np.array([[0, 1, 2, 3, 4, 5, 6, 7]], np.float32)[..., np.newaxis]
-    small = upsampling.shrink(plane, 4)
+    small = shrink(plane, 4)
     np.testing.assert_allclose(small[..., 0], [[0.5, 2.5, 4.5, 6.5]] * 4)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 5000), (720, 1280), (100, 300)])
 def test_every_picture_becomes_the_same_square(size):
-    side = upsampling.WORKING_SIZE
-    small = upsampling.shrink(np.full((*size, 1), 0.25, np.float32))
+    side = WORKING_SIZE
+    small = shrink(np.full((*size, 1), 0.25, np.float32))
     assert small.shape == (side, side, 1)
     np.testing.assert_allclose(small, 0.25, atol=1e-6)
 
@@ -52,7 +51,7 @@ def test_colour_follows_the_full_size_edge():
     edge = 205  # inside the small pixel of columns 192 to 207, off its centre
     row = np.where(np.arange(512) < edge, 0.2, 0.8).astype(np.float32)
     large = np.tile(row, (512, 1))[..., np.newaxis]
-    small = upsampling.shrink(large, 32)
+    small = shrink(large, 32)
     left, right = [0.5, 0.0], [-0.5, 0.2]
     target = np.where(large < 0.5, left, right).astype(np.float32)
     chroma = np.where(small < 0.5, left, right).astype(np.float32)
