@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from keras_refocus.blur import exposure, motion, scene, sensor
-from keras_refocus.blur.exposure import SETTINGS, ExposureSettings, degrade, expose
+from keras_refocus.blur.exposure import SETTINGS, degrade, expose
 
 CLEAN = dataclasses.replace(SETTINGS["clean"], few_frame=0.0, layers=(1.0,))
 
@@ -213,22 +213,6 @@ def test_middle_of_a_shaken_path_is_not_its_mean(kind):
     # Why there is the other anchor: a quarter of the extent is pixels that nothing tells.
     paths = [motion._unit_path(kind, np.random.default_rng(seed)) for seed in range(100)]
     assert np.mean([abs(path.mean()) for path in paths]) > 0.25
-
-
-def test_settings_of_a_name_can_be_changed():
-    changed = exposure.settings("mixed", noise=0.0, blur_length=[2.0, 8.0])
-    assert changed == dataclasses.replace(
-        exposure.SETTINGS["mixed"], noise=0.0, blur_length=(2.0, 8.0)
-    )
-    assert exposure.settings("mixed") == exposure.SETTINGS["mixed"]
-    for changes in ({"noise": "much"}, {"blur_length": 3.0}, {"noise": -1}, {"sharpness": 2}):
-        with pytest.raises(ValueError, match="Received: .*(noise|blur_length|sharpness)"):
-            exposure.settings("mixed", **changes)
-
-
-def test_anchor_must_be_known():
-    with pytest.raises(ValueError, match="anchor='start'"):
-        exposure.ExposureSettings(anchor="start")
 
 
 def test_symmetric_path_does_not_shift_the_picture(rng):
@@ -561,29 +545,3 @@ def test_errors_say_what_to_do(rng):
         expose(photo, CLEAN, rng, transforms=np.eye(3))
     with pytest.raises(ValueError, match="odd k"):
         expose(photo, CLEAN, rng, psfs=np.ones((2, 4, 4)))
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"noise": 1.5},
-        {"jpeg": -0.1},
-        {"blur_length": (10.0, 2.0)},
-        {"shot_noise": (0.0, 1.0)},
-        {"layers": ()},
-        {"path_weights": (1.0, 1.0)},
-        {"path_weights": (0.0, 0.0, 0.0, 0.0)},
-    ],
-)
-def test_settings_are_checked(wrong):
-    with pytest.raises(ValueError, match=next(iter(wrong))):
-        ExposureSettings(**wrong)
-
-
-def test_settings_survive_json():
-    settings = SETTINGS["gentle"]
-    as_json = {
-        key: list(value) if isinstance(value, tuple) else value
-        for key, value in dataclasses.asdict(settings).items()
-    }
-    assert ExposureSettings(**as_json) == settings
