@@ -69,13 +69,13 @@ def engine():
 class Page:
     """The page under test, served by this process."""
 
-    def __init__(self, engine, keep_seconds=600, **options):
-        self._engine, self._keep, self._options = engine, keep_seconds, options
+    def __init__(self, engine, **options):
+        self._engine, self._options = engine, options
 
     def __enter__(self):
         self._stack = contextlib.ExitStack()
         patch = self._stack.enter_context(pytest.MonkeyPatch.context())
-        self.kept = self._stack.enter_context(sessions.Sessions(keep_seconds=self._keep))
+        self.kept = self._stack.enter_context(sessions.Sessions())
         patch.setenv("GRADIO_TEMP_DIR", str(self.kept.uploads))
         patch.setenv("GRADIO_ANALYTICS_ENABLED", "False")
         restorer = self._stack.enter_context(pipeline.Restorer(self._engine))
@@ -622,19 +622,22 @@ def test_two_visitors_at_once_see_their_own_photos(visit):
     assert download(pages[1])[0] == "photo1_restored.png"
 
 
-def test_the_end_of_the_time_is_announced_and_leaves_nothing_dead(visit):
-    with Page(engine(), keep_seconds=8) as short:
-        page = visit(short.url)
-        upload(page, ("a.png", content(colorful())))
-        page.get_by_text(re.compile("deleted here in [1-8] seconds")).first.wait_for()
-        page.get_by_role("button", name="Keep them").click()
-        ready_in = page.get_by_text(re.compile("deleted here in [78] seconds"))
-        ready_in.first.wait_for()
-        ready(page, "after your last action")
-        page.locator(".rf-show").wait_for(state="detached")
-        assert not short.files and not page.locator(".rf-shown").is_visible()
-        upload(page, ("b.png", content(colorful())))
-        restore(page)
+def test_the_end_of_the_time_is_announced_and_leaves_nothing_dead(visit, served):
+    page = visit()
+    upload(page, ("a.png", content(colorful())))
+    (session,) = served.kept._sessions.values()
+    session.expires = time.monotonic() + 50
+    page.get_by_text(re.compile(r"deleted here in \d+ seconds")).first.wait_for()
+    page.get_by_role("button", name="Keep them").click()
+    page.get_by_role("button", name="Keep them").wait_for(state="hidden")
+    assert session.remaining > 500
+    session.expires = time.monotonic()
+    served.kept.sweep()
+    ready(page, "10 minutes after your last action")
+    page.locator(".rf-show").wait_for(state="detached")
+    assert not served.files and not page.locator(".rf-shown").is_visible()
+    upload(page, ("b.png", content(colorful())))
+    restore(page)
 
 
 PINCH = """(apart) => {
