@@ -518,11 +518,16 @@ def _is_pattern(plane):
     detail = plane - _mean(plane, means.DETAIL)
     mean = _mean(plane, means.REACH)
     variance = tf.maximum(_mean(plane * plane, means.REACH) - mean * mean, 0.0)
-    energy = _mean(detail * detail, means.WINDOW) / (variance + means.EPSILON_VARIANCE)
+    power = _mean(detail * detail, means.WINDOW)
+    energy = _ramp(power / (variance + means.EPSILON_VARIANCE), *means.ENERGY)
     extent = _largest(plane, means.WINDOW) - _smallest(plane, means.WINDOW)
     steps = _largest(tf.abs(detail), means.WINDOW) / (extent + means.EPSILON_RANGE)
     steps = _smallest(_ramp(steps, *means.STEPS), means.STEPS_SIDE)
-    return tf.maximum(_ramp(energy, *means.ENERGY), _largest(steps, means.STEPS_SIDE))
+    pattern = tf.maximum(energy, _largest(steps, means.STEPS_SIDE))
+    strong = tf.minimum(pattern, _ramp(power, *means.STRONG))
+    strong = _largest(_smallest(strong, means.STEPS_SIDE), means.STEPS_SIDE)
+    near = _mean(strong, means.NEAR_SIDE) * (means.NEAR_SIDE / means.STEPS_SIDE) ** 2
+    return tf.minimum(tf.maximum(pattern, near), 1.0)
 
 
 def _ramp(values, low, high):

@@ -18,6 +18,8 @@ A picture is a pattern where one of these says so:
   for one-pixel patterns, 0.9 for noise, up to 0.1 where a camera took the picture.
 * **Steps.** The largest difference from that mean, as a share of the local range: 1/3 for a step
   within one pixel, 1/(3 n) for a slope of n pixels. It must say so in all of a square of 33 pixels.
+
+Networks look at windows, so what lies within 48 pixels of a strong pattern is treated as it is.
 """
 
 from collections.abc import Callable
@@ -39,6 +41,12 @@ DETAIL = 3
 # Side of what the detail of a window depends on: of all that, the variance is taken.
 REACH = WINDOW + DETAIL - 1
 
+# Networks that look at windows see a strong pattern from beside it too, and darken what is there:
+# side of the square around a pixel in which one counts, wholly once a square of `STEPS_SIDE` is
+# full of it; and from which mean square of detail on a pattern is strong.
+NEAR_SIDE = 161
+STRONG = (0.002, 0.008)
+
 # So that rounding to 8 bits is no pattern: variance and range of L / 100.
 EPSILON_VARIANCE = 1e-5
 EPSILON_RANGE = 1e-3
@@ -48,7 +56,7 @@ PASSES = 2
 
 # Pixels from which a pixel's result can depend: windows, their smallest weight and its smoothing in
 # every pass, and the pattern at the rim of those.
-MARGIN = PASSES * 3 * (WINDOW // 2) + DETAIL // 2 + WINDOW // 2 + 2 * (STEPS_SIDE // 2)
+MARGIN = PASSES * 3 * (WINDOW // 2) + REACH // 2 + 2 * (STEPS_SIDE // 2) + NEAR_SIDE // 2
 
 # Pixels of a band, and its fewest rows, for the margins are computed twice.
 _BAND = 2**20
@@ -109,13 +117,18 @@ def _is_pattern(plane: np.ndarray) -> np.ndarray:
     detail = plane - _mean(plane, DETAIL)
     mean = _mean(plane, REACH)
     variance = np.maximum(_mean(plane * plane, REACH) - mean * mean, 0.0)
-    energy = _ramp(_mean(detail * detail, WINDOW) / (variance + EPSILON_VARIANCE), *ENERGY)
+    power = _mean(detail * detail, WINDOW)
+    energy = _ramp(power / (variance + EPSILON_VARIANCE), *ENERGY)
     window = _square(WINDOW)
     extent = cv2.dilate(plane, window) - cv2.erode(plane, window)
     largest = cv2.dilate(np.abs(detail), window)
     steps = _ramp(largest / (extent + EPSILON_RANGE), *STEPS)
     square = _square(STEPS_SIDE)
-    return np.maximum(energy, cv2.dilate(cv2.erode(steps, square), square))
+    full = cv2.dilate(cv2.erode(steps, square), square)
+    strong = np.minimum(np.maximum(energy, full), _ramp(power, *STRONG))
+    strong = cv2.dilate(cv2.erode(strong, square), square)
+    near = _mean(strong, NEAR_SIDE) * (NEAR_SIDE / STEPS_SIDE) ** 2
+    return np.minimum(np.maximum(np.maximum(energy, full), near), 1.0)
 
 
 def _ramp(values: np.ndarray, low: float, high: float) -> np.ndarray:

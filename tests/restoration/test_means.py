@@ -95,7 +95,7 @@ def networks(draw):
     }[kind]
 
 
-@settings(max_examples=30, deadline=None, derandomize=True)
+@settings(max_examples=20, deadline=None, derandomize=True)
 @given(plane=patterns(), network=networks())
 def test_means_of_patterns_are_kept(plane, network):
     result = keep(plane, np.clip(network(plane), 0.0, 1.0))
@@ -129,13 +129,13 @@ def test_what_keeps_its_means_is_not_touched():
     np.testing.assert_array_equal(keep(plane, flat), flat)
 
 
-def test_a_pattern_in_a_photo_is_kept_and_the_photo_is_the_networks():
-    plane = 0.2 + 0.6 * smooth(side=256, sigma=6.0)
+def test_what_lies_beside_a_pattern_is_kept_and_the_photo_further_off_is_the_networks():
+    plane = 0.2 + 0.6 * smooth(side=400, sigma=6.0)
     plane[:64, :64] = np.indices((64, 64)).sum(0) % 2
     darker = np.float32(0.5 * plane)
     result = keep(plane, darker)
-    assert worst(plane[:64, :64], result[:64, :64]) < 2.0
-    np.testing.assert_array_equal(result[140:], darker[140:])
+    assert worst(plane[:100, :100], result[:100, :100]) < 2.0
+    np.testing.assert_array_equal(result[240:], darker[240:])
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 200), (200, 1), (300, 40), (7, 9)])
