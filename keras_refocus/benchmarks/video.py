@@ -356,9 +356,9 @@ def _between(planes: np.ndarray) -> dict[str, float]:
     def made(make: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:
         return np.stack([make(one, other) for one, other in itertools.pairwise(kept)])
 
-    def moved(one, other, *, preset="fast", best=False):
-        there = optical_flow.estimate(one, other, preset)
-        back = optical_flow.estimate(other, one, preset)
+    def moved(one, other, *, best=False):
+        there = optical_flow.estimate(one, other, interpolation.FLOW)
+        back = optical_flow.estimate(other, one, interpolation.FLOW)
         return interpolation.between([one], [other], there, back, 0.5, best=best)[0]
 
     rows = {

@@ -169,12 +169,17 @@ class Worker:
 
     def _between(self, moment: interpolation.Moment) -> Any:
         first, second = self._final(moment.first), self._final(moment.second)
-        there, back = self._flows(moment.first, moment.second)
+        sides = _as_planes(first), _as_planes(second)
+        pair = (moment.first, moment.second)
+        if self._between_flows[0] != pair:
+            ways = [(sides[0][0], sides[1][0]), (sides[1][0], sides[0][0])]
+            flows = self._pool.map(
+                lambda way: optical_flow.estimate(*way, interpolation.FLOW), ways
+            )
+            self._between_flows = (pair, *flows)
         planes = interpolation.between(
-            _as_planes(first),
-            _as_planes(second),
-            there,
-            back,
+            *sides,
+            *self._between_flows[1:],
             moment.place,
             best=self._options.restore.best,
         )
@@ -366,6 +371,8 @@ class Worker:
         self._entries: dict[int, _Entry] = {}
         self._finals: dict[int, Any] = {}
         self._motion: dict[tuple[int, int], np.ndarray] = {}
+        # Of the last two frames between which others were made.
+        self._between_flows: tuple[Any, ...] = (None,)
         self._source: Iterator[tuple[int, Any]] | None = None
         self._next = 0
 
