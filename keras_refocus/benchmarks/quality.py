@@ -139,14 +139,14 @@ def _classical_methods(arguments: argparse.Namespace) -> list[Method]:
 def _picture_sets(arguments: argparse.Namespace) -> list:
     from keras_refocus.evaluation import sets
 
+    blurs = [sets.synthetic_blur(name) for name in arguments.blur or ["evaluation"]]
     chosen = [
         sets.PictureSet(folder=folder, items=sets.pair_items(folder)) for folder in arguments.pairs
     ]
     if arguments.photos:
         items = sets.photo_items(arguments.photos)
         chosen += [
-            sets.PictureSet(folder=arguments.photos, items=items, blur=sets.synthetic_blur(name))
-            for name in arguments.blur or ["evaluation"]
+            sets.PictureSet(folder=arguments.photos, items=items, blur=blur) for blur in blurs
         ]
     return chosen
 

@@ -198,8 +198,11 @@ def test_a_wrong_password_line_is_refused_and_not_repeated(models, launched, aut
 
 
 def test_a_folder_without_models_is_refused(launched, tmp_path, capsys):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
     with pytest.raises(SystemExit):
-        demo.main(["--models", str(tmp_path / "none")])
+        demo.main(["--models", str(tmp_path / "none"), "--port", str(port)])
     assert "must exist" in capsys.readouterr().err
 
 

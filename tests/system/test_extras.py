@@ -100,6 +100,7 @@ def test_every_package_that_the_extras_import_is_installed_with_them():
         "tensorflow_datasets": "tensorflow-datasets",
         "skimage": "scikit-image",
         "apache_beam": "apache-beam",
+        "aws_lambda_powertools": "aws-lambda-powertools",
     }
     for extra, modules in extras.EXTRAS.items():
         lines = SETUP["options.extras_require"][extra].splitlines()
