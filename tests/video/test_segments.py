@@ -189,3 +189,34 @@ def test_the_record_of_a_work_folder_survives_json(source, tmp_path):
     assert record["frames"] == 20
     # The same work, found again.
     assert run(source, tmp_path, resume=True).frames == 20
+
+
+# Two processes and hundreds of frames.
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_length(tmp_path):
+    program = """
+import pathlib, sys
+import tiny_clips
+import test_segments as tests
+from keras_refocus.system import machine
+folder, count = pathlib.Path(sys.argv[1]), int(sys.argv[2])
+one = tiny_clips.moving(0, 40)
+lumas = (one + one[::-1]) * (count // 80)
+source = tiny_clips.write(folder / f"{count}.mkv", lumas)
+tests.run(source, folder / "out", length=48)
+print(machine.peak_memory())
+"""
+    paths = [*sys.path, str(__file__).rpartition("/")[0]]
+    peaks = []
+    for count in (80, 480):
+        done = subprocess.run(
+            [sys.executable, "-c", f"import sys; sys.path[:] = {paths!r}\n{program}"]
+            + [str(tmp_path), str(count)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        peaks.append(int(done.stdout.split()[-1]))
+    # 400 frames more would be 4.9 MB if no more than their luma were kept.
+    assert peaks[1] - peaks[0] < 4e6
