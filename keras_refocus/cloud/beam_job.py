@@ -190,6 +190,7 @@ def _run_here(batch: Batch, workers: int, options: Sequence[str]) -> Summary:
             process = subprocess.Popen(
                 [sys.executable, "-c", program, str(told), str(summary)],
                 start_new_session=True,  # so that its workers can be ended with it
+                env={"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ},
             )
             try:
                 status = process.wait()
@@ -239,7 +240,12 @@ def run_in_child() -> None:
     pipeline = beam.Pipeline(
         runner=fn_api_runner.FnApiRunner(),
         options=PipelineOptions(
-            [f"--direct_running_mode={mode}", f"--direct_num_workers={workers}", *options]
+            [
+                f"--direct_running_mode={mode}",
+                f"--direct_num_workers={workers}",
+                "--default_sdk_harness_log_level=ERROR",
+                *options,
+            ]
         ),
     )
     build(pipeline, batch)
