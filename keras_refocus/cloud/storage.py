@@ -507,7 +507,25 @@ class ObjectFolder:
             if kept and not self._keeps_notes:
                 self._store.pipe_file(self._note_key(name), kept[_NOTE_KEY].encode())
 
-        self._asked(write, self.show(name))
+        try:
+            self._asked(write, self.show(name))
+        except Exception:
+            if self._scheme == "s3":
+                self._give_up_parts(key)
+            raise
+
+    def _give_up_parts(self, key: str) -> None:
+        """Have S3 forget the parts of an object that could not be written: they are paid for.
+
+        fsspec gives up those it knows of. Where the answer to its request was lost, or that of
+        giving up was, they are only found in the list.
+        """
+        bucket, path, _ = self._store.split_path(key)
+        with contextlib.suppress(Exception):  # What is told is why it could not be written.
+            for upload in self._store.list_multipart_uploads(bucket):
+                if upload["Key"] == path:
+                    given_up = {"Bucket": bucket, "Key": path, "UploadId": upload["UploadId"]}
+                    self._store.call_s3("abort_multipart_upload", **given_up)
 
     def note(self, name: str) -> Note | None:
         try:
