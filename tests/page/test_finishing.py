@@ -71,7 +71,7 @@ def downloaded(session, picture):
 def test_preview_and_download_show_the_result_and_preview_is_lossless(kept, session):
     # Smooth: of patterns of single pixels the means are kept.
     down, across = np.mgrid[:40, :50]
-    smooth = np.stack([100 + down, 100 + across, 120 + down], axis=-1).astype(np.uint8)
+    smooth = np.stack([150 + down, 90 + across, 40 + down], axis=-1).astype(np.uint8)
     source = photo(format="PNG", rgb=smooth)
     picture = restored(kept, session, source, "a.png")
     finish(session, picture, Finish())
