@@ -1,4 +1,3 @@
-import dataclasses
 import multiprocessing
 import os
 import signal
@@ -10,33 +9,9 @@ import time
 
 import numpy as np
 import pytest
+from counting_sampler import Counting
 
 from keras_refocus.data import workers as data
-
-
-@dataclasses.dataclass(frozen=True)
-class Counting:
-    """A sampler whose batches are their own numbers, slow in the ones that are even."""
-
-    batch_size: int = 4
-    fails_at: int | None = None
-    ends_at: int | None = None
-    echo: int = 1
-
-    def batches(self, numbers, *, part=(0, 1)):
-        return [self.batch(number, part=part) for number in numbers]
-
-    def batch(self, number, *, part=(0, 1)):
-        if number == self.fails_at:
-            raise ValueError(f"no picture for batch {number}")
-        if number == self.ends_at:
-            os._exit(9)
-        time.sleep(0.02 * (number % 2 == 0))
-        rows = np.full((self.batch_size // part[1], 1), number, np.float32)
-        return rows, np.full_like(rows, os.getpid())
-
-    def example(self, position):
-        return np.full((2, 2, 1), position, np.float32), np.zeros((2, 2, 1), np.float32)
 
 
 @pytest.mark.parametrize(("workers", "ahead"), [(0, 8), (1, 1), (2, 4)])
@@ -119,7 +94,7 @@ def test_a_reader_in_another_thread_ends_quietly_when_training_does():
     with data.Batches(Counting(), first=0, count=10_000, workers=1) as batches:
         reader = threading.Thread(target=read)
         reader.start()
-        while not seen:
+        while not seen and reader.is_alive():
             time.sleep(0.01)
     reader.join(timeout=20)
     assert not reader.is_alive() and not errors
