@@ -17,7 +17,7 @@ import socket
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,7 +65,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         sessions = Sessions(keep_seconds=60 * arguments.keep_minutes)
     except (OSError, ValueError) as error:
         parser.error(str(error))
-    with restorer, sessions, _temporary_files_in(sessions.folder), _stopped_by_signals() as stop:
+    with (
+        restorer,
+        sessions,
+        _temporary_files_in(sessions.folder),
+        _stopped_by_signals(sessions) as stop,
+    ):
         return _serve(arguments, users, root_path, restorer, sessions, stop)
 
 
@@ -107,35 +112,32 @@ def _serve(
             share=arguments.share,
             inbrowser=arguments.open,
         )
-    except OSError as error:
+    except (OSError, ValueError) as error:
         print(f"refocus demo: {error}", file=sys.stderr)
         return 1
-    with _ended_soon(sessions) as stopping:
-        try:
-            shared = f" and {page.share_url}" if arguments.share else ""
-            for line in _announced(url, arguments.host, arguments.port, shared):
-                print(line, flush=True)
-            if not is_local and users is None:
-                who = "with the link" if arguments.share else "on the network"
-                print(
-                    f"Anybody {who} can use the page: there is no password. Ask for one with "
-                    "--auth USER:PASSWORD.",
-                    file=sys.stderr,
-                    flush=True,
-                )
-            stop.wait()
-            print("Stopping, and deleting the photos that are left…", flush=True)
-            stopping()
-        finally:
-            page.close(verbose=False)
+    try:
+        shared = f" and {page.share_url}" if arguments.share else ""
+        for line in _announced(url, arguments.host, arguments.port, shared):
+            print(line, flush=True)
+        if not is_local and users is None:
+            who = "with the link" if arguments.share else "on the network"
+            print(
+                f"Anybody {who} can use the page: there is no password. Ask for one with "
+                "--auth USER:PASSWORD.",
+                file=sys.stderr,
+                flush=True,
+            )
+        stop.wait()
+        print("Stopping, and deleting the photos that are left…", flush=True)
+    finally:
+        page.close(verbose=False)
     return 0
 
 
-@contextlib.contextmanager
-def _ended_soon(sessions: "Sessions") -> Iterator[Callable[[], None]]:
-    """Give a function after which the process ends soon, whatever is still being calculated.
+def _end_soon(sessions: "Sessions") -> None:
+    """End the process in a while, for it was told to stop: whatever is calculated or torn down.
 
-    A large tile is not left half-way. Whoever is done sooner is left alone.
+    A large tile is not left half-way, and TensorFlow can take its time to go.
     """
 
     def end():
@@ -145,10 +147,7 @@ def _ended_soon(sessions: "Sessions") -> Iterator[Callable[[], None]]:
 
     timer = threading.Timer(_LAST_SECONDS, end)
     timer.daemon = True
-    try:
-        yield timer.start
-    finally:
-        timer.cancel()
+    timer.start()
 
 
 def _announced(url: str, host: str, port: int, more: str = "") -> list[str]:
@@ -236,15 +235,24 @@ def _temporary_files_in(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _stopped_by_signals() -> Iterator[threading.Event]:
-    """Give an event that Ctrl+C and a polite kill set, so that the private folder is emptied."""
+def _stopped_by_signals(sessions: "Sessions") -> Iterator[threading.Event]:
+    """Give an event that Ctrl+C and a polite kill set, so that the private folder is emptied.
+
+    The process then ends soon, also where it is not waiting for the event.
+    """
     stop = threading.Event()
+
+    def told(*_):
+        if not stop.is_set():
+            stop.set()
+            _end_soon(sessions)
+
     signals = [signal.SIGINT, signal.SIGTERM]
     if hasattr(signal, "SIGHUP"):
         signals.append(signal.SIGHUP)
     before = {}
     if threading.current_thread() is threading.main_thread():
-        before = {number: signal.signal(number, lambda *_: stop.set()) for number in signals}
+        before = {number: signal.signal(number, told) for number in signals}
     try:
         yield stop
     finally:
