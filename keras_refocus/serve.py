@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 from keras_refocus.engines import store
 from keras_refocus.engines.options import add_models
-from keras_refocus.system import console, extras, options
+from keras_refocus.system import console, extras, memory, options
 
 logger = logging.getLogger(__name__)
 
@@ -119,6 +119,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             port=args.port,
             threads=args.threads,
             poll_seconds=args.poll_seconds,
+            release_memory=memory.release_memory,
             batching=configuration.read_batching_parameters(args.batching)
             if args.batching
             else None,

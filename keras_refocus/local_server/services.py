@@ -14,6 +14,7 @@ import functools
 import logging
 import os
 import threading
+from collections.abc import Callable
 from concurrent import futures
 
 import grpc
@@ -54,6 +55,12 @@ _OPTIONS = (
 _INVALID = grpc.StatusCode.INVALID_ARGUMENT
 
 
+# Messages of which the memory is given back to the system once they are answered, bytes; and how
+# long after the answer nothing holds it any more, seconds.
+_LARGE = 2**26
+_LET_GO_SECONDS = 0.5
+
+
 class _OneLine(logging.Filter):
     """Makes one line of gRPC's traceback of a request that is no message at all."""
 
@@ -86,12 +93,20 @@ def _with_status(method):
 class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
     """`tensorflow.serving.PredictionService` over the versions that a `ModelManager` holds."""
 
-    def __init__(self, manager: ModelManager):
+    def __init__(self, manager: ModelManager, release_memory: Callable[[], None] = lambda: None):
         self._manager = manager
+        self._release_memory = release_memory
+
+    def _let_go(self) -> None:
+        timer = threading.Timer(_LET_GO_SECONDS, self._release_memory)
+        timer.daemon = True
+        timer.start()
 
     @_with_status
     def Predict(self, request, context):
         """Runs a signature of a model."""
+        if request.ByteSize() >= _LARGE:
+            context.add_callback(self._let_go)
         with self._manager.lease(request.model_spec) as model:
             name = request.model_spec.signature_name or DEFAULT_SIGNATURE
             signature = model.signatures.get(name)
@@ -195,6 +210,8 @@ class LocalServer:
         threads: Requests that are handled at the same time; later ones wait. `None` means four
             per processor, as in TensorFlow Serving.
         poll_seconds: Time between two looks for new versions, seconds; 0 looks only once.
+        release_memory: Called when a large message is done with, refused or not: gives free memory
+            back to the system, which the C library would keep.
 
     Raises:
         ValueError: The configuration is not valid.
@@ -211,7 +228,9 @@ class LocalServer:
         credentials: grpc.ServerCredentials | None = None,
         threads: int | None = None,
         poll_seconds: float = 1.0,
+        release_memory: Callable[[], None] = lambda: None,
     ):
+        self._release_memory = release_memory
         if threads is not None and threads < 1:
             raise ValueError(f"threads must be at least 1. Received: threads={threads}")
         logging.getLogger("grpc._common").addFilter(_ONE_LINE)
@@ -291,7 +310,7 @@ class LocalServer:
 
     def _register(self) -> None:
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
-            PredictionService(self.manager), self._server
+            PredictionService(self.manager, self._release_memory), self._server
         )
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(
             ModelService(self.manager), self._server

@@ -26,6 +26,7 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
+from keras_refocus.local_server import services
 from keras_refocus.local_server.configuration import BatchingParameters, model_config_for
 from keras_refocus.local_server.services import LocalServer
 
@@ -252,6 +253,19 @@ def test_what_is_no_message_at_all_is_one_line_in_the_log(client, caplog):
     assert record.exc_info is None and "could not be read" in record.getMessage()
     # The server goes on.
     assert client.predict(predict_request()).outputs
+
+
+def test_the_memory_of_a_large_message_is_given_back_even_if_it_is_refused(models, monkeypatch):
+    monkeypatch.setattr(services, "_LARGE", 1000)
+    monkeypatch.setattr(services, "_LET_GO_SECONDS", 0)
+    released = threading.Semaphore(0)
+    with LocalServer(model_config_for(models), port=0, release_memory=released.release) as server:
+        client = Client(server.port)
+        client.predict(predict_request())
+        assert not released.acquire(timeout=0.2)
+        with pytest.raises(grpc.RpcError):
+            client.predict(predict_request(np.zeros((1, 20, 20), np.float32)))
+        assert released.acquire(timeout=10)
 
 
 def test_classification_and_regression_are_not_implemented(client):
