@@ -31,7 +31,6 @@ EXTRAS = {
         "aiohttp",
         "watchfiles",
         "aws_lambda_powertools",
-        "requests",
     ),
     "beam": ("apache_beam", "pyarrow"),
     "torch": ("torch",),
