@@ -85,41 +85,6 @@ def _add_restorer(stages):
 
 def _add_pairs_or_photos(data):
     source = data.add_mutually_exclusive_group(required=True)
-    source.add_argument(
-        "--pairs",
-        type=storage.path_or_address,
-        metavar="PLACE",
-        help="pairs: blur/ and sharp/ inside",
-    )
-    source.add_argument(
-        "--photos",
-        type=storage.path_or_address,
-        metavar="PLACE",
-        help="sharp photos: a folder, or an address such as s3://bucket/photos",
-    )
-    data.add_argument(
-        "--blur",
-        nargs="+",
-        metavar="NAME",
-        help="synthetic blur of photos, one or more of the settings of keras_refocus.blur "
-        "(evaluation, noise, defocus ...), or none: photos as they are (default: evaluation)",
-    )
-    data.add_argument("--seed", type=int, metavar="N", help="seed of the blur (default: 0)")
-    data.add_argument(
-        "--manifest",
-        type=pathlib.Path,
-        metavar="FILE",
-        help="take the list of pictures, the blur and the seed from this file",
-    )
-    data.add_argument(
-        "--set",
-        choices=("gopro", "hide"),
-        help="the pairs are this test set: print the papers' figures for it",
-    )
-
-
-def _add_pairs_or_photos(data):
-    source = data.add_mutually_exclusive_group(required=True)
     place = {"type": storage.path_or_address, "metavar": "PLACE"}
     source.add_argument("--pairs", **place, help="folder or address with blur/ and sharp/ inside")
     source.add_argument("--photos", **place, help="sharp photos: folder or address (s3://b/photos)")

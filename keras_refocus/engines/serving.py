@@ -122,12 +122,14 @@ class ServingEngine:
         version = query.pop("version", version)
         version = query.pop("label", version)
         timeout = query.pop("timeout", timeout)
-        _check_seconds(
-            timeout=timeout, connect_timeout=connect_timeout, retry_seconds=retry_seconds
+        _check_numbers(
+            seconds={
+                "timeout": timeout,
+                "connect_timeout": connect_timeout,
+                "retry_seconds": retry_seconds,
+            },
+            counts={"tiles_per_request": tiles_per_request, "in_flight": in_flight},
         )
-        for name, value in (("tiles_per_request", tiles_per_request), ("in_flight", in_flight)):
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1. Received: {name}={value}")
         if not secure and (root_certificates or client_certificate or client_key):
             raise ValueError(f"Certificates need a grpcs:// address. Received: address={address!r}")
         credentials = (
@@ -145,13 +147,6 @@ class ServingEngine:
         self._answered = False
         self._closed = threading.Event()
 
-        credentials = None
-        if secure:
-            credentials = grpc.ssl_channel_credentials(
-                root_certificates=_read_pem(root_certificates),
-                private_key=_read_pem(client_key),
-                certificate_chain=_read_pem(client_certificate),
-            )
         self._channels = [_open_channel(target, credentials, server_name) for target in targets]
         self._stubs = [
             prediction_service_pb2_grpc.PredictionServiceStub(channel) for channel in self._channels
@@ -451,24 +446,6 @@ def _parse_address(address: str) -> tuple[list[str], bool, dict]:
                 f"Received: {key}={value} in address={address!r}"
             ) from error
     return targets, scheme == "grpcs", settings
-
-
-def _check_seconds(**times: float) -> None:
-    for name, value in times.items():
-        if not value >= 0 or (name == "timeout" and value == 0):
-            raise ValueError(f"{name} must be a number of seconds. Received: {name}={value}")
-
-
-def _open_channel(target: str, credentials, server_name: str | None):
-    options = list(_CHANNEL_OPTIONS)
-    if server_name:
-        options.append(("grpc.ssl_target_name_override", server_name))
-    if _is_loopback(target):
-        # gRPC goes through the proxy that the environment names, to this machine too.
-        options.append(("grpc.enable_http_proxy", 0))
-    if credentials is None:
-        return grpc.insecure_channel(target, options)
-    return grpc.secure_channel(target, credentials, options)
 
 
 def _is_loopback(target: str) -> bool:
