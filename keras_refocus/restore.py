@@ -518,17 +518,7 @@ def _add_formats(files) -> None:
 def _add_models(models) -> None:
     defaults = pipeline.RestoreOptions()
     engine_options.add_models_or_server(models)
-    models.add_argument(
-        "--model",
-        default=defaults.restorer,
-        help="name of the restorer, where there are several (default: %(default)s)",
-    )
-    models.add_argument(
-        "--colorizer",
-        default=defaults.colorizer,
-        metavar="NAME",
-        help="name of the colorizer, where there are several (default: %(default)s)",
-    )
+    engine_options.add_model_names(models)
     models.add_argument(
         "--tile",
         type=int,

@@ -2,7 +2,7 @@
 
 import argparse
 
-from keras_refocus.engines import store
+from keras_refocus.engines import contract, store
 
 
 def add_models(group: argparse.ArgumentParser, what: str = "folder of models") -> None:
@@ -20,6 +20,21 @@ def add_models_or_server(parser) -> None:
     add_models(where)
     where.add_argument(
         "--server", metavar="HOST:PORT", help="run the models on TensorFlow Serving instead"
+    )
+
+
+def add_model_names(group: argparse.ArgumentParser) -> None:
+    """Add `--model` and `--colorizer`, where there are several of a kind."""
+    group.add_argument(
+        "--model",
+        default=contract.RESTORER,
+        help="name of the restorer, where there are several (default: %(default)s)",
+    )
+    group.add_argument(
+        "--colorizer",
+        default=contract.COLORIZER,
+        metavar="NAME",
+        help="name of the colorizer, where there are several (default: %(default)s)",
     )
 
 
