@@ -12,19 +12,19 @@ result are held. Pictures of one request are worked on one after the other.
 """
 
 import contextlib
-import math
 import os
 import shutil
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
 
 from keras_refocus.engines import contract, store
 from keras_refocus.pictures import color, grayscale
 from keras_refocus.restoration import means
 from keras_refocus.restoration.chroma import WORKING_SIZE
-from keras_refocus.restoration.tiling import ALIGNMENT, TILE, default_overlap
+from keras_refocus.restoration.tiling import ALIGNMENT, TILE, default_overlap, ramp
 
 MAX_PIXELS = 200_000_000
 
@@ -460,18 +460,17 @@ def _shrink(luminance):
 def _axis(length, tile: int, overlap: int):
     """First pixels of the windows along one axis and their weights [windows, tile].
 
-    The windows of `tiling.Tiles`: raised-cosine ramps across the overlaps, divided by their sum.
+    The windows of `tiling.Tiles`: its ramps across the overlaps, divided by their sum.
     """
     step = tile - overlap
     alignment = min(ALIGNMENT, 2 ** (step.bit_length() - 1))
     last = -(-tf.maximum(length - tile, 0) // alignment) * alignment
     starts = tf.concat([tf.range(0, last, step - step % alignment), [last]], 0)
     place = tf.range(tile)
-    ramp = tf.sin(0.5 * math.pi * (tf.cast(place, tf.float64) + 0.5) / max(overlap, 1))
-    ramp = tf.where(place < overlap, ramp**2, 1.0)
+    side = tf.constant(np.concatenate([ramp(overlap), np.ones(tile - overlap)]))
     index = tf.range(tf.size(starts))[:, tf.newaxis]
-    rising = tf.where(index > 0, ramp, 1.0)
-    falling = tf.where(index < tf.size(starts) - 1, ramp[::-1], 1.0)
+    rising = tf.where(index > 0, side, 1.0)
+    falling = tf.where(index < tf.size(starts) - 1, side[::-1], 1.0)
     window = rising * falling
     pixels = starts[:, tf.newaxis] + place
     total = tf.math.unsorted_segment_sum(window, pixels, last + tile)

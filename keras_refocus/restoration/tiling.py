@@ -8,10 +8,12 @@ image: an edge that goes on would look like heavy blur to a network that reads b
 Windows start at multiples of `ALIGNMENT`. A network that works on a reduced grid gives other
 results when the grid lies differently on the picture.
 
-Coming back, every window is weighted by a raised-cosine ramp across its overlaps. The windows form
-a grid, so the weights are separable: they are divided by their sum once per axis, in one dimension,
-and no weight plane of the picture's size exists. Finished rows leave as soon as no later window
-touches them, so what is in memory is one row of windows, however tall the picture.
+Coming back, what a window shows next to its border is left out where the picture goes on: the
+network takes the picture to end there, and gives what it gives at a border. Across the middle of an
+overlap the windows are blended by a raised-cosine ramp. They form a grid, so the weights are
+separable: they are divided by their sum once per axis, in one dimension, and no weight plane of the
+picture's size exists. Finished rows leave as soon as no later window touches them, so what is in
+memory is one row of windows, however tall the picture.
 
 Pure numpy; the identity comes back to 1e-6.
 """
@@ -31,8 +33,11 @@ OVERLAP = 256
 _FITTING_AREA = 2**20
 
 # A multiple of the factor by which our networks reduce a picture inside: `blind_wiener` gives every
-# second window, one in 64 pixels, a filter, and `pyramid` does so at half the size too.
-ALIGNMENT = 128
+# second window, one in 64 pixels, a filter, and `pyramid` does so at a quarter of the size too.
+ALIGNMENT = 256
+
+# Share of an overlap, at either end, in which one of the two windows is not looked at.
+_LEFT_OUT = 3 / 8
 
 
 def default_overlap(tile: int) -> int:
@@ -62,6 +67,21 @@ def fitting_tile(height: int, width: int, overlap: int = OVERLAP) -> tuple[int, 
 
     (tall, _), (wide, _) = min(itertools.product(rows, columns), key=rank)
     return tall, wide
+
+
+def ramp(overlap: int) -> np.ndarray:
+    """Weights of a window over the pixels that it shares with the one before it.
+
+    Args:
+        overlap: Pixels that they share, at least 0.
+
+    Returns:
+        float64 array (overlap,) from 0 to 1: zeros next to the window's border, a raised cosine in
+        the middle, ones where the window before is next to its own.
+    """
+    left_out = int(_LEFT_OUT * overlap)
+    place = (np.arange(overlap) + 0.5 - left_out) / max(overlap - 2 * left_out, 1)
+    return np.sin(np.pi / 2 * np.clip(place, 0.0, 1.0)) ** 2
 
 
 class Window(NamedTuple):
@@ -215,15 +235,15 @@ def _starts(length: int, tile: int, overlap: int) -> tuple[int, ...]:
 
 def _weights(starts: tuple[int, ...], length: int, tile: int, overlap: int) -> list[np.ndarray]:
     """Weights of the windows along one axis inside the picture, summing to one at every pixel."""
-    ramp = np.sin(np.pi / 2 * (np.arange(overlap) + 0.5) / max(overlap, 1)) ** 2
+    rising = ramp(overlap)
     total = np.zeros(length)
     windows = []
     for start in starts:
         window = np.ones(min(tile, length - start))
         if start > 0:
-            window[:overlap] *= ramp[: len(window)]
+            window[:overlap] *= rising[: len(window)]
         if start < starts[-1]:
-            window[tile - overlap :] *= ramp[::-1]
+            window[tile - overlap :] *= rising[::-1]
         total[start : start + len(window)] += window
         windows.append(window)
     return [

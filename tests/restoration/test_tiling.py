@@ -26,14 +26,14 @@ def test_windows_follow_the_stride_and_the_last_shifts_inward():
     assert tiles.lefts == (0, 4)
     assert len(tiles) == 6
     assert list(tiles)[:3] == [Window(0, 0), Window(0, 4), Window(4, 0)]
-    assert Tiles(1300, 4000, 512, 64).lefts == (*range(0, 3584, 384), 3584)
+    assert Tiles(1300, 4000, 512, 64).lefts == (*range(0, 3584, 256), 3584)
 
 
 @pytest.mark.parametrize("length", [513, 700, 1000, 1101, 4000])
 @pytest.mark.parametrize(("tile", "overlap"), [(512, 64), (256, 50), (100, 30), (40, 35)])
 def test_windows_are_aligned_and_reach_the_end(length, tile, overlap):
     starts = np.array(Tiles(length, 1, tile, overlap).tops)
-    alignment = {(512, 64): 128, (256, 50): 128, (100, 30): 64, (40, 35): 4}[tile, overlap]
+    alignment = {(512, 64): 256, (256, 50): 128, (100, 30): 64, (40, 35): 4}[tile, overlap]
     assert not (starts % alignment).any()
     assert np.diff(starts).max() <= tile - overlap
     assert length <= starts[-1] + tile < length + alignment
@@ -86,6 +86,18 @@ def test_blend_across_one_overlap_is_the_raised_cosine():
     zero, one = np.zeros((3, 4, 1), np.float32), np.ones((3, 4, 1), np.float32)
     result = stitch(tiles, [zero, one])[0, :, 0]
     np.testing.assert_allclose(result, [0, 0, 0.146447, 0.853553, 1, 1], atol=1e-6)
+
+
+def test_what_is_next_to_the_border_of_a_window_is_left_out():
+    # 16 columns are shared: 6 of each window do not count, the middle 4 are blended.
+    tiles = Tiles(32, 48, 32, 16)
+    zero, one = np.zeros((32, 32, 1), np.float32), np.ones((32, 32, 1), np.float32)
+    shared = stitch(tiles, [zero, one])[0, 16:32, 0]
+    assert not shared[:6].any()
+    assert (shared[10:] == 1.0).all()
+    assert (np.diff(shared[5:11]) > 0).all()
+    # At the ends of the picture there is no other window.
+    assert (stitch(tiles, [one, one]) == 1.0).all()
 
 
 def test_a_constant_stays_constant_where_four_windows_meet():
@@ -174,4 +186,4 @@ def test_a_picture_of_up_to_a_megapixel_fits_into_one_tile():
 
 
 def test_a_wide_overlap_makes_the_smallest_tiles_that_have_it():
-    assert fitting_tile(3000, 3000, overlap=1024) == (1152, 1152)
+    assert fitting_tile(3000, 3000, overlap=1024) == (1280, 1280)
