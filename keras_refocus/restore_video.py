@@ -404,7 +404,7 @@ def _record(job: segments.Job, outcome: segments.Outcome, *, with_sums: bool) ->
         "frames": outcome.frames,
         "frames_written": outcome.written,
         "frames_failed": {str(index): why for index, why in outcome.failed.items()},
-        "scenes": len(found.scene_starts),
+        "scenes": outcome.scenes,
         "is_grayscale": found.is_gray,
         "encoder": outcome.encoder,
         "notes": outcome.notes,

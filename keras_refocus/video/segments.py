@@ -76,6 +76,7 @@ class Outcome:
         path: The result.
         compare: The comparison, if one was asked for.
         frames: Of the clip that were restored.
+        scenes: Between cuts, that these frames belong to.
         written: Of the result.
         failed: Frames that were passed on as they were, by index, and why.
         resumed: Frames that an earlier run had finished.
@@ -88,6 +89,7 @@ class Outcome:
     path: Path
     compare: Path | None
     frames: int
+    scenes: int
     written: int
     failed: dict[int, str]
     resumed: int
@@ -194,6 +196,7 @@ def restore(
         path=path,
         compare=compared,
         frames=last + 1 - first,
+        scenes=1 + sum(first < start <= last for start in found.scene_starts),
         written=sum(len(segment.times) for segment in segments),
         failed=failed,
         resumed=run.resumed,

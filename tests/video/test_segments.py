@@ -73,6 +73,27 @@ def test_neighbours_take_part_but_not_over_a_cut(source, whole, tmp_path):
     assert all(np.array_equal(a[0], b[0]) for a, b in zip(joined, parts, strict=True))
 
 
+@pytest.mark.parametrize(
+    ("start", "end", "frames", "scenes"),
+    [(None, None, 20, 2), (None, 11, 11, 1), (None, 12, 12, 2), (10, None, 10, 2), (11, 15, 4, 1)],
+)
+def test_scenes_are_those_of_the_part_that_was_asked_for(
+    source, tmp_path, start, end, frames, scenes
+):
+    """The second shot begins with frame 11, of 30 a second."""
+    start, end = (frame and (frame - 0.5) / 30 for frame in (start, end))
+    job = segments.Job(
+        source=source,
+        folder=tmp_path,
+        name="part",
+        options=clip.ClipOptions(),
+        start=start,
+        end=end,
+    )
+    outcome = segments.restore(job, Restorer(tiny_clips.ArithmeticEngine()))
+    assert (outcome.frames, outcome.scenes) == (frames, scenes)
+
+
 def test_work_that_was_cancelled_is_resumed(source, tmp_path):
     full = run(source, tmp_path / "full").path
     done = []
