@@ -21,6 +21,7 @@ _SUBJECTS = {
     "serving": "requests over gRPC: throughput and latency",
     "cloud": "jobs over stores beside files, batches, the start of a function",
     "video": "clips: dB and steadiness beside per-frame restoration, frames in between",
+    "live": "clips: frames a second live and by several jobs, memory by length",
 }
 
 

@@ -342,6 +342,8 @@ def _restore(
 ) -> segments.Outcome:
     job.folder.mkdir(parents=True, exist_ok=True)
     cores = arguments.threads or machine.usable_cores()
+    # A bar that is not shown has no description to ask for.
+    restoring = False
     with console.progress_bar(label=f"{label}: looking", unit=" frames") as bar:
 
         def looked(done: int, total: int) -> None:
@@ -349,7 +351,9 @@ def _restore(
             bar.update(done - bar.n)
 
         def restored(done: int, total: int) -> None:
-            if bar.total != total or not bar.desc.startswith(label + ": rest"):
+            nonlocal restoring
+            if not restoring:
+                restoring = True
                 bar.set_description_str(f"{label}: restoring", refresh=False)
                 bar.reset(total)
                 # Rate and time left count what this run does, not what it found done.

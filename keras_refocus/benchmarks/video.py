@@ -23,13 +23,13 @@ from typing import Any
 import cv2
 import numpy as np
 
-from keras_refocus.engines import local
+from keras_refocus.engines import contract, local
 from keras_refocus.engines import options as engine_options
 from keras_refocus.pictures import color, images
 from keras_refocus.restoration import pipeline
 from keras_refocus.system import console, extras, machine, memory
 from keras_refocus.system import options as shared_options
-from keras_refocus.video import files, frames, interpolation, steadiness
+from keras_refocus.video import colors, files, frames, interpolation, steadiness
 from keras_refocus.video import flow as optical_flow
 
 _BT709 = np.array([0.2126, 0.7152, 0.0722], np.float32)
@@ -70,6 +70,16 @@ def main(argv: Sequence[str] | None = None) -> int | None:
         if arguments.clips:
             videos = _videos(arguments.clips)
             figures["between"] = {p.stem: _between(_middle(p, arguments.crop)) for p in videos}
+            if arguments.colorizer:
+                console.import_tensorflow()
+                engine = local.LocalEngine(arguments.models)
+                engine.versions(arguments.colorizer)
+                figures["colours"] = {
+                    p.stem: _colours(
+                        _middle(p, arguments.crop, colors.EVERY + 1), engine, arguments.colorizer
+                    )
+                    for p in videos
+                }
     except (OSError, ValueError) as error:
         parser.error(str(error))
     figures["fusion_seconds_720p"] = fusion_seconds()
@@ -335,18 +345,16 @@ def _videos(folder: Path) -> list[Path]:
     return found
 
 
-def _middle(path: Path, crop: tuple[int, int]) -> np.ndarray:
+def _middle(path: Path, crop: tuple[int, int], span: int = _SPAN) -> np.ndarray:
     """Luma of frames from the middle of the longest scene of a clip."""
     found = files.survey(path)
     count = len(found.frames)
     scenes = zip(found.scene_starts, [*found.scene_starts[1:], count], strict=True)
     start, end = max(scenes, key=lambda scene: scene[1] - scene[0])
-    if end - start < _SPAN:
-        raise ValueError(
-            f"A clip must have a scene of at least {_SPAN} frames. Received: '{path}'."
-        )
-    first = start + (end - start - _SPAN) // 2
-    read = files.read(found, first, first + _SPAN)
+    if end - start < span:
+        raise ValueError(f"A clip must have a scene of at least {span} frames. Received: '{path}'.")
+    first = start + (end - start - span) // 2
+    read = files.read(found, first, first + span)
     return np.stack([_cropped(frames.luma(frame, found.layout), crop) for _, frame in read])
 
 
@@ -401,6 +409,31 @@ def _minterpolate(kept: np.ndarray) -> np.ndarray:
     return np.stack([results[place] for place in wanted])
 
 
+# Colours.
+
+
+def _colours(planes: np.ndarray, engine: contract.Engine, model: str) -> dict[str, float]:
+    """How much chroma flickers, in a*b* units, where a grey clip is coloured.
+
+    Returns:
+        Of each frame coloured alone, of colours carried between key frames, and the mean chroma.
+    """
+    small = [colors.small_luminance(plane) for plane in planes]
+
+    def colorize(luminance: np.ndarray) -> np.ndarray:
+        return engine.colorize(luminance[np.newaxis], model=model)[0]
+
+    carried = colors.carried(small, colorize)
+    alone = [chroma for one in small for chroma in colors.carried([one], colorize)]
+    strength = np.mean([np.hypot(chroma[..., 0], chroma[..., 1]).mean() for chroma in carried])
+    scale = color.LAB_PER_CHROMA
+    return {
+        "per frame": scale * colors.flicker(alone, small),
+        "video": scale * colors.flicker(carried, small),
+        "chroma": scale * float(strength),
+    }
+
+
 # Cost, and the bars.
 
 
@@ -447,6 +480,12 @@ def bars(figures: dict[str, Any]) -> dict[str, bool]:
         held["warp error is at most 1.05 of the input's"] = statistics.mean(to_input) <= 1.05
         lost = [row["per_frame_db"] - row["video_db"] for row in figures["sharp"].values()]
         held["sharp clips lose at most 0.15 dB"] = max(lost) <= 0.15
+    if "colours" in figures:
+        rows = figures["colours"].values()
+        share = [row["video"] / max(row["per frame"], 1e-6) for row in rows]
+        held["chroma flickers at most half as much as coloured by frame, on the mean"] = (
+            statistics.mean(share) <= 0.5
+        )
     if "between" in figures:
         rows = list(figures["between"].values())
         blend = [row["video"] - row["blend"] for row in rows]
@@ -478,6 +517,14 @@ def _table(figures: dict[str, Any]) -> str:
             lines.append(f"| {name} | {' | '.join(f'{row[m]:.2f}' for m in methods)} |")
         means = [statistics.mean(row[method] for row in rows.values()) for method in methods]
         lines += [f"| mean | {' | '.join(f'{mean:.2f}' for mean in means)} |", ""]
+    if "colours" in figures:
+        lines += [
+            "| flicker of a*b* | each frame alone | carried | mean chroma |",
+            "|---|---|---|---|",
+        ]
+        for name, row in figures["colours"].items():
+            lines.append(f"| {name} | {' | '.join(f'{cell:.2f}' for cell in row.values())} |")
+        lines.append("")
     lines += [
         f"flows and fusion: {figures['fusion_seconds_720p']:.2f} processor seconds at 720p",
         "",
@@ -514,6 +561,13 @@ def _parser() -> argparse.ArgumentParser:
     engine_options.add_models(parser)
     parser.add_argument(
         "--model", default="restorer", help="name of the restorer (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--colorizer",
+        nargs="?",
+        const="colorizer",
+        metavar="NAME",
+        help="colour the clips too, by this colorizer, and measure how much colours flicker",
     )
     shared_options.add_json(parser)
     return parser

@@ -43,6 +43,22 @@ def test_frames_in_between_are_found_where_they_were_left_out():
     assert figures["minterpolate"] > figures["repeat"]
 
 
+def test_colours_that_are_carried_flicker_less_than_those_of_each_frame():
+    class Wavering(tiny_clips.ArithmeticEngine):
+        def colorize(self, luminance, *, model="colorizer"):
+            self.calls += 1
+            chroma = super().colorize(luminance, model=model)
+            return (-1) ** self.calls * chroma
+
+    planes = np.stack(tiny_clips.moving(0, 5, height=96, width=128))
+    figures = video._colours(planes, Wavering(), "colorizer")
+    assert figures["video"] < 0.6 * figures["per frame"]
+    assert figures["chroma"] > 1
+    held = video.bars({"fusion_seconds_720p": 0.1, "colours": {"a": figures}})
+    (bar,) = (met for name, met in held.items() if "flickers" in name)
+    assert bar == (figures["video"] <= 0.5 * figures["per frame"])
+
+
 def test_bars_are_judged_by_their_figures():
     row = {
         "input": {"db": 20, "warp": 6.0},

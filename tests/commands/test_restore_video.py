@@ -76,6 +76,16 @@ def test_mistakes_are_said_before_work(clips, tmp_path, capsys, arguments, messa
     assert not (tmp_path / "new").exists()
 
 
+def test_a_clip_of_known_length_is_restored_where_no_bar_is_shown(tmp_path, capsys, monkeypatch):
+    """Standard error is no terminal here, as in a job that writes a log; MP4 tells its length."""
+    engine = tiny_clips.ArithmeticEngine()
+    monkeypatch.setattr(restore_video, "_restorer", lambda *_: Restorer(engine))
+    source = tiny_clips.write(tmp_path / "phone.mp4", tiny_clips.moving(0, 4), codec="libx264")
+    status = restore_video.main([str(source), "--out", str(tmp_path / "out")])
+    assert status == 0, capsys.readouterr().err
+    assert len(tiny_clips.planes(tmp_path / "out" / "phone.mp4")) == 4
+
+
 def test_missing_inputs_are_named(tmp_path, capsys):
     assert "does not exist" in refused(capsys, "nothing.mp4", "--out", str(tmp_path))
     assert "at least one video" in refused(capsys, str(tmp_path), "--out", str(tmp_path / "new"))
