@@ -123,6 +123,32 @@ def test_attachments_and_milliseconds_of_matroska_are_kept(tmp_path):
     assert outcome.notes == []
 
 
+def test_the_picture_of_the_cover_is_kept_bit_for_bit_and_not_restored(tmp_path):
+    plain = tiny_clips.write(tmp_path / "plain.mp4", tiny_clips.moving(0, 5), codec="libx264")
+    source = tmp_path / "song.mp4"
+    with av.open(plain) as clip_file, av.open(source, "w") as song:
+        stream = song.add_stream_from_template(clip_file.streams.video[0])
+        cover = song.add_stream("mjpeg")
+        cover.width, cover.height, cover.pix_fmt = 32, 24, "yuvj420p"
+        cover.disposition = av.stream.Disposition.attached_pic
+        drawn = tiny_clips.frame_of(tiny_clips.scene(3, height=24, width=32), "yuvj420p")
+        drawn.pts = 0
+        picture = [*cover.encode(drawn), *cover.encode(None)]
+        for packet in clip_file.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                song.mux(packet)
+        for packet in picture:
+            song.mux(packet)
+    result, _ = restored(source, tmp_path / "out")
+    with av.open(source) as before, av.open(result) as after:
+        kinds = [(s.codec_context.name, s.disposition) for s in after.streams]
+        assert kinds == [(s.codec_context.name, s.disposition) for s in before.streams]
+        covers = [[bytes(p) for p in file.demux(video=1) if p.size] for file in (before, after)]
+    assert covers[0] == covers[1] != []
+    assert not np.array_equal(tiny_clips.planes(plain)[2][0], tiny_clips.planes(result)[2][0])
+
+
 @pytest.mark.parametrize(
     "format",
     ["yuv420p", "yuv422p10le", "yuv444p12le", "yuva420p", "gray10le", "bgr0", "gbrp10le"],

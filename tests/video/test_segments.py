@@ -11,7 +11,12 @@ import av
 import numpy as np
 import pytest
 import tiny_clips
+from tiny_models import write_models
 
+from keras_refocus.engines.local import LocalEngine
+from keras_refocus.engines.serving import ServingEngine
+from keras_refocus.local_server.configuration import model_config_for
+from keras_refocus.local_server.services import LocalServer
 from keras_refocus.restoration.pipeline import RestoreOptions, Restorer
 from keras_refocus.video import clip, files, interpolation, segments
 
@@ -241,3 +246,15 @@ print(machine.peak_memory())
         peaks.append(int(done.stdout.split()[-1]))
     # 400 frames more would be 4.9 MB if no more than their luma were kept.
     assert peaks[1] - peaks[0] < 4e6
+
+
+def test_a_server_gives_the_frames_of_the_local_engine(source, tmp_path):
+    models = write_models(tmp_path / "models")
+    local = run(source, tmp_path / "local", engine=LocalEngine(models)).path
+    with (
+        LocalServer(model_config_for(models), port=0, poll_seconds=0) as server,
+        ServingEngine(f"grpc://127.0.0.1:{server.port}") as remote,
+    ):
+        served = run(source, tmp_path / "served", engine=remote).path
+    assert same_frames(local, served)
+    assert not same_frames(source, served)
