@@ -2,7 +2,7 @@
 
 Floor 2. Knows colour, and nothing of files or training.
 
-    exposure  one exposure: a photo in, the blurred and the sharp picture out
+    exposure  one exposure, or a clip of them: a photo in, blurred and sharp pictures out
     settings  what it draws from, and the named distributions
     motion    how camera and objects move, and at which moments that is looked at
     scene     a background and the objects in front of it, as a sensor sees them

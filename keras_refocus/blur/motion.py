@@ -25,9 +25,18 @@ NO_MOTION = np.repeat(np.eye(3)[None], 2, axis=0)
 # Paths
 
 
-def _unit_path(kind, rng):
-    """Return a path of `PATH_POINTS` complex points: zero in the middle, largest extent 1."""
-    time = np.linspace(-0.5, 0.5, PATH_POINTS)
+def path_points(exposures):
+    """Points of a path that lasts as long as so many exposures: odd, so that one is the middle."""
+    return 2 * round((PATH_POINTS // 2) * exposures) + 1
+
+
+def _unit_path(kind, rng, exposures=1.0):
+    """Return a path of complex points: zero in the middle, extent 1 during one exposure.
+
+    Of a path that goes on for several exposures, the median of their extents is 1.
+    """
+    count = path_points(exposures)
+    time = np.linspace(-0.5 * exposures, 0.5 * exposures, count)
     heading = np.exp(2j * np.pi * rng.random())
     if kind == "linear":
         # mostly constant speed, sometimes braking
@@ -45,22 +54,25 @@ def _unit_path(kind, rng):
             path = path + swing[0] * np.sin(2 * np.pi * cycles * time + phase[0])
             path = path + 1j * swing[1] * np.sin(2 * np.pi * cycles * time + phase[1])
     else:
-        path = _random_walk(rng)
-    path = path - path[PATH_POINTS // 2]
-    sparse = path[::4]
-    extent = np.abs(sparse[:, None] - sparse[None, :]).max()
-    return path / max(extent, 1e-9)
+        path = _random_walk(rng, count)
+    path = path - path[count // 2]
+    starts = range(0, max(count - PATH_POINTS, 0) + 1, PATH_POINTS // 2)
+    extents = []
+    for start in starts:
+        sparse = path[start : start + PATH_POINTS : 4]
+        extents.append(np.abs(sparse[:, None] - sparse[None, :]).max())
+    return path / max(np.median(extents), 1e-9)
 
 
-def _random_walk(rng):
+def _random_walk(rng, count):
     """Return an impulsive random walk with inertia (Boracchi and Foi 2012)."""
     inertia = rng.uniform(0.6, 1.0)
     anxiety = rng.uniform(0.02, 0.25)
     impulse = rng.uniform(0.0, 0.04)
     pull = rng.uniform(0.0, 0.5) / PATH_POINTS
-    normals = rng.normal(size=(PATH_POINTS, 2)).tolist()
-    chances = rng.random(PATH_POINTS).tolist()
-    turns = np.exp(2j * np.pi * rng.random(PATH_POINTS)).tolist()
+    normals = rng.normal(size=(count, 2)).tolist()
+    chances = rng.random(count).tolist()
+    turns = np.exp(2j * np.pi * rng.random(count)).tolist()
     velocity, position = complex(turns[0]), 0j
     points = []
     for (a, b), chance, turn in zip(normals, chances, turns, strict=True):
@@ -82,15 +94,17 @@ def _draw_kind(settings, rng):
 # Motions
 
 
-def _draw_transforms(settings, rng, size, length):
+def _draw_transforms(settings, rng, size, length, exposures=1.0):
     """Draw the homographies that carry the anchor of the exposure to each moment of it.
+
+    `exposures` is for how many exposures of that `length` the motion lasts.
 
     Returns:
         Array (points, 3, 3) in coordinates whose origin is the centre of the window.
     """
 
     def path(kind):
-        points = _unit_path(kind, rng)
+        points = _unit_path(kind, rng, exposures)
         return points - points.mean() if settings.anchor == "mean" else points
 
     shift = length * path(_draw_kind(settings, rng))
@@ -100,7 +114,7 @@ def _draw_transforms(settings, rng, size, length):
     tilt = rng.normal(0, settings.tilt, 2) / (0.5 * max(size))
     focal = rng.uniform(600.0, 2000.0)  # pixels; camera rotation gives slight keystone
     x, y = shift.real, shift.imag
-    transforms = np.empty((PATH_POINTS, 3, 3))
+    transforms = np.empty((len(shift), 3, 3))
     transforms[:, 0, 0] = scale * np.cos(roll) + x * tilt[0]
     transforms[:, 0, 1] = -scale * np.sin(roll) + x * tilt[1]
     transforms[:, 0, 2] = x
@@ -113,7 +127,7 @@ def _draw_transforms(settings, rng, size, length):
     return transforms
 
 
-def _draw_object_motion(camera, settings, rng, size, lengths):
+def _draw_object_motion(camera, settings, rng, size, lengths, exposures):
     """Draw the motion of an object on the sensor, given the camera's."""
     if rng.random() < 0.5:
         # at another distance: the same path, longer or shorter (-1: the camera follows the object)
@@ -121,16 +135,16 @@ def _draw_object_motion(camera, settings, rng, size, lengths):
         own = np.repeat(np.eye(3)[None], len(camera), axis=0)
         own[:, :2, 2] = shift
     else:
-        own = _draw_transforms(settings, rng, size, log_uniform(rng, lengths))
+        own = _draw_transforms(settings, rng, size, log_uniform(rng, lengths), exposures)
     return own @ camera
 
 
-def draw_motions(settings, rng, size, lengths):
-    """Draw the camera's motion and those of the objects."""
-    motions = [_draw_transforms(settings, rng, size, log_uniform(rng, lengths))]
+def draw_motions(settings, rng, size, lengths, exposures=1.0):
+    """Draw the camera's motion and those of the objects, which last for so many exposures."""
+    motions = [_draw_transforms(settings, rng, size, log_uniform(rng, lengths), exposures)]
     weights = np.asarray(settings.layers, dtype=np.float64)
     for _ in range(rng.choice(len(weights), p=weights / weights.sum())):
-        motions.append(_draw_object_motion(motions[0], settings, rng, size, lengths))
+        motions.append(_draw_object_motion(motions[0], settings, rng, size, lengths, exposures))
     return motions
 
 
@@ -205,6 +219,43 @@ def draw_schedule(kind, tracks, settings, rng):
         times, weights = _frame_times(tracks, count, duty)
         few = len(times) == count
     return times, weights, cv2.INTER_CUBIC if few else cv2.INTER_LINEAR
+
+
+def split_into_parts(times, weights, parts, *, continuous):
+    """Give each of `parts` equal parts of an exposure its share of the moments.
+
+    A moment stands for a stretch of the exposure as long as its weight. Where the motion is
+    continuous, stretches are cut where parts meet, so that each part has a moment of its own at
+    least; a frame that was recorded whole stays one moment, which belongs to all parts it lies in.
+
+    Args:
+        times: Array (moments,) in [0, 1], rising.
+        weights: Array (moments,) that sums to 1.
+        parts: How many parts there are.
+        continuous: Whether the scene may be looked at in moments other than `times`.
+
+    Returns:
+        Tuple `(times, weights, shares)`: the moments, their weights, and an array (moments, parts)
+        of what each gives to each part; every column sums to 1 / parts.
+    """
+    borders = np.linspace(0, 1, parts + 1)
+    edges = np.concatenate([[0.0], np.cumsum(weights)])
+    edges[-1] = 1.0
+    if continuous:
+        edges = np.union1d(edges, borders)
+        # What rounding left between two borders that are the same is no stretch.
+        edges = edges[np.concatenate([[True], np.diff(edges) > 1e-9])]
+        edges[-1] = 1.0
+        times, weights = (edges[1:] + edges[:-1]) / 2, np.diff(edges)
+    low = np.maximum(edges[:-1, None], borders[None, :-1])
+    high = np.minimum(edges[1:, None], borders[None, 1:])
+    return times, weights, np.maximum(high - low, 0.0)
+
+
+def subframe_times(transforms, size):
+    """Moments of a continuous exposure for motions as arrays (points, 3, 3), and their weights."""
+    tracks = [corner_tracks(motion, size) for motion in transforms]
+    return _subframe_times(np.concatenate(tracks, axis=1))
 
 
 def _frame_times(tracks, count, duty):

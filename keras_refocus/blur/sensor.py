@@ -69,13 +69,23 @@ SRGB = Response()
 # The sum of light, and optics
 
 
-def integrate(frames, times, weights, size, psfs):
-    """Sum up weighted frames, each part of the exposure through its own point-spread function."""
-    parts = 1 if psfs is None else len(psfs)
-    sums = [np.zeros((*size, 4), np.float32) for _ in range(parts)]
-    for time, weight, frame in zip(times, weights, frames, strict=True):
-        part = min(int(time * parts), parts - 1)
-        cv2.scaleAdd(frame, float(weight), sums[part], sums[part])
+def integrate(frames, shares, size, psfs=None):
+    """Sum up weighted frames, each part of the exposure through its own point-spread function.
+
+    Args:
+        frames: Iterable of float32 arrays (height, width, 4), linear light.
+        shares: Array (frames, parts): what each frame gives to each part of the exposure; see
+            `motion.split_into_parts`. One part without `psfs`.
+        size: (height, width) of the frames.
+        psfs: Arrays (k, k, 3), one for each part, or `None`.
+
+    Returns:
+        float32 array (height, width, 3), linear light.
+    """
+    sums = [np.zeros((*size, 4), np.float32) for _ in range(shares.shape[1])]
+    for row, frame in zip(shares, frames, strict=True):
+        for part in np.flatnonzero(row):
+            cv2.scaleAdd(frame, float(row[part]), sums[part], sums[part])
     if psfs is None:
         return cv2.cvtColor(sums[0], cv2.COLOR_RGBA2RGB)
     return np.sum([_apply_psf(part, psf) for part, psf in zip(sums, psfs, strict=True)], axis=0)

@@ -270,7 +270,7 @@ def integrate(scene, count=64):
     times = (np.arange(count) + 0.5) / count
     weights = np.full(count, 1 / count)
     frames = scene.frames(times, weights, cv2.INTER_LINEAR)
-    return sensor.integrate(frames, times, weights, (64, 64), None)[..., 0]
+    return sensor.integrate(frames, weights[:, None], (64, 64))[..., 0]
 
 
 def test_moving_object_covers_and_uncovers():
@@ -492,6 +492,154 @@ def test_point_spread_functions_act_per_colour_and_per_part(rng):
     assert light[32, :32, 0].sum() == pytest.approx(0.5, abs=0.06)
     assert light[34, 33:, 0].sum() == pytest.approx(0.5, abs=0.06)
     assert light[32, 34:, 0].sum() == pytest.approx(0, abs=1e-3)
+
+
+def draw_psfs(count, side=7, seed=3):
+    """Random point-spread functions, each with a sum of 1 a colour."""
+    psfs = np.random.default_rng(seed).random((count, side, side, 3)).astype(np.float32)
+    return psfs / psfs.sum((1, 2), keepdims=True)
+
+
+def through(linear, psf):
+    """A picture in linear light convolved with a PSF, written out with Fourier transforms."""
+    reach = psf.shape[0] // 2
+    padded = np.pad(linear, ((reach, reach), (reach, reach), (0, 0)), mode="reflect")
+    shape = [a + b - 1 for a, b in zip(padded.shape[:2], psf.shape[:2], strict=True)]
+    spectrum = np.fft.rfft2(padded, shape, (0, 1)) * np.fft.rfft2(psf, shape, (0, 1))
+    full = np.fft.irfft2(spectrum, shape, (0, 1))
+    return full[2 * reach :, 2 * reach :][: linear.shape[0], : linear.shape[1]]
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 20])
+@pytest.mark.parametrize("how", ["still", "untouched"])
+def test_a_still_scene_is_the_scene_through_the_mean_of_the_psfs(rng, count, how):
+    photo, psfs = make_photo(48, 40), draw_psfs(count)
+    settings = only(**{how: 1.0})
+    result = expose(photo, settings, rng, psfs=psfs)
+    assert result.kind == "still"
+    expected = through(to_linear(photo / 255), psfs.mean(0))
+    np.testing.assert_allclose(to_linear(result.blurred), expected, atol=2e-3)
+
+
+@pytest.mark.parametrize(("length", "few_frame"), [(2.5, 0.0), (12.0, 0.0), (6.0, 1.0)])
+def test_every_part_of_an_exposure_has_its_share_of_the_light(rng, length, few_frame):
+    """One PSF after the other lets light pass: each time a seventh of it comes."""
+    settings = dataclasses.replace(
+        CLEAN, few_frame=few_frame, encoded_average=1.0, frame_count=(5, 5)
+    )
+    brightness = []
+    for part in range(7):
+        psfs = np.zeros((7, 3, 3), np.float32)
+        psfs[part, 1, 1] = 1
+        # On grey, where what cubic interpolation takes away at the sides is not cut off at black.
+        point = np.maximum(make_impulse(), 128)
+        result = expose(point, settings, rng, transforms=translation(length, 0), psfs=psfs)
+        ground = to_linear(128 / 255)
+        light = (to_linear(result.blurred[24:41, :, 1]) - ground / 7) / (1 - ground)
+        assert light.sum() == pytest.approx(1 / 7, abs=4e-3)
+        brightness.append((light.sum(0) * (np.arange(65) - 32)).sum() / light.sum())
+    if not few_frame:  # the point is where it is in the middle of that part
+        middles = ((np.arange(7) + 0.5) / 7 - 0.5) * length
+        np.testing.assert_allclose(brightness, middles, atol=0.15)
+
+
+def test_moments_are_cut_where_parts_meet():
+    times, weights, shares = motion.split_into_parts(
+        np.array([0.25, 0.75]), np.array([0.5, 0.5]), 3, continuous=True
+    )
+    np.testing.assert_allclose(times, [1 / 6, 5 / 12, 7 / 12, 5 / 6])
+    np.testing.assert_allclose(weights, [1 / 3, 1 / 6, 1 / 6, 1 / 3])
+    np.testing.assert_allclose(shares.sum(0), 1 / 3)
+    times, weights, shares = motion.split_into_parts(
+        np.array([0.25, 0.75]), np.array([0.5, 0.5]), 3, continuous=False
+    )
+    np.testing.assert_allclose(times, [0.25, 0.75])  # recorded frames stay those that they were
+    np.testing.assert_allclose(shares, [[1 / 3, 1 / 6, 0], [0, 1 / 6, 1 / 3]])
+
+
+def test_given_motions_of_objects_move_objects_alone():
+    photo = make_photo(96, 96)
+    still = translation(0, 0)
+    outside = []
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        objects = [translation(10, 0)]
+        result = expose(photo, CLEAN, rng, transforms=still, objects=objects, frames=3)
+        assert result.kind == "continuous" and not result.path.any()
+        np.testing.assert_allclose(result.frames[1], result.sharp, atol=2e-3)
+        changed = np.abs(result.frames[2] - result.frames[0]).max(2) > 0.02
+        if changed.any():  # some outlines find nothing in this picture
+            outside.append(1 - changed.mean())
+        rest = ~cv2.dilate(changed.astype(np.uint8), np.ones((25, 25))).astype(bool)
+        np.testing.assert_allclose(result.blurred[rest], result.sharp[rest], atol=3e-3)
+    assert len(outside) > 4 and np.mean(outside) > 0.4
+
+
+# Clips
+
+
+def test_a_clip_is_one_motion_with_gaps():
+    settings = dataclasses.replace(
+        CLEAN, path_weights=(0, 1, 0, 0), roll=0.0, zoom=0.0, tilt=0.0, blur_length=(6.0, 6.0)
+    )
+    photo = make_photo(160, 160)
+    result = exposure.clip(
+        photo, settings, np.random.default_rng(2), frames=4, share=0.5, size=(48, 48), kept=5
+    )
+    assert result.blurred.shape == result.sharp.shape == (4, 48, 48, 3)
+    assert result.frames.shape == (4, 5, 48, 48, 3)
+    # Four exposures and three gaps as long as they: seven parts.
+    np.testing.assert_allclose(result.intervals[:, 0], np.array([0, 2, 4, 6]) / 7)
+    np.testing.assert_allclose(np.diff(result.intervals, axis=1), 1 / 7)
+    time = np.linspace(0, 1, len(result.path))
+    lengths = []
+    for start, end in result.intervals:
+        inside = result.path[(time >= start - 1e-9) & (time <= end + 1e-9)]
+        lengths.append(np.hypot(*(inside[-1] - inside[0])))
+    assert np.median(lengths) == pytest.approx(6, rel=0.25)
+    np.testing.assert_allclose(result.frames[:, 2], result.sharp, atol=1e-6)
+
+
+def test_exposures_of_a_clip_are_the_means_of_what_they_saw():
+    settings = dataclasses.replace(CLEAN, layers=(0, 1), blur_length=(8.0, 8.0))
+    photo = make_photo(128, 128) // 2 + 60  # nothing near black or white
+    result = exposure.clip(
+        photo, settings, np.random.default_rng(5), frames=3, share=0.8, kept=33, size=(64, 64)
+    )
+    for blurred, frames in zip(result.blurred, result.frames, strict=True):
+        weights = np.full(33, 1 / 32)
+        weights[[0, -1]] /= 2  # the trapezium rule
+        mean = np.tensordot(weights, to_linear(frames), 1)
+        assert np.abs(to_linear(blurred) - mean).mean() < 2e-3
+        assert np.abs(frames[0] - frames[-1]).mean() > 0.01
+
+
+def test_a_clip_without_gaps_goes_on_where_it_stopped():
+    settings = dataclasses.replace(CLEAN, blur_length=(5.0, 5.0))
+    result = exposure.clip(
+        make_photo(90, 90), settings, np.random.default_rng(1), frames=3, share=1.0, kept=2
+    )
+    np.testing.assert_allclose(result.frames[:-1, 1], result.frames[1:, 0], atol=1e-5)
+
+
+def test_one_camera_films_a_clip():
+    """Noise differs from frame to frame, how strong it is does not."""
+    settings = dataclasses.replace(
+        SETTINGS["mixed"], noise=1.0, jpeg=0.0, defocus=0.0, response=0.0
+    )
+    flat = np.full((96, 96, 3), 128, np.uint8)
+    for seed in range(4):
+        result = exposure.clip(flat, settings, np.random.default_rng(seed), frames=3, share=0.5)
+        deviations = result.blurred.std((1, 2, 3))
+        assert deviations.min() > 0.9 * deviations.max()
+        assert not np.array_equal(result.blurred[0], result.blurred[1])
+
+
+def test_mistakes_about_clips_are_sentences(rng):
+    with pytest.raises(ValueError, match="share=0"):
+        exposure.clip(make_photo(32, 32), CLEAN, rng, frames=2, share=0)
+    with pytest.raises(ValueError, match="objects without"):
+        expose(make_photo(32, 32), CLEAN, rng, objects=[translation(1, 0)])
 
 
 # Contract
