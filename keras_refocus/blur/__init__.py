@@ -6,5 +6,6 @@ Floor 2. Knows colour, and nothing of files or training.
     settings  what it draws from, and the named distributions
     motion    how camera and objects move, and at which moments that is looked at
     scene     a background and the objects in front of it, as a sensor sees them
+    optics    the phase-coded aperture, as point-spread functions of the colours
     sensor    sum of light, optics, highlights, noise, response curve, JPEG
 """
