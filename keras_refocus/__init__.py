@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from keras_refocus.engines.local import LocalEngine
     from keras_refocus.engines.serving import ServingEngine, ServingError
+    from keras_refocus.restoration.hints import ColorHints
     from keras_refocus.restoration.pipeline import (
         RestoreOptions,
         Restorer,
@@ -34,6 +35,7 @@ except PackageNotFoundError:  # run from a folder that was never installed
 # Where each public name lives. They are imported when first asked for, so that importing the
 # package (and asking a command for its help) costs neither NumPy nor TensorFlow.
 _HOMES = {
+    "ColorHints": "restoration.hints",
     "LocalEngine": "engines.local",
     "RestoreOptions": "restoration.pipeline",
     "RestoreResult": "restoration.pipeline",
@@ -44,6 +46,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "ColorHints",
     "LocalEngine",
     "RestoreOptions",
     "RestoreResult",

@@ -28,7 +28,7 @@ from keras_refocus.cloud import restoring, storage
 from keras_refocus.engines import local
 from keras_refocus.engines import options as engine_options
 from keras_refocus.pictures import images
-from keras_refocus.restoration import batch, jobs, pipeline, tiling
+from keras_refocus.restoration import batch, hints, jobs, pipeline, tiling
 from keras_refocus.restoration.reports import Report
 from keras_refocus.system import console, extras, memory
 
@@ -88,8 +88,8 @@ def _names_a_store(parser: argparse.ArgumentParser, arguments: argparse.Namespac
         parser.error(str(error))
     if arguments.out is None:
         parser.error("pictures of addresses need a place for their results: add --out")
-    if arguments.compare or "-" in given:
-        parser.error("addresses go with neither --compare nor -")
+    if arguments.compare or arguments.hints or "-" in given:
+        parser.error("addresses go with neither --compare nor --hints nor -")
     extras.require("cloud", "An address", "fsspec")
     return True
 
@@ -171,6 +171,7 @@ def _options(arguments: argparse.Namespace) -> pipeline.RestoreOptions:
         colorizer=arguments.colorizer,
         best=arguments.best,
         region=arguments.region,
+        hints=arguments.hints and hints.ColorHints.read(arguments.hints),
     )
 
 
@@ -184,6 +185,11 @@ def _prepare(arguments: argparse.Namespace, stack: contextlib.ExitStack):
         recursive=arguments.recursive,
         compare=arguments.compare,
     )
+    if options.hints and len(plan.jobs) != 1:
+        raise ValueError(
+            f"Hints are those of one picture. Received: --hints with {len(plan.jobs)} pictures. "
+            "Restore each with its own."
+        )
     jobs.refuse_clashes(
         plan.jobs,
         report=arguments.report,
@@ -435,6 +441,13 @@ def _add_what(what) -> None:
         type=float,
         default=defaults.saturation,
         help="factor on the colours, 0 to 1.5 (default: %(default)s)",
+    )
+    what.add_argument(
+        "--hints",
+        type=Path,
+        metavar="FILE",
+        help="JSON file of colours at points or along strokes of the picture, which correct what "
+        "the colorizer guesses: docs/color.md",
     )
     what.add_argument(
         "--auto-detect",

@@ -17,9 +17,12 @@ the windows are ours.
 """
 
 import copy
+import operator
 
 import cv2
 import numpy as np
+
+from keras_refocus.restoration import hints
 
 # Height and width of the picture that the colorizer sees, in pixels.
 WORKING_SIZE = 256
@@ -29,6 +32,8 @@ WORKING_SIZE = 256
 # had patches of several colours.
 _RADIUS = 16
 _EPSILON = 1e-3
+# The same for what hints change, which is even where it should be, and has edges of its own.
+_HINT_RADIUS = 1
 
 
 def shrink(luminance: np.ndarray, size: int = WORKING_SIZE) -> np.ndarray:
@@ -58,24 +63,56 @@ class GuidedChroma:
     size gets a and b enlarged and its own luminance.
 
     Args:
-        luminance: Array of shape (h, w, 1), float32 in [0, 1]: what the colorizer saw.
+        luminance: Array of shape (h, w, 1), float32 in [0, 1]: what the colorizer saw, kept as the
+            attribute of that name.
         chroma: Array of shape (h, w, 2), float32 in [-1, 1]: what it gave; or of a smaller size,
             then it is enlarged first.
         size: `(height, width)` of the full picture.
+        color_hints: What a person says of its colours; without any the chroma is as it was given.
+
+    Raises:
+        MissingPackageError: There are hints, and SciPy is not installed.
+        ValueError: A hint lies outside the picture.
     """
 
-    def __init__(self, luminance: np.ndarray, chroma: np.ndarray, size: tuple[int, int]):
+    def __init__(
+        self,
+        luminance: np.ndarray,
+        chroma: np.ndarray,
+        size: tuple[int, int],
+        color_hints: hints.ColorHints | None = None,
+    ):
+        # Views of the picture that this was made into, for `hinted` to repeat.
+        self._views: tuple = ()
+        self.luminance, self._guess, self._picture = luminance, chroma, size
         rows, columns = luminance.shape[:2]
         if chroma.shape[:2] != (rows, columns):
             chroma = cv2.resize(chroma, (columns, rows), interpolation=cv2.INTER_CUBIC)
-        slope, offset = _fit(luminance, chroma)
-        lines = np.concatenate([slope, offset], axis=-1)
+        lines = _fit(luminance, chroma)
+        if color_hints:
+            drawn = color_hints.drawn(size, (rows, columns))
+            lines += _fit(luminance, hints.spread(luminance, chroma, *drawn), _HINT_RADIUS)
         self._height, self._width = size
         self._top = 0
         # Columns are enlarged once; rows with each band, so that no full-size plane is kept.
         position, following, weight = _positions(0, self._width, self._width, columns)
         weight = weight[:, np.newaxis]
         self._lines = lines[:, position] * (1 - weight) + lines[:, following] * weight
+
+    def hinted(self, color_hints: hints.ColorHints | None) -> "GuidedChroma":
+        """Give what the chroma becomes with these hints, instead of any that it was made with.
+
+        Args:
+            color_hints: In pixels of the whole picture, also of what was resized or is a part.
+
+        Raises:
+            MissingPackageError: There are hints, and SciPy is not installed.
+            ValueError: A hint lies outside the picture.
+        """
+        chroma = GuidedChroma(self.luminance, self._guess, self._picture, color_hints)
+        for view in self._views:
+            chroma = view(chroma)
+        return chroma
 
     def rows(self, top: int, luminance: np.ndarray) -> np.ndarray:
         """Compute chroma for some rows of the picture.
@@ -103,7 +140,7 @@ class GuidedChroma:
         Args:
             size: Its `(height, width)`.
         """
-        other = copy.copy(self)
+        other = self._viewed("resized", size)
         other._height, other._width = size
         position, following, weight = _positions(0, size[1], size[1], self._width)
         weight = weight[:, np.newaxis]
@@ -112,18 +149,23 @@ class GuidedChroma:
 
     def part(self, rows: slice, columns: slice) -> "GuidedChroma":
         """Give the chroma of some rows and columns of the picture, as a picture of their own."""
-        other = copy.copy(self)
+        other = self._viewed("part", rows, columns)
         other._top = self._top + rows.start
         other._lines = self._lines[:, columns]
         return other
 
+    def _viewed(self, *view) -> "GuidedChroma":
+        other = copy.copy(self)
+        other._views = (*self._views, operator.methodcaller(*view))
+        return other
 
-def _fit(guide: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Slope and offset of the weighted guided filter, both of the target's shape."""
-    count = _window_sums(np.ones(guide.shape[:2], np.float32))[..., np.newaxis]
+
+def _fit(guide: np.ndarray, target: np.ndarray, radius: int = _RADIUS) -> np.ndarray:
+    """Slopes, then offsets, of the weighted guided filter, for each channel of the target."""
+    count = _window_sums(np.ones(guide.shape[:2], np.float32), radius)[..., np.newaxis]
 
     def mean(plane):
-        return _window_sums(plane).reshape(plane.shape) / count
+        return _window_sums(plane, radius).reshape(plane.shape) / count
 
     mean_guide = mean(guide)
     mean_target = mean(target)
@@ -133,11 +175,13 @@ def _fit(guide: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     offset = mean_target - slope * mean_guide
     flatness = 1.0 / (variance + _EPSILON)
     total = mean(flatness)
-    return mean(flatness * slope) / total, mean(flatness * offset) / total
+    return np.concatenate(
+        [mean(flatness * slope) / total, mean(flatness * offset) / total], axis=-1
+    )
 
 
-def _window_sums(plane: np.ndarray) -> np.ndarray:
-    side = 2 * _RADIUS + 1
+def _window_sums(plane: np.ndarray, radius: int) -> np.ndarray:
+    side = 2 * radius + 1
     return cv2.boxFilter(plane, -1, (side, side), normalize=False, borderType=cv2.BORDER_CONSTANT)
 
 

@@ -17,7 +17,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
-from typing import Any, BinaryIO, Literal, Self, get_args
+from typing import Any, BinaryIO, Literal, NoReturn, Self, get_args
 
 import numpy as np
 from PIL import Image
@@ -26,6 +26,7 @@ from keras_refocus.engines import contract, local, store
 from keras_refocus.pictures import color, grayscale, images, provenance
 from keras_refocus.restoration import flips, means, regions
 from keras_refocus.restoration.chroma import GuidedChroma, shrink
+from keras_refocus.restoration.hints import ColorHints
 from keras_refocus.restoration.inputs import open_input
 from keras_refocus.restoration.tiling import TILE, Tiles, default_overlap, fitting_tile
 from keras_refocus.system import extras
@@ -60,6 +61,9 @@ class RestoreOptions:
         region: Left, top, width and height in pixels of the only part to work on, of the picture as
             it is seen; the rest stays as it is to the bit. `None`: all of it. Faces are blurred
             everywhere.
+        hints: What a person says of the colours, in pixels of the picture as it is seen: the
+            colorizer's guess is corrected around them. `None`, or no hints: as it guesses. Also
+            what a file of hints holds, as dicts and lists (`hints.ColorHints.from_json`).
 
     Numbers and truth values of numpy are taken as those of Python.
 
@@ -79,6 +83,7 @@ class RestoreOptions:
     colorizer: str = contract.COLORIZER
     best: bool = False
     region: regions.Region | None = None
+    hints: ColorHints | None = None
 
     def __post_init__(self):
         for name, kind in _KINDS.items():
@@ -95,6 +100,14 @@ class RestoreOptions:
             )
         if self.region is not None:
             object.__setattr__(self, "region", regions.checked(self.region))
+        if self.hints is not None and not isinstance(self.hints, ColorHints):
+            object.__setattr__(self, "hints", ColorHints.from_json(self.hints))
+        if self.hints and self.mode == "restore":
+            raise ValueError(
+                "Hints say what colours a picture gets, so it must get some. Received: hints with "
+                "mode='restore'. Take mode='restore+colorize', or 'colorize' for a picture that "
+                "has colours of its own."
+            )
         tile = TILE if self.tile is None else self.tile
         if self.overlap is None:
             object.__setattr__(self, "overlap", default_overlap(tile))
@@ -334,6 +347,7 @@ class Restorer:
         is_grayscale = source.ndim == 2 or grayscale.is_grayscale(source)
         restores = options.strength > 0 or keep_stages
         colorizes = options.colorizes(is_grayscale=is_grayscale)
+        _check_hints(options.hints, source.shape[:2], colorizes=colorizes)
         versions = self._versions([options.restorer] * restores + [options.colorizer] * colorizes)
         part = source
         if options.region is not None:
@@ -358,7 +372,7 @@ class Restorer:
                 whole = plane if options.region is None else _luminance(source)
                 if options.region is not None:
                     whole[window] = plane
-                chroma = self._colorize(whole, options.colorizer)
+                chroma = self._colorize(whole, options)
                 chroma = chroma if options.region is None else chroma.part(*window)
                 step.done()
         composed = _compose_region(source, restored, chroma, options, step.check)
@@ -464,27 +478,34 @@ class Restorer:
                     )
                 plane[top : top + band.shape[0]] = np.clip(band, 0.0, 1.0)
 
-    def _colorize(self, luminance: np.ndarray, model: str) -> GuidedChroma:
+    def _colorize(self, luminance: np.ndarray, options: RestoreOptions) -> GuidedChroma:
         small = shrink(luminance)
-        chroma = self.engine.colorize(small[np.newaxis], model=model)[0]
-        return GuidedChroma(small, chroma, luminance.shape[:2])
+        chroma = self.engine.colorize(small[np.newaxis], model=options.colorizer)[0]
+        return GuidedChroma(small, chroma, luminance.shape[:2], options.hints)
 
 
 def reblend(
-    result: RestoreResult, *, strength: float | None = None, saturation: float | None = None
+    result: RestoreResult,
+    *,
+    strength: float | None = None,
+    saturation: float | None = None,
+    hints: ColorHints | None = None,
 ) -> RestoreResult:
-    """Blend a result again with another strength or saturation, without running the networks.
+    """Blend a result again with other settings, without running the networks.
 
     Args:
         result: A result of `Restorer.restore` with `keep_stages`.
         strength: As in `RestoreOptions`; `None` leaves it as it was.
         saturation: As in `RestoreOptions`; `None` leaves it as it was.
+        hints: As in `RestoreOptions`; `None` leaves them as they were, and `ColorHints()` takes
+            them away. Of a result that was made smaller they stay in pixels of the whole picture.
 
     Returns:
         The new result; `seconds` is the time this took.
 
     Raises:
-        ValueError: The result was made without `keep_stages`, or a number is out of range.
+        ValueError: The result was made without `keep_stages`, a number is out of range, a hint lies
+            outside the picture, or there are hints for a picture that was not coloured.
     """
     started = time.perf_counter()
     planes = result.planes
@@ -497,14 +518,40 @@ def reblend(
         result.options,
         strength=result.options.strength if strength is None else strength,
         saturation=result.options.saturation if saturation is None else saturation,
+        hints=result.options.hints if hints is None else hints,
     )
+    if options.hints != result.options.hints:
+        if planes.chroma is None:
+            _refuse_hints()
+        planes = dataclasses.replace(planes, chroma=planes.chroma.hinted(options.hints))
     image = _compose_region(planes.source, planes.restored, planes.chroma, options)
     if planes.faces is not None:
         image = _blur_faces(image, planes.faces)
     if result.image.shape == (*image.shape, 1):
         image = image[..., np.newaxis]
     return dataclasses.replace(
-        result, image=image, options=options, seconds=time.perf_counter() - started
+        result,
+        image=image,
+        options=options,
+        seconds=time.perf_counter() - started,
+        planes=planes,
+    )
+
+
+def _check_hints(hints: ColorHints | None, size: tuple[int, int], *, colorizes: bool) -> None:
+    """Refuse hints that nothing can be done with, before any work."""
+    if hints:
+        hints.check(size)
+        extras.require("color", "Spreading hints of colour", "scipy")
+        if not colorizes:
+            _refuse_hints()
+
+
+def _refuse_hints() -> NoReturn:
+    raise ValueError(
+        "Hints are for pictures that are coloured. Received: hints for a picture that has colours "
+        "of its own, which it keeps. To colour it anew take mode='colorize', or leave the hints "
+        "out."
     )
 
 

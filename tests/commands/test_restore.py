@@ -339,3 +339,25 @@ def test_version(capsys):
         restore.main(["--version"])
     assert status.value.code == 0
     assert capsys.readouterr().out == f"refocus {keras_refocus.__version__}\n"
+
+
+def test_hints_are_of_one_picture(folder, models, capsys):
+    hints = pathlib.Path("hints.json")
+    hints.write_text('{"hints": [{"color": "#b01e1e", "points": [[5, 5]]}]}')
+    asked = ["--mode", "colorize", "--hints", hints, "--out", "out", "--report", "out.json"]
+    assert run("album", "--recursive", *asked, models=models, fails=True) == 2
+    assert "--hints with 2 pictures" in capsys.readouterr().err
+    assert run("album/one.png", *asked, models=models) == 0
+    red, green, blue = images.read("out/one.png").rgb[5, 5].astype(int)
+    assert red > green + 30
+    assert red > blue + 30
+    said = json.loads(pathlib.Path("out.json").read_text())["options"]["hints"]["hints"]
+    assert said[0]["color"] == [176, 30, 30]
+
+
+def test_what_holds_no_hints_is_a_sentence(folder, models, capsys):
+    pathlib.Path("hints.json").write_text("[]")
+    for name, said in (("hints.json", "no file of hints"), ("hint.json", "must exist")):
+        asked = ["--mode", "colorize", "--hints", name]
+        assert run("album/one.png", *asked, models=models, fails=True) == 2
+        assert said in capsys.readouterr().err

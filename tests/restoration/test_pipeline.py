@@ -18,7 +18,9 @@ from tiny_models import write_models
 from keras_refocus.engines import store
 from keras_refocus.pictures import color, images, provenance
 from keras_refocus.restoration import pipeline, tiling
+from keras_refocus.restoration.hints import ColorHints
 from keras_refocus.restoration.pipeline import RestoreOptions, Restorer, reblend
+from keras_refocus.system import extras
 
 EXAMPLES = pathlib.Path(pipeline.__file__).parents[1] / "page" / "static" / "examples"
 
@@ -686,3 +688,76 @@ def test_addresses_of_other_kinds_are_refused():
     for address in ("http://localhost:8501", "https://models.example", "s3://models"):
         with pytest.raises(ValueError, match=f"grpc://host:8500. Received: '{address}'"):
             Restorer(address)
+
+
+# Hints.
+
+RED = {"hints": [{"color": "#b01e1e", "points": [[10, 12]]}]}
+
+
+def test_no_hints_are_as_before_to_the_bit():
+    with Restorer(FakeEngine()) as restorer:
+        plain = restorer.restore(gray(), RestoreOptions(mode="restore+colorize"))
+        for hints in (None, ColorHints(), {"hints": []}):
+            options = RestoreOptions(mode="restore+colorize", hints=hints)
+            np.testing.assert_array_equal(restorer.restore(gray(), options).image, plain.image)
+
+
+def test_a_hint_is_taken_and_the_picture_is_blended_again_with_others():
+    options = RestoreOptions(mode="restore+colorize", hints=RED)
+    assert options.hints == ColorHints.from_json(RED)
+    with Restorer(FakeEngine()) as restorer:
+        plain = restorer.restore(gray(), RestoreOptions(mode="restore+colorize"), keep_stages=True)
+        red = restorer.restore(gray(), options, keep_stages=True)
+    wanted = options.hints.hints[0].chroma
+    found = lab(red.image)[1][10:15, 8:13].mean((0, 1))
+    assert np.hypot(*(color.LAB_PER_CHROMA * (found - wanted))) < 5
+    again = reblend(plain, hints=options.hints)
+    np.testing.assert_array_equal(again.image, red.image)
+    assert again.options.hints == options.hints
+    np.testing.assert_array_equal(reblend(again, hints=ColorHints()).image, plain.image)
+    # Other settings leave them as they are.
+    np.testing.assert_array_equal(reblend(red, saturation=1.0).image, red.image)
+
+
+def test_a_region_is_hinted_in_pixels_of_the_picture():
+    noise = gray((200, 200))
+    hints = {"hints": [{"color": "#b01e1e", "points": [[150, 150]]}]}
+    options = RestoreOptions(mode="colorize", strength=0, hints=hints)
+    with Restorer(FakeEngine()) as restorer:
+        whole = restorer.restore(noise, options).image
+        part = restorer.restore(noise, dataclasses.replace(options, region=(120, 120, 60, 60)))
+    np.testing.assert_array_equal(part.image[140:160, 140:160], whole[140:160, 140:160])
+
+
+def test_hints_that_nothing_can_be_done_with_are_refused_before_any_work():
+    engine = FakeEngine()
+    outside = {"hints": [{"color": "#b01e1e", "points": [[50, 12]]}]}
+    with Restorer(engine) as restorer:
+        with pytest.raises(ValueError, match="must lie in the picture"):
+            restorer.restore(gray(), RestoreOptions(mode="colorize", hints=outside))
+        with pytest.raises(ValueError, match="colours of its own"):
+            restorer.restore(vivid(), RestoreOptions(mode="restore+colorize", hints=RED))
+        assert engine.calls == []
+        uncoloured = restorer.restore(gray(), keep_stages=True)
+    with pytest.raises(ValueError, match="mode='restore'"):
+        RestoreOptions(hints=RED)
+    with pytest.raises(ValueError, match="no|mode='restore'"):
+        reblend(uncoloured, hints=ColorHints.from_json(RED))
+    with pytest.raises(TypeError, match="JSON object"):
+        RestoreOptions(mode="colorize", hints="red")
+
+
+def test_hints_without_scipy_name_the_command(monkeypatch):
+    monkeypatch.setattr(extras, "_is_installed", lambda name: name != "scipy")
+    with (
+        Restorer(FakeEngine()) as restorer,
+        pytest.raises(extras.MissingPackageError, match=r"keras_refocus\[color\]"),
+    ):
+        restorer.restore(gray(), RestoreOptions(mode="colorize", hints=RED))
+
+
+def vivid():
+    rgb = np.full((40, 50, 3), (200, 40, 30), np.uint8)
+    rgb[:, 25:] = (30, 60, 190)
+    return rgb
