@@ -9,7 +9,7 @@ import tensorflow_datasets as tfds
 
 from keras_refocus.data import integrity
 from keras_refocus.pictures import color, images
-from tfds_builders import reports, shuffling, sources, splits
+from tfds_builders import exposures, reports, shuffling, sources, splits
 
 # Published results depend on test sets, so nothing readable is taken out of them.
 _GUARDED_FIRST = ("test", "validation", "train")
@@ -44,7 +44,8 @@ class Layout:
     Attributes:
         kind: Which of the known layouts it is, in words.
         location: Where it lies.
-        pairs: Pairs of each split; "train" is still to be divided unless "validation" is there.
+        pairs: `Pair`, or `exposures.Window`, of each split; "train" is still to be divided unless
+            "validation" is there.
         alone: `(file, which side is missing)` of files without a partner.
         published: Number of pairs that the authors state for each split of theirs.
     """
@@ -88,6 +89,8 @@ class PairsBuilder(reports.Watchful, skip_registration=True):
         """Find the data set in a listing, or raise an error that says what is missing."""
 
     def _info(self):
+        if isinstance(self.builder_config, exposures.ExposuresConfig):
+            return exposures.info(self)
         dtype = np.uint16 if self.builder_config.bits == 16 else np.uint8
         luminance = {"shape": (None, None, 1), "dtype": dtype, "encoding_format": "png"}
         return self.dataset_info_from_configs(
@@ -119,7 +122,10 @@ class PairsBuilder(reports.Watchful, skip_registration=True):
         left_out, kept = integrity.Findings(), integrity.Findings()
         for name, detail in layout.alone:
             left_out.add(integrity.MISSING_PARTNER, name, detail)
-        parts = check(parts, left_out=left_out, kept=kept)
+        if isinstance(self.builder_config, exposures.ExposuresConfig):
+            parts = exposures.check(parts, left_out=left_out)
+        else:
+            parts = check(parts, left_out=left_out, kept=kept)
         reports.write(
             self.data_path,
             data_set=self.info.full_name,
@@ -150,12 +156,17 @@ class PairsBuilder(reports.Watchful, skip_registration=True):
         return {split: parts[split] for split in reversed(_GUARDED_FIRST) if split in parts}
 
     def _generate_examples(self, pairs):
-        encode = Encode(self.builder_config.bits)
+        encode = self._encoder()
         if self._uses_beam:
             import apache_beam as beam
 
             return beam.Create(pairs) | beam.Reshuffle() | beam.Map(encode)
         return integrity.map_in_threads(encode, pairs)
+
+    def _encoder(self):
+        if isinstance(self.builder_config, exposures.ExposuresConfig):
+            return exposures.Encode(coded=self.builder_config.coded)
+        return Encode(self.builder_config.bits)
 
 
 @dataclasses.dataclass(frozen=True)

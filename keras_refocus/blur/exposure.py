@@ -42,6 +42,7 @@ __all__ = [
     "Clip",
     "Exposure",
     "ExposureSettings",
+    "average_frames",
     "clip",
     "degrade",
     "expose",
@@ -174,6 +175,41 @@ def expose(rgb, settings, rng, *, size=None, frames=0, psfs=None, transforms=Non
     if frames:
         kept = _sharp_frames(scene, _evenly(frames), camera.encode)
     return Exposure(blurred=blurred, sharp=sharp, frames=kept, path=path, kind=kind)
+
+
+def average_frames(frames, *, response=sensor.REDS, psfs=None):
+    """Blurred picture of consecutive frames of a high-speed clip: their mean in linear light.
+
+    Args:
+        frames: Frames as uint8, or float32 in [0, 1], arrays (height, width, 3) of one shape.
+        response: `sensor.Response` between the frames' values and light.
+        psfs: optional array (parts, k, k) or (parts, k, k, 3): point-spread functions of equal
+            parts of the exposure; as of `expose`. A frame stands for its share of the exposure.
+
+    Returns:
+        float32 array (height, width, 3) in [0, 1], encoded as the frames are.
+
+    Raises:
+        ValueError: if there are no frames, their shapes differ, or an array has the wrong shape.
+        TypeError: if a frame is neither uint8 nor float32.
+    """
+    frames = list(frames)
+    shapes = {np.shape(frame) for frame in frames}
+    if len(shapes) != 1:
+        raise ValueError(
+            "Frames that are averaged have one shape, and there is at least one. Received: "
+            f"{len(frames)} frames of the shapes {sorted(shapes)}."
+        )
+    for frame in frames:
+        sensor.check_rgb(frame)
+    psfs = None if psfs is None else [sensor.check_psf(psf) for psf in psfs]
+    count = len(frames)
+    times = (np.arange(count) + 0.5) / count
+    _, _, shares = motion.split_into_parts(
+        times, np.full(count, 1 / count), len(psfs or [None]), continuous=False
+    )
+    light = (cv2.cvtColor(response.decode(frame), cv2.COLOR_RGB2RGBA) for frame in frames)
+    return response.encode(sensor.integrate(light, shares, frames[0].shape[:2], psfs))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

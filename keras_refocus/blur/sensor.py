@@ -64,6 +64,8 @@ class Response:
 
 
 SRGB = Response()
+#: The curve that the blurred pictures of REDS were averaged under, measured on its pairs.
+REDS = Response(gamma=3.2)
 
 
 # The sum of light, and optics

@@ -642,6 +642,28 @@ def test_mistakes_about_clips_are_sentences(rng):
         expose(make_photo(32, 32), CLEAN, rng, objects=[translation(1, 0)])
 
 
+# Frames of a clip
+
+
+def test_frames_of_a_clip_are_averaged_as_light():
+    black, white = np.zeros((4, 6, 3), np.uint8), np.full((4, 6, 3), 255, np.uint8)
+    mean = exposure.average_frames([black, white, white, white])
+    # REDS: light is the 3.2nd power of the value.
+    np.testing.assert_allclose(mean, 0.75 ** (1 / 3.2), atol=1e-3)
+    mean = exposure.average_frames([black, white], response=sensor.SRGB)
+    np.testing.assert_allclose(to_linear(mean), 0.5, atol=1e-3)
+    with pytest.raises(ValueError, match="0 frames"):
+        exposure.average_frames([])
+
+
+def test_every_frame_of_a_clip_passes_its_part_of_the_sweep():
+    frames = [make_photo(24, 24, seed) for seed in range(3)]
+    psfs = draw_psfs(3, side=5)
+    mean = exposure.average_frames(frames, response=sensor.SRGB, psfs=psfs)
+    parts = [through(to_linear(one / 255), psf) for one, psf in zip(frames, psfs, strict=True)]
+    np.testing.assert_allclose(to_linear(mean), np.mean(parts, 0), atol=2e-3)
+
+
 # Contract
 
 

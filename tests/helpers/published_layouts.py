@@ -1,6 +1,7 @@
 """Small made-up data sets, in the layouts in which the real ones are published."""
 
 import cv2
+import numpy as np
 import tiny_pictures as tiny
 
 
@@ -70,6 +71,17 @@ def make_reds(root, *, parts=("train", "val")):
                 )
                 tiny.save_pair(blurred, sharp, seed)
                 seed += 1
+    return root
+
+
+def make_high_speed(root, clips, *, frames=15):
+    """High-speed clips: a scene of its own for each, which moves two pixels from frame to frame."""
+    for seed, clip in enumerate(clips):
+        wide = tiny.scene(seed, width=80 + 2 * frames).astype(np.float32)
+        wide += np.random.default_rng(seed).normal(0, 25, wide.shape)  # Detail that moves.
+        wide = np.clip(wide, 0, 255).astype(np.uint8)
+        for frame in range(frames):
+            tiny.save(root / clip / f"{frame:08}.png", wide[:, 2 * frame : 2 * frame + 80])
     return root
 
 

@@ -26,6 +26,7 @@ from published_layouts import (
     make_dvd,
     make_gopro,
     make_hide,
+    make_high_speed,
     make_realblur,
     make_redistributed,
     make_reds,
@@ -409,6 +410,58 @@ class TestHideBuild:
             build(tfds_builders.hide.Builder, "8bit", tmp_path, tmp_path / "out")
 
 
+class TestExposures:
+    """High-speed clips as exposures, as `tfds.load` gives them."""
+
+    def make(self, tmp_path, config, **options):
+        make_high_speed(tmp_path / "clips", ("train/a", "train/b", "val/c"), **options)
+        return build(tfds_builders.deblur_pairs.Builder, config, tmp_path / "clips", tmp_path)
+
+    def test_seven_frames_and_their_mean_in_light(self, tmp_path):
+        made = self.make(tmp_path, "folder_frames")
+        assert {n: s.num_examples for n, s in made.info.splits.items()} == {
+            "train": 4,
+            "validation": 2,
+        }
+        example = next(iter(made.as_dataset("validation").take(1).as_numpy_iterator()))
+        assert example["frames"].shape == (7, 60, 80, 3)
+        clip, name = example["subset"].decode(), example["name"].decode()
+        middle = int(pathlib.Path(name).stem)
+        for offset, frame in enumerate(example["frames"]):
+            path = tmp_path / "clips" / clip / f"{middle - 3 + offset:08}.png"
+            np.testing.assert_array_equal(frame, images.read(path).rgb)
+        light = (example["frames"] / 255.0) ** 3.2
+        expected = 255 * light.mean(0) ** (1 / 3.2)
+        assert np.abs(example["blurred"] - expected).max() < 1
+
+    def test_the_code_tells_where_the_scene_was_first(self, tmp_path):
+        made = self.make(tmp_path, "folder_coded", frames=7)
+        plain = self.make(tmp_path, "folder_frames", frames=7)
+        for coded, standard in zip(
+            made.as_dataset("train").as_numpy_iterator(),
+            plain.as_dataset("train").as_numpy_iterator(),
+            strict=True,
+        ):
+            np.testing.assert_array_equal(coded["frames"], standard["frames"])
+            inside = np.s_[14:-14, 14:-14]
+            coded, standard = ((one["blurred"][inside] / 255.0) ** 3.2 for one in (coded, standard))
+            assert np.abs(coded - standard).max() > 0.02
+            assert coded.mean() == pytest.approx(standard.mean(), rel=0.05)  # No light is lost.
+
+    def test_damaged_and_unequal_frames_leave_their_exposure_out(self, tmp_path):
+        make_high_speed(tmp_path / "clips", ("a", "b", "c"))
+        (tmp_path / "clips" / "a" / "00000002.png").write_bytes(b"damaged")
+        tiny.save(tmp_path / "clips" / "b" / "00000009.png", tiny.scene(1, width=70))
+        made = build(
+            tfds_builders.deblur_pairs.Builder, "folder_frames", tmp_path / "clips", tmp_path
+        )
+        assert sum(split.num_examples for split in made.info.splits.values()) == 4
+        assert left_out(made) == {
+            integrity.UNREADABLE: ["a/00000003.png"],
+            integrity.SIZE_MISMATCH: ["b/00000010.png"],
+        }
+
+
 class TestDeblurPairsLayouts:
     def find(self, manual, config):
         made = tfds_builders.deblur_pairs.Builder(config=config, data_dir=manual / "unused")
@@ -458,6 +511,37 @@ class TestDeblurPairsLayouts:
         made = tfds_builders.deblur_pairs.Builder(config="reds", data_dir=tmp_path / "unused")
         parts = made._divide(self.find(tmp_path, "reds"))
         assert [len(parts[split]) for split in ("train", "validation")] == [2, 2]
+
+    def test_sequences_of_reds(self, tmp_path):
+        make_high_speed(tmp_path / "a" / "train" / "train_orig", ("000", "001"))
+        zip_tree(tmp_path / "a", tmp_path / "train_orig_part0.zip")
+        make_high_speed(tmp_path / "b" / "train" / "train_orig", ("002",), frames=21)
+        make_high_speed(tmp_path / "b" / "train" / "train_orig", ("003",), frames=6)
+        make_high_speed(tmp_path / "val" / "val_orig", ("000",), frames=7)
+        found = self.find(tmp_path, "reds_frames")
+        # The middle frames of seven, one exposure after the other; parts of zips are one set.
+        names = [f"train_orig/{clip}/{n:08}.png" for clip in ("000", "001") for n in (3, 10)]
+        names += [f"train_orig/002/{n:08}.png" for n in (3, 10, 17)]
+        assert names_of(found) == {"train": names, "validation": ["val_orig/000/00000003.png"]}
+        assert [name for name, _ in found.alone] == ["train_orig/003"]
+        assert self.find(tmp_path, "reds_coded").pairs == found.pairs
+
+    def test_any_high_speed_clips(self, tmp_path):
+        make_high_speed(tmp_path, ("garden", "test/street"))
+        found = self.find(tmp_path, "folder_frames")
+        assert {split: len(found) for split, found in found.pairs.items()} == {
+            "train": 2,
+            "test": 2,
+        }
+        # One clip alone: its exposures are held out singly.
+        assert len({window.scene for window in found.pairs["train"]}) == 2
+        # Frame 10 comes after frame 9 whatever their names.
+        for frame in (tmp_path / "garden").iterdir():
+            frame.rename(frame.with_name(f"{int(frame.stem)}.png"))
+        window = self.find(tmp_path, "folder_frames").pairs["train"][-1]
+        assert [pathlib.Path(file.path).stem for file in window.frames] == list("789") + [
+            str(number) for number in range(10, 14)
+        ]
 
     @pytest.mark.parametrize("kind", ["J", "R"])
     def test_realblur(self, tmp_path, kind):
@@ -519,7 +603,9 @@ class TestDeblurPairsLayouts:
         found = self.find(tmp_path, "folder")
         assert len({pair.scene for pair in found.pairs["train"]}) == scenes
 
-    @pytest.mark.parametrize("config", ["gopro", "reds", "realblur_j", "dvd", "folder"])
+    @pytest.mark.parametrize(
+        "config", ["gopro", "reds", "reds_frames", "realblur_j", "dvd", "folder"]
+    )
     def test_the_error_says_what_is_needed(self, tmp_path, config):
         tiny.save(tmp_path / "stuff" / "a.png", tiny.scene(0))
         with pytest.raises(FileNotFoundError) as error:

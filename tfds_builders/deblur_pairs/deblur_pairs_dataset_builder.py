@@ -8,7 +8,7 @@ from collections.abc import Callable
 import tensorflow_datasets as tfds
 
 from keras_refocus.pictures import catalogue
-from tfds_builders import pairs, sources
+from tfds_builders import exposures, pairs, sources
 
 # The ten videos that video deblurring papers test on; the 61 others are for training.
 _DVD_TEST = frozenset(
@@ -28,6 +28,8 @@ _LAYOUTS = """
                             the same below test/
       reds                  train_blur/<clip>/*.png and train_sharp/<clip>/*.png; val_blur and
                             val_sharp likewise if they are to be the validation split
+      reds_frames, _coded   train_orig/<clip>/*.png, the sequences of 120 frames a second; val_orig
+                            likewise if it is to be the validation split
       realblur_j, _r        RealBlur_J_train_list.txt and RealBlur_J_test_list.txt beside the folder
                             RealBlur-J_ECC_IMCORR_centroid_itensity_ref/<scene>/{blur,gt}/*.png;
                             the same with R and RealBlur-R_BM3D_ECC_IMCORR_centroid_itensity_ref
@@ -35,6 +37,9 @@ _LAYOUTS = """
       folder                any folder with blur/ (or blurred/, input/) and sharp/ (or target/, gt/)
                             under equal names, at the top, or below train/, validation/ and test/,
                             or below a folder for each scene
+
+      folder_frames, _coded any folder with a folder of frames for each high-speed clip, at least
+                            seven; the top of them may be train/, validation/ and test/
 
     Where to get them:
 
@@ -67,6 +72,19 @@ class Builder(pairs.PairsBuilder):
             ("folder", "Any folder of pairs."),
         )
         for bits in (8, 16)
+    ] + [
+        exposures.ExposuresConfig(
+            name=f"{source}_{kind}",
+            source=f"{source}_frames",
+            coded=kind == "coded",
+            description=f"{title} {exposures.FRAMES} frames are one exposure, averaged in linear "
+            f"light{' behind a phase-coded aperture' if kind == 'coded' else ''}; RGB, 8 bits.",
+        )
+        for source, title in (
+            ("reds", "Sequences of REDS at 120 frames a second."),
+            ("folder", "Any folder of high-speed clips."),
+        )
+        for kind in ("frames", "coded")
     ]
 
     def homepage(self):
@@ -142,6 +160,52 @@ def _reds(listing):
         places += [blurred, sharp]
     root = posixpath.commonpath([f"/{place}" for place in places]).strip("/")
     return _layout(listing, root, "train|val _blur|_sharp", parts, alone, _REDS)
+
+
+def _reds_frames(listing):
+    parts, short, places = {}, [], []
+    for split, part in (("train", "train"), ("validation", "val")):
+        # In parts of fifteen zips, whose clips all belong together.
+        clips = {}
+        for place in listing.all_folders():
+            if posixpath.basename(posixpath.dirname(place)) == f"{part}_orig":
+                pictures = listing.pictures(place)
+                if pictures:
+                    clips.setdefault(f"{part}_orig/{posixpath.basename(place)}", pictures)
+                    places.append(posixpath.dirname(place))
+        found, without = exposures.windows(clips)
+        short += without
+        if found:
+            parts[split] = found
+    if "train" not in parts:
+        return None
+    root = posixpath.commonpath([f"/{place}" for place in places]).strip("/")
+    return _layout(listing, root, "train|val _orig", parts, short, {})
+
+
+def _folder_frames(listing):
+    parts, short = {}, []
+    clips = {}
+    for place in listing.all_folders():
+        pictures = listing.pictures(place)
+        if pictures:
+            words = [word.lower() for word in place.split("/")]
+            halves = (catalogue.SPLIT_OF[word] for word in words if word in catalogue.SPLIT_OF)
+            split = {"val": "validation"}.get(half := next(halves, "train"), half)
+            clips.setdefault(split, {})[place] = pictures
+    for split, found in clips.items():
+        parts[split], without = exposures.windows(found)
+        short += without
+    parts = {split: found for split, found in parts.items() if found}
+    if "train" not in parts:
+        return None
+    kind = "a folder of frames for each clip"
+    if "validation" not in parts and len({window.scene for window in parts["train"]}) == 1:
+        parts["train"] = [
+            dataclasses.replace(window, scene=window.name) for window in parts["train"]
+        ]
+        kind += "; there is one clip, so single exposures of it are held out"
+    return _layout(listing, "", kind, parts, short, {})
 
 
 def _realblur(kind: str) -> Callable:
@@ -291,6 +355,8 @@ _FINDERS = {
     "gopro": _gopro("blur"),
     "gopro_gamma": _gopro("blur_gamma"),
     "reds": _reds,
+    "reds_frames": _reds_frames,
+    "folder_frames": _folder_frames,
     "realblur_j": _realblur("J"),
     "realblur_r": _realblur("R"),
     "dvd": _dvd,
