@@ -171,8 +171,8 @@ def score(path, name, model, protocol, *, lpips=None, inception=None):
     gray = make_gray(true)
     result = colorize(model, gray, protocol)
     values = {
-        "colorfulness": float(color.colorfulness(result)),
-        "true_colorfulness": float(color.colorfulness(true)),
+        name: float(fidelity.colorfulness(color.to_float(picture)[np.newaxis])[0])
+        for name, picture in (("colorfulness", result), ("true_colorfulness", true))
     }
     _, true_chroma = color.rgb_to_lab(true)
     for prefix, picture in (("", result), ("gray_", gray)):

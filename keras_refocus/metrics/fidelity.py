@@ -228,14 +228,16 @@ def chroma_error(image_true, image_test, *, border=0):
 
 
 def colorfulness(rgb):
-    """Colourfulness of Hasler and Suesstrunk (2003), as `color.colorfulness`, on tensors too.
+    """Measure how colourful pictures are: 0 for grey, about 15 slightly, 45 quite, 80 very.
+
+    Reference: Hasler and Suesstrunk, Measuring colourfulness in natural images, 2003; with R, G
+    and B in 0..255 as there.
 
     Args:
         rgb: Pictures `(batch, height, width, 3)`, floating point in [0, 1].
 
     Returns:
-        Shape `(batch,)`: 0 for grey, about 15 slightly, 45 quite, 80 very colourful. The derivative
-        is finite everywhere.
+        Shape `(batch,)`. The derivative is finite everywhere.
 
     Raises:
         TypeError: If an array is of integers.

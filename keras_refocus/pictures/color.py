@@ -453,43 +453,6 @@ def _is_in_gamut(ops, rgb):
     return margin >= -_GAMUT_TOLERANCE
 
 
-def colorfulness(rgb):
-    """Measure how colourful pictures are: 0 for grey, about 15 slightly, 45 quite, 80 very.
-
-    Reference: Hasler and Suesstrunk, Measuring colourfulness in natural images, 2003; with R, G
-    and B in 0..255 as there.
-
-    Args:
-        rgb: Array of shape `(..., height, width, 3)`, uint8, uint16, or float in [0, 1].
-
-    Returns:
-        Array of shape `(...)`, float64; a scalar for one picture.
-
-    Raises:
-        ValueError: If the shape is another.
-    """
-    rgb = as_array(rgb, "rgb")
-    _check_channels(rgb, 3, "rgb")
-    if rgb.ndim < 3 or rgb.shape[-2] * rgb.shape[-3] == 0:
-        raise ValueError(
-            "`rgb` must be of shape (..., height, width, 3) with at least one pixel. "
-            f"Received: rgb.shape={rgb.shape}."
-        )
-    pictures = rgb.reshape(-1, rgb.shape[-3] * rgb.shape[-2], 3)
-    results = np.empty(len(pictures))
-    for index, pixels in enumerate(pictures):
-        total, squares = np.zeros(2), np.zeros(2)
-        for block in _blocks(len(pixels)):
-            red, green, blue = EIGHT_BIT * to_float(pixels[block]).astype("float64").T
-            opponents = np.stack([red - green, 0.5 * (red + green) - blue])
-            total += opponents.sum(axis=1)
-            squares += (opponents**2).sum(axis=1)
-        mean = total / len(pixels)
-        variance = np.maximum(squares / len(pixels) - mean**2, 0.0)
-        results[index] = np.sqrt(variance.sum()) + 0.3 * np.sqrt((mean**2).sum())
-    return results.reshape(rgb.shape[:-3])[()]
-
-
 # Range borders.
 
 

@@ -4,6 +4,7 @@ from PIL import Image
 
 from keras_refocus import evaluate
 from keras_refocus.evaluation import grayscale
+from keras_refocus.metrics import fidelity
 from keras_refocus.pictures import color
 
 
@@ -51,7 +52,7 @@ def test_versions_are_what_they_say():
     assert (versions["sepia"][level] == versions["sepia"][0, 0]).all()
     share = (versions["object"] != gray).any(axis=-1).mean()
     assert 0.003 < share < 0.007
-    assert color.colorfulness(versions["tint"]) > 1.0
+    assert fidelity.colorfulness(color.to_float(versions["tint"])[np.newaxis]) > 1.0
 
 
 def test_bad_requests(tmp_path, capsys):

@@ -6,7 +6,6 @@ import pytest
 from keras import ops
 
 from keras_refocus.metrics import fidelity as metrics
-from keras_refocus.pictures import color
 
 
 def _pair(height=24, width=20, channels=1, batch=2):
@@ -167,9 +166,14 @@ def test_colorfulness_by_hand():
     np.testing.assert_allclose(metrics.colorfulness(picture), [0.0, expected], atol=1e-3)
 
 
-def test_colorfulness_equals_that_of_color():
-    rgb = np.random.default_rng(1).random((3, 9, 7, 3), dtype="float32")
-    np.testing.assert_allclose(metrics.colorfulness(rgb), color.colorfulness(rgb), rtol=1e-4)
+def test_colorfulness_of_two_colours():
+    # Half red (255, 0, 0), half blue (0, 0, 255): R - G is 255 and 0, (R + G) / 2 - B is 127.5 and
+    # -255, so the deviations are 127.5 and 191.25, the means 127.5 and -63.75.
+    picture = np.zeros((1, 2, 4, 3), "float32")
+    picture[:, :, :2, 0] = 1.0
+    picture[:, :, 2:, 2] = 1.0
+    expected = np.hypot(127.5, 191.25) + 0.3 * np.hypot(127.5, 63.75)
+    np.testing.assert_allclose(metrics.colorfulness(picture), [expected], rtol=1e-5)
 
 
 @pytest.mark.parametrize("metric", [metrics.psnr, metrics.ssim, metrics.ms_ssim])

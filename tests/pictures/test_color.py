@@ -303,21 +303,6 @@ def test_a_colour_stays_that_colour_on_tensors(shift):
     np.testing.assert_allclose(ops.convert_to_numpy(result), expected, atol=2e-4)
 
 
-def test_colorfulness_by_hand():
-    # Half red (255, 0, 0), half blue (0, 0, 255): rg is 255 and 0, yb is 127.5 and -255, so the
-    # deviations are 127.5 and 191.25, the means 127.5 and -63.75.
-    picture = np.zeros((2, 4, 3), "uint8")
-    picture[:, :2, 0] = 255
-    picture[:, 2:, 2] = 255
-    expected = np.hypot(127.5, 191.25) + 0.3 * np.hypot(127.5, 63.75)
-    assert color.colorfulness(picture) == pytest.approx(expected, abs=1e-4)
-    assert color.colorfulness(np.full((5, 5, 3), 77, "uint8")) == 0.0
-    both = np.stack([picture, np.full_like(picture, 9)])
-    np.testing.assert_allclose(color.colorfulness(both), [expected, 0.0], atol=1e-4)
-    with pytest.raises(ValueError, match=r"\(4, 3\)"):
-        color.colorfulness(np.zeros((4, 3), "uint8"))
-
-
 def test_greys_and_their_luminance():
     ops = pytest.importorskip("keras").ops
     gray = np.linspace(0.0, 1.0, 101, dtype="float32")

@@ -286,7 +286,7 @@ def test_colourfulness_is_that_of_the_metric():
     # Grey has none: the loss is 1. A picture of two opposed colours is as the metric measures it.
     assert _color_value("colorfulness", np.zeros_like(TRUE_CHROMA)) == pytest.approx(1.0, abs=1e-4)
     rgb = color.lab_to_rgb(MIDDLE, GUESSED_CHROMA).clip(0, 1)
-    expected = 1.0 - color.colorfulness(rgb)[0] / 100.0
+    expected = 1.0 - fidelity.colorfulness(rgb)[0] / 100.0
     assert _color_value("colorfulness") == pytest.approx(expected, abs=1e-4)
     grey = np.zeros_like(TRUE_CHROMA)
     loss = functools.partial(losses.color_loss("colorfulness"), MIDDLE)
