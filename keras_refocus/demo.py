@@ -83,11 +83,11 @@ def _serve(
     stop: threading.Event,
 ) -> int:
     """Serve the page until it is to stop; returns the exit status."""
-    from keras_refocus.page import layout as app
+    from keras_refocus.page import layout
     from keras_refocus.page import server as page_server
 
     is_local = _is_local(arguments.host) and not arguments.share
-    settings = app.AppSettings(
+    settings = layout.AppSettings(
         blur_faces=not is_local if arguments.blur_faces is None else arguments.blur_faces,
         max_pixels=round(arguments.max_megapixels * 1e6),
         max_upload=round(arguments.max_upload_mb * 1e6),
@@ -96,13 +96,13 @@ def _serve(
         queue_size=arguments.queue_size,
         relayed=arguments.share,
     )
-    page, actions = app.build_app(restorer, sessions, settings)
+    page, actions = layout.build_app(restorer, sessions, settings)
     try:
         url = page_server.launch(
             page,
             actions,
             sessions,
-            examples=app.EXAMPLES,
+            examples=layout.EXAMPLES,
             max_upload=settings.max_upload,
             relayed=arguments.share,
             root_path=root_path,

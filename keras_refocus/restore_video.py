@@ -28,10 +28,9 @@ import keras_refocus
 from keras_refocus.engines import local
 from keras_refocus.engines import options as engine_options
 from keras_refocus.restoration import pipeline
-from keras_refocus.system import console, extras, machine, memory
-from keras_refocus.system import files as system_files
+from keras_refocus.system import console, extras, files, machine, memory
 from keras_refocus.system import options as shared_options
-from keras_refocus.video import clip, encoders, files, interpolation, live, segments
+from keras_refocus.video import clip, containers, encoders, interpolation, live, segments
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +74,7 @@ def plan(
 
     Args:
         inputs: Files, folders and patterns with `*`, `?` and `**`.
-        arguments: Of the command: `out`, `recursive` and what concerns files.
+        arguments: Of the command: `out`, `recursive` and what concerns containers.
         options: What to do with frames.
 
     Returns:
@@ -106,7 +105,7 @@ def plan(
                 )
     if not jobs:
         raise ValueError(
-            f"The inputs must hold at least one video ({', '.join(sorted(files.SUFFIXES))}). "
+            f"The inputs must hold at least one video ({', '.join(sorted(containers.SUFFIXES))}). "
             f"Received: {', '.join(inputs)}. Name files, or search sub-folders with --recursive."
         )
     return list(jobs.values())
@@ -166,7 +165,7 @@ def existing(job: segments.Job) -> list[Path]:
     if not job.folder.is_dir():
         return []
     stems = {job.name} | ({f"{job.name}_compare"} if job.compare else set())
-    suffixes = files.possible_suffixes(job.source)
+    suffixes = containers.possible_suffixes(job.source)
     return [
         path
         for path in sorted(job.folder.iterdir())
@@ -180,7 +179,7 @@ def _sources(name: str, out: Path, *, recursive: bool) -> Iterable[tuple[Path, P
     if path.is_dir():
         for entry in sorted(path.rglob("*") if recursive else path.iterdir()):
             inside = entry.resolve().is_relative_to(out.resolve())
-            if files.is_video(entry) and entry.is_file() and not inside:
+            if containers.is_video(entry) and entry.is_file() and not inside:
                 yield entry, entry.relative_to(path)
     elif path.exists():
         yield path, Path(path.name)
@@ -198,7 +197,7 @@ def _sources(name: str, out: Path, *, recursive: bool) -> Iterable[tuple[Path, P
                 "pattern if your shell changes it."
             )
         for match in found:
-            if files.is_video(match) and match.is_file():
+            if containers.is_video(match) and match.is_file():
                 yield match, match.relative_to(root)
     else:
         raise FileNotFoundError(
@@ -213,7 +212,7 @@ def _live(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int
     to_screen = str(out) == "-" or "://" in str(out)
     try:
         if not to_screen:
-            files.format_of(out)
+            containers.format_of(out)
             if out.exists() and not arguments.overwrite:
                 raise FileExistsError(
                     f"An existing file is never replaced unasked. Received: '{out}', which "
@@ -417,8 +416,8 @@ def _record(job: segments.Job, outcome: segments.Outcome, *, with_sums: bool) ->
     if outcome.compare is not None:
         record["compare"] = str(outcome.compare)
     if with_sums:
-        record["input_sha256"] = system_files.sha256(job.source)
-        record["output_sha256"] = system_files.sha256(outcome.path)
+        record["input_sha256"] = files.sha256(job.source)
+        record["output_sha256"] = files.sha256(outcome.path)
     return record
 
 
@@ -440,7 +439,7 @@ def _write_report(
         "clips": records,
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    system_files.write_json(path, report)
+    files.write_json(path, report)
 
 
 def _moment(text: str) -> float:

@@ -12,8 +12,7 @@ import shlex
 import sys
 
 from keras_refocus.system import console, extras, memory, run_files
-from keras_refocus.training import config as configs
-from keras_refocus.training import managed, presets
+from keras_refocus.training import configs, managed, presets
 
 _log = logging.getLogger(__name__)
 

@@ -32,8 +32,7 @@ import psutil
 from keras_refocus.pictures import catalogue, color
 from keras_refocus.system import console, machine
 from keras_refocus.system.options import add_json
-from keras_refocus.training import config as configs
-from keras_refocus.training import presets
+from keras_refocus.training import configs, presets
 
 KINDS = ("photos", "pairs", "prepared", "color")
 

@@ -29,8 +29,14 @@ from keras_refocus.pictures import color, images
 from keras_refocus.restoration import pipeline
 from keras_refocus.system import console, extras, machine, memory
 from keras_refocus.system import options as shared_options
-from keras_refocus.video import colors, files, frames, interpolation, steadiness
-from keras_refocus.video import flow as optical_flow
+from keras_refocus.video import (
+    colors,
+    containers,
+    frames,
+    interpolation,
+    optical_flow,
+    steadiness,
+)
 
 _BT709 = np.array([0.2126, 0.7152, 0.0722], np.float32)
 
@@ -339,7 +345,7 @@ def _decibels(planes: np.ndarray, truth: np.ndarray) -> float:
 
 
 def _videos(folder: Path) -> list[Path]:
-    found = [path for path in sorted(folder.iterdir()) if files.is_video(path)]
+    found = [path for path in sorted(folder.iterdir()) if containers.is_video(path)]
     if not found:
         raise FileNotFoundError(f"The folder must hold videos. Received: '{folder}'.")
     return found
@@ -347,14 +353,14 @@ def _videos(folder: Path) -> list[Path]:
 
 def _middle(path: Path, crop: tuple[int, int], span: int = _SPAN) -> np.ndarray:
     """Luma of frames from the middle of the longest scene of a clip."""
-    found = files.survey(path)
+    found = containers.survey(path)
     count = len(found.frames)
     scenes = zip(found.scene_starts, [*found.scene_starts[1:], count], strict=True)
     start, end = max(scenes, key=lambda scene: scene[1] - scene[0])
     if end - start < span:
         raise ValueError(f"A clip must have a scene of at least {span} frames. Received: '{path}'.")
     first = start + (end - start - span) // 2
-    read = files.read(found, first, first + span)
+    read = containers.read(found, first, first + span)
     return np.stack([_cropped(frames.luma(frame, found.layout), crop) for _, frame in read])
 
 

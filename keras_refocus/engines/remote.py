@@ -9,14 +9,14 @@ at the first copy are kept, and a file of the cache that has changed is copied a
 the folder `REFOCUS_CACHE`, else `keras_refocus` in the user's folder for caches.
 """
 
-import hashlib
 import json
 import logging
 import os
-import secrets
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
+
+from keras_refocus.system import files
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ def fetch(address: str) -> Path:
         OSError: They cannot be copied, and are not in the cache.
         ValueError: A file is not what the manifest says.
     """
-    folder = _cache() / hashlib.sha256(address.encode()).hexdigest()[:20]
+    folder = _cache() / files.sha256(address.encode())[:20]
     record = _read(folder / _RECORD)
     shown = _shown(address)
     try:
@@ -84,14 +84,14 @@ def fetch(address: str) -> Path:
         path = folder / name
         expected = sums.get(name) or (known or {}).get("sha256")
         is_same = known is not None and known["tag"] == found[name] and path.is_file()
-        if is_same and _sha256(path) == expected:
+        if is_same and files.sha256(path) == expected:
             kept[name] = known
             continue
         logger.info("copying %s/%s", shown, name)
         _copy(store, f"{root}/{name}", path, sums.get(name), f"{shown}/{name}")
-        kept[name] = {"tag": found[name], "sha256": _sha256(path)}
+        kept[name] = {"tag": found[name], "sha256": files.sha256(path)}
     if kept != record:
-        _write(folder / _RECORD, json.dumps(kept, indent=1).encode())
+        files.write_bytes(folder / _RECORD, json.dumps(kept, indent=1).encode())
     return folder
 
 
@@ -140,23 +140,19 @@ def _sums(store: Any, root: str) -> dict[str, str]:
 
 def _copy(store: Any, source: str, path: Path, expected: str | None, shown: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{secrets.token_hex(8)}.tmp")
-    try:
+    with files.replacing(path) as temporary:
         try:
-            store.get_file(source, str(part))
+            store.get_file(source, str(temporary))
         except Exception as error:
             raise OSError(
                 f"A file of the models cannot be copied. Received: '{shown}' "
                 f"({type(error).__name__}). Try again."
             ) from None
-        if expected is not None and _sha256(part) != expected:
+        if expected is not None and files.sha256(temporary) != expected:
             raise ValueError(
                 f"A file of the models must be what {MANIFEST} says. Received: '{shown}' with "
                 f"another SHA-256. Copy the models there again, or write {MANIFEST} anew."
             )
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _cache() -> Path:
@@ -173,17 +169,6 @@ def _read(path: Path) -> dict[str, dict[str, Any]]:
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def _write(path: Path, content: bytes) -> None:
-    part = path.with_name(f".{secrets.token_hex(8)}.tmp")
-    part.write_bytes(content)
-    part.replace(path)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _shown(address: str) -> str:

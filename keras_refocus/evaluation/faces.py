@@ -60,7 +60,7 @@ def _judge(folder: Path, points: dict[str, list | None]) -> Iterator[str]:
                 yield f"no face found: {name}"
             if len(boxes):
                 with_faces += 1
-                again = faces.detect(faces.blur(rgb, boxes))
+                again = faces.detect(faces.anonymize(rgb, boxes))
                 middles = again[:, :2] + again[:, 2:] // 2
                 found_again += bool(hidden[middles[:, 1], middles[:, 0]].any())
             bar.update()

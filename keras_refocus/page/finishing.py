@@ -313,8 +313,8 @@ def _looks(
         scale = after.shape[1] / picture.result.planes.source.shape[1]
         boxes = np.asarray(picture.faces) * scale
         # On both sides: whoever looks over the shoulder sees it too.
-        after = faces.blur(after, boxes)
-        source = None if source is None else faces.blur(source, boxes)
+        after = faces.anonymize(after, boxes)
+        source = None if source is None else faces.anonymize(source, boxes)
     if settings.visible_mark and "colorize" in result.stages:
         after = provenance.mark_colourised(after)
     return source, after

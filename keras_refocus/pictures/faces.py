@@ -1,7 +1,7 @@
 """Find faces in a picture and make them unrecognisable, for good.
 
     boxes = faces.detect(rgb)
-    rgb = faces.blur(rgb, boxes)
+    rgb = faces.anonymize(rgb, boxes)
 
 Faces are found by MTCNN (Zhang, Zhang, Li and Qiao, "Joint Face Detection and Alignment using
 Multi-task Cascaded Convolutional Networks", arXiv:1604.02878), as the package `mtcnn` has it, whose
@@ -81,7 +81,7 @@ def detect(rgb: np.ndarray) -> np.ndarray:
     return boxes[(boxes[:, 2:] > 0).all(axis=1)]
 
 
-def blur(rgb: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+def anonymize(rgb: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     """Make what lies in boxes, and a margin around them, unrecognisable.
 
     Each region is averaged down to a mosaic of 5 x 5 cells and enlarged again smoothly. What is
@@ -112,11 +112,11 @@ def blur(rgb: np.ndarray, boxes: np.ndarray) -> np.ndarray:
 
 
 def covered(size: tuple[int, int], boxes: np.ndarray) -> np.ndarray:
-    """Say which pixels `blur` would change.
+    """Say which pixels `anonymize` would change.
 
     Args:
         size: `(height, width)` of the picture.
-        boxes: As in `blur`.
+        boxes: As in `anonymize`.
 
     Returns:
         Array of shape `size`, bool.

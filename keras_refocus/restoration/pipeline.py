@@ -656,5 +656,5 @@ def _face_module():
 
 
 def _blur_faces(image: np.ndarray, boxes: Any) -> np.ndarray:
-    blurred = _face_module().blur(_as_rgb(image), boxes)
+    blurred = _face_module().anonymize(_as_rgb(image), boxes)
     return blurred[..., 0] if image.ndim == 2 else blurred

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and the SHA-256 of what is in one.
+"""Files and folders that are written whole or not at all, and the SHA-256 of what is in a file.
 
 A file gets a temporary name beside its own, and its own name when it is complete, so that nobody
 ever reads half of one and an error leaves the old one as it was. What a process that was killed
@@ -13,6 +13,7 @@ import logging
 import os
 import re
 import secrets
+import shutil
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -62,6 +63,34 @@ def replacing(
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def new_folder(path: str | os.PathLike) -> Iterator[Path]:
+    """Give a temporary folder to fill; it takes its own name when the block ends.
+
+    Args:
+        path: The folder, which must not be there. Its parents are made.
+
+    Yields:
+        Path of an empty folder beside it. An error removes it with all that is in it.
+
+    Raises:
+        FileExistsError: There is something of that name.
+    """
+    path = Path(path)
+    if path.exists():
+        raise FileExistsError(
+            f"A folder must be a new one. Received: '{path}', which exists. Choose another place, "
+            "or delete it."
+        )
+    temporary = _temporary(path, keep_suffix=False)
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        temporary.rename(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_bytes(path: str | os.PathLike, content: bytes, *, overwrite: bool = True) -> None:

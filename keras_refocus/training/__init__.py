@@ -12,7 +12,7 @@ Floor 4; never meets `evaluation`.
     optimizers       the optimizers, and how learning rates rise and fall
     managed          what SageMaker tells a job, as defaults of the command line
     devices          training on several devices or machines at once
-    config           configurations, and their flags and JSON
+    configs          configurations, and their flags and JSON
     presets          named configurations
     gan              the gradient seam, the averaged generator, what a checkpoint holds
     deblur_gan       DeblurGAN: paired training on luminance

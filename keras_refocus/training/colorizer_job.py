@@ -13,8 +13,7 @@ from keras_refocus.data import sampling, workers
 from keras_refocus.metrics import fidelity
 from keras_refocus.pictures import color, color_bins, grayscale
 from keras_refocus.restoration.chroma import WORKING_SIZE
-from keras_refocus.training import config as configs
-from keras_refocus.training import optimizers
+from keras_refocus.training import configs, optimizers
 from keras_refocus.training.cycle_gan import CycleGAN
 from keras_refocus.training.job import Job, Pictures, manifest_lines, usable_photos
 

@@ -385,7 +385,7 @@ class CycleGAN(gan.GAN):
     def averages(self):
         return [(self.averaged_generator, self.to_color)]
 
-    def measure(self, luminance, chroma):
+    def score(self, luminance, chroma):
         """Score the averaged generator: a dict from metric name to one value per picture.
 
         PSNR is that of sRGB, against the photo; the chroma error is in units of a* and b*.

@@ -279,7 +279,7 @@ class DeblurGAN(gan.GAN):
                 values = self._update_discriminator(blurred, sharp)
         return values | self._update_generator(blurred, sharp)
 
-    def measure(self, blurred, sharp):
+    def score(self, blurred, sharp):
         """Score the averaged generator: dict from metric name to one value for each picture."""
         # What a user sees is clipped, so that is what is measured.
         restored = ops.clip(self(blurred), 0.0, 1.0)

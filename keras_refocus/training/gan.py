@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_refocus.training import config as configs
+from keras_refocus.training import configs
 
 # Distance between the seeds of two replicas; far from the small seeds that people choose.
 _REPLICA_STRIDE = 1_000_003
@@ -291,7 +291,7 @@ class GAN(keras.Model):
     - `update_networks(data)` with `minimize`: what a replica does with its share of a batch;
       returns a dict from metric name to a scalar;
     - `averages`: list of `(averaged, network)`, the moving averages and what they follow;
-    - `measure(*data)`: scores of the averaged network, a dict from metric name to one value for
+    - `score(*data)`: scores of the averaged network, a dict from metric name to one value for
       each picture; `loss` among them, which callbacks of Keras watch.
 
     Networks that are shipped are the averaged copies.
@@ -473,7 +473,7 @@ class GAN(keras.Model):
         return self.report(values)
 
     def test_step(self, data):
-        return self.report(self.measure(*self._sides(data)))
+        return self.report(self.score(*self._sides(data)))
 
     def _sides(self, data):
         """The two sides of a batch out of what Keras hands to a step, checked."""

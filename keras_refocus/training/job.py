@@ -14,8 +14,7 @@ from tqdm import tqdm
 from keras_refocus.data import workers
 from keras_refocus.pictures import catalogue, images
 from keras_refocus.system import files
-from keras_refocus.training import config as configs
-from keras_refocus.training import run_folder
+from keras_refocus.training import configs, run_folder
 
 _log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ A preset is an instance of a `config` class; an experiment is one more preset.
 
 import difflib
 
-from keras_refocus.training.config import ColorizerConfig, RestorerConfig
+from keras_refocus.training.configs import ColorizerConfig, RestorerConfig
 
 _VGG19 = {"backbone": "vgg19", "weights": "imagenet"}
 

@@ -12,8 +12,7 @@ from keras_refocus.blur import exposure
 from keras_refocus.data import sampling, workers
 from keras_refocus.metrics import fidelity
 from keras_refocus.pictures import catalogue, color
-from keras_refocus.training import config as configs
-from keras_refocus.training import initial_weights, optimizers
+from keras_refocus.training import configs, initial_weights, optimizers
 from keras_refocus.training.deblur_gan import DeblurGAN, validation_psnr
 from keras_refocus.training.job import (
     Job,

@@ -12,8 +12,7 @@ from keras import ops
 from tqdm import tqdm
 
 from keras_refocus.system import files
-from keras_refocus.training import config as configs
-from keras_refocus.training import devices, gan, initial_weights, run_folder
+from keras_refocus.training import configs, devices, gan, initial_weights, run_folder
 from keras_refocus.training.job import phases
 from keras_refocus.training.keeper import RunKeeper
 

@@ -57,7 +57,7 @@ __all__ = [
     "draw_curves",
     "duration",
     "environment",
-    "measures",
+    "validation_columns",
     "own_commit",
     "read_log",
     "read_record",
@@ -77,7 +77,7 @@ _MEASURES = {
 }
 
 
-def measures(rows):
+def validation_columns(rows):
     """Names, titles and decimals of what the rows of a log measure in validation."""
     return [
         (name, *values)
@@ -245,7 +245,7 @@ def draw_curves(path, rows):
     names = dict.fromkeys(name for row in rows for name in row)
     panels = {
         "losses": [name for name in names if "loss" in name and not name.startswith("val_")],
-    } | {f"validation {title}": [f"val_{name}"] for name, title, _ in measures(rows)}
+    } | {f"validation {title}": [f"val_{name}"] for name, title, _ in validation_columns(rows)}
     # Without pyplot: it would choose a window system for the whole process.
     figure = Figure(figsize=(5 * len(panels), 4), layout="constrained")
     FigureCanvasAgg(figure)
@@ -302,7 +302,7 @@ def write_report(
     before = record.get("validation", {})
     data, session = record["data"], record["sessions"][-1]
     seconds = sum(row["seconds"] for row in rows)
-    measured = measures(rows)
+    measured = validation_columns(rows)
 
     def line(title, values):
         cells = [

@@ -5,11 +5,11 @@ Floor 3.
     segments       a whole clip: cut up, restored by several workers, resumed, put together
     clip           frames of a clip in, frames of the result out
     live           a stream restored at the rate that the machine gives
-    files          what is in a file, its frames from any place on, a new file with nothing lost
+    containers     what is in a file, its frames from any place on, a new file with nothing lost
     encoders       which encoder writes which frames, and with what settings
     frames         the planes of a frame as arrays
     cuts           where one shot ends and the next begins
-    flow           optical flow, warping along it, where it can be trusted
+    optical_flow   optical flow, warping along it, where it can be trusted
     steadiness     frames fused with their neighbours
     interpolation  frames between frames
     colors         colour for grey footage that stays the same from frame to frame

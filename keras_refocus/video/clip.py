@@ -13,8 +13,16 @@ from typing import Any
 import numpy as np
 
 from keras_refocus.restoration import pipeline
-from keras_refocus.video import colors, encoders, faces, files, frames, interpolation, steadiness
-from keras_refocus.video import flow as optical_flow
+from keras_refocus.video import (
+    colors,
+    containers,
+    encoders,
+    faces,
+    frames,
+    interpolation,
+    optical_flow,
+    steadiness,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +82,7 @@ class _Entry:
     faces: np.ndarray | None = None
 
 
-def colorizes(found: files.Survey, options: ClipOptions) -> bool:
+def colorizes(found: containers.Survey, options: ClipOptions) -> bool:
     """Whether a clip gets colours."""
     return options.restore.colorizes(is_grayscale=found.is_gray)
 
@@ -97,7 +105,7 @@ class Worker:
 
     def __init__(
         self,
-        found: files.Survey,
+        found: containers.Survey,
         restorer: pipeline.Restorer,
         options: ClipOptions,
         moments: list[list[interpolation.Moment]],
@@ -197,7 +205,7 @@ class Worker:
             entry = self._entry(index)
             frame = self._composed(index, entry)
             if self._options.restore.blur_faces:
-                frame = faces.blur(frame, self._found.layout, self._faces_near(index))
+                frame = faces.anonymize(frame, self._found.layout, self._faces_near(index))
             self._finals[index] = frame
         return self._finals[index]
 
@@ -263,7 +271,7 @@ class Worker:
         if index not in self._entries:
             if self._source is None or index != self._next:
                 self._forget()
-                self._source = files.read(
+                self._source = containers.read(
                     self._found,
                     index,
                     len(self._found.frames),
@@ -326,7 +334,9 @@ class Worker:
         if index not in self._chroma:
             scene = self._found.scene(index)
             first, last = colors.key_frames(index, scene)
-            read = files.read(self._found, first, last + 1, deinterlace=self._options.deinterlace)
+            read = containers.read(
+                self._found, first, last + 1, deinterlace=self._options.deinterlace
+            )
             small = [
                 colors.small_luminance(frames.luma(frame, self._found.layout)) for _, frame in read
             ]

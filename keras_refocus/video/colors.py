@@ -16,8 +16,7 @@ import numpy as np
 
 from keras_refocus.pictures import color
 from keras_refocus.restoration.chroma import GuidedChroma, shrink
-from keras_refocus.video import flow as optical_flow
-from keras_refocus.video import frames
+from keras_refocus.video import frames, optical_flow
 
 #: Frames from one key frame to the next.
 EVERY = 12

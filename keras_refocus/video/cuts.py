@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from keras_refocus.pictures import color
-from keras_refocus.video import flow as optical_flow
+from keras_refocus.video import optical_flow
 
 # Width and height of the frames that are compared, in pixels.
 _SIZE = (160, 96)

@@ -15,8 +15,8 @@ def detect(frame: Any) -> np.ndarray:
     return pictures_faces.detect(frame.reformat(format="rgb24").to_ndarray())
 
 
-def blur(frame: Any, layout: frames.Layout, boxes: np.ndarray) -> Any:
-    """Blur what lies in boxes, for good.
+def anonymize(frame: Any, layout: frames.Layout, boxes: np.ndarray) -> Any:
+    """Make what lies in boxes unrecognisable, for good.
 
     Args:
         frame: In planes; it is left as it is.
@@ -36,5 +36,5 @@ def blur(frame: Any, layout: frames.Layout, boxes: np.ndarray) -> Any:
         ratio = np.array([samples.shape[1] / frame.width, samples.shape[0] / frame.height] * 2)
         # Three channels are what a picture has there.
         stacked = np.repeat(samples[..., np.newaxis], 3, axis=-1)
-        samples[...] = pictures_faces.blur(stacked, boxes * ratio)[..., 0]
+        samples[...] = pictures_faces.anonymize(stacked, boxes * ratio)[..., 0]
     return result

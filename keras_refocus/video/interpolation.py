@@ -23,7 +23,7 @@ from fractions import Fraction
 import cv2
 import numpy as np
 
-from keras_refocus.video import flow as optical_flow
+from keras_refocus.video import optical_flow
 
 # Frames of a scene that repeat the one before, as a share, from which it is taken for drawn.
 _DRAWN = 0.3

@@ -8,6 +8,7 @@ restored, whatever came in between is dropped, and what is seen lags by the time
 frame is restored alone: neighbours on the far side of it are not there yet.
 """
 
+import contextlib
 import dataclasses
 import sys
 import threading
@@ -21,7 +22,8 @@ from typing import Any
 import numpy as np
 
 from keras_refocus.restoration import pipeline
-from keras_refocus.video import files, frames
+from keras_refocus.system import files
+from keras_refocus.video import containers, frames
 
 # How devices are named, and FFmpeg's name for what opens them.
 _DEVICES = {"/dev/": "v4l2", "avfoundation:": "avfoundation", "dshow:": "dshow"}
@@ -180,7 +182,7 @@ def restore(
     report = Report()
     began = time.monotonic()
     writer = None
-    try:
+    with contextlib.ExitStack() as stack, contextlib.suppress(CancelledError):
         while True:
             found = source.newest()
             if found is None or (cancel is not None and cancel()):
@@ -195,17 +197,12 @@ def restore(
             shown = frames.with_luma(planar, layout, luma, result[0, ..., 0])
             if writer is None:
                 report.width, report.height = shown.width, shown.height
-                writer = _Writer(out, shown, layout)
+                writer = stack.enter_context(_Writer(out, shown, layout))
             writer.write(shown, moment)
             report.read, report.restored = source.count, report.restored + 1
             report.seconds = time.monotonic() - began
             if progress is not None:
                 progress(report)
-    except CancelledError:
-        pass
-    finally:
-        if writer is not None:
-            writer.close()
     report.read = source.count
     report.seconds = time.monotonic() - began
     return report
@@ -217,7 +214,7 @@ class _Writer:
     def __init__(self, out: str | Path, frame: Any, layout: frames.Layout):
         import av
 
-        self._path = self._part = None
+        self._file = contextlib.ExitStack()
         target: Any = str(out)
         format = None
         if target == "-":
@@ -225,11 +222,10 @@ class _Writer:
         elif "://" in target:
             format = "mpegts"
         else:
-            self._path = Path(out)
-            format = files.format_of(self._path)
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._part = self._path.with_name(f"{self._path.name}.part")
-            target = str(self._part)
+            path = Path(out)
+            format = containers.format_of(path)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            target = str(self._file.enter_context(files.replacing(path)))
         self._container = av.open(target, "w", format=format)
         options = {"preset": "ultrafast", "tune": "zerolatency", "crf": "20"}
         self._stream = self._container.add_stream("libx264", rate=30, options=options)
@@ -248,8 +244,11 @@ class _Writer:
         shown.pts, shown.time_base, shown.pict_type = self._last, _TIME_BASE, 0
         self._container.mux(self._stream.encode(shown))
 
-    def close(self) -> None:
-        self._container.mux(self._stream.encode(None))
-        self._container.close()
-        if self._path is not None:
-            self._part.replace(self._path)
+    def __enter__(self) -> "_Writer":
+        return self
+
+    def __exit__(self, *_) -> None:
+        # What was taken before an error is whole, and nobody can take it again.
+        with self._file:
+            self._container.mux(self._stream.encode(None))
+            self._container.close()

@@ -6,6 +6,7 @@ when the same work is asked for; a result is the same to the last byte of every 
 made in one go, by several workers, or resumed.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -24,9 +25,8 @@ from typing import Any
 import numpy as np
 
 from keras_refocus.restoration import pipeline
-from keras_refocus.system import files as system_files
-from keras_refocus.video import clip, files, frames, interpolation
-from keras_refocus.video import flow as optical_flow
+from keras_refocus.system import files
+from keras_refocus.video import clip, containers, frames, interpolation, optical_flow
 
 logger = logging.getLogger(__name__)
 
@@ -94,7 +94,7 @@ class Outcome:
     failed: dict[int, str]
     resumed: int
     notes: list[str]
-    survey: files.Survey
+    survey: containers.Survey
     seconds: float
     encoder: str
 
@@ -139,7 +139,7 @@ def restore(
     # SVT-AV1 writes to standard error unless told, and takes no such option.
     os.environ.setdefault("SVT_LOG", "1")
     options = job.options
-    found = files.survey(
+    found = containers.survey(
         job.source,
         deinterlace=options.deinterlace,
         look_for_gray=options.restore.mode != "restore",
@@ -147,7 +147,7 @@ def restore(
     )
     refuse(found, options)
     first, last = _chosen(found, job)
-    target = files.choose_target(
+    target = containers.choose_target(
         found, codec=job.codec, crf=job.crf, colours=clip.colorizes(found, options)
     )
     base, moments = interpolation.schedule(
@@ -170,7 +170,7 @@ def restore(
     run.work(workers, threads)
     path = job.folder / f"{job.name}{target.suffix}"
     segments = [folder.segment(index) for index in range(len(pieces))]
-    notes = files.join(
+    notes = containers.join(
         path,
         found,
         target,
@@ -184,7 +184,7 @@ def restore(
     if job.compare:
         compared = job.folder / f"{job.name}_compare{target.suffix}"
         sides = [folder.segment(index, compare=True) for index in range(len(pieces))]
-        files.join(compared, found, target, sides, base, window=window, without_streams=True)
+        containers.join(compared, found, target, sides, base, window=window, without_streams=True)
     failed = {}
     for index in range(len(pieces)):
         failed |= folder.failed(index)
@@ -207,7 +207,7 @@ def restore(
     )
 
 
-def refuse(found: files.Survey, options: clip.ClipOptions) -> None:
+def refuse(found: containers.Survey, options: clip.ClipOptions) -> None:
     """Refuse a clip that would come out wrong.
 
     Raises:
@@ -231,7 +231,7 @@ def refuse(found: files.Survey, options: clip.ClipOptions) -> None:
         )
 
 
-def _chosen(found: files.Survey, job: Job) -> tuple[int, int]:
+def _chosen(found: containers.Survey, job: Job) -> tuple[int, int]:
     """Indices of the first and the last frame that are restored."""
     base, begin = found.time_base, found.frames[0].pts
     inside = [
@@ -249,8 +249,8 @@ def _chosen(found: files.Survey, job: Job) -> tuple[int, int]:
 
 
 def _window(
-    found: files.Survey, first: int, last: int, base: Fraction, job: Job
-) -> tuple[files.Window, int]:
+    found: containers.Survey, first: int, last: int, base: Fraction, job: Job
+) -> tuple[containers.Window, int]:
     """The part of the file that is taken, and by how much times of frames are moved back."""
     start = end = None
     shift = 0
@@ -260,7 +260,7 @@ def _window(
     if job.end is not None and last < len(found.frames) - 1:
         frame = found.frames[last]
         end = (frame.pts + frame.duration) * found.time_base
-    return files.Window(start, end), shift
+    return containers.Window(start, end), shift
 
 
 class _WorkFolder:
@@ -281,7 +281,7 @@ class _WorkFolder:
                     f"'{self.path}', of other work. Leave --resume out to begin anew."
                 )
         self.path.mkdir(parents=True, exist_ok=True)
-        system_files.write_json(record, self._fingerprint)
+        files.write_json(record, self._fingerprint)
 
     def is_done(self, index: int) -> bool:
         return self._record(index).exists()
@@ -291,11 +291,11 @@ class _WorkFolder:
 
     def finish(self, index: int, times: list[tuple[int, int]], failed: dict[int, str]) -> None:
         """Note that a segment is whole; its files must be there."""
-        system_files.write_json(self._record(index), {"times": times, "failed": failed})
+        files.write_json(self._record(index), {"times": times, "failed": failed})
 
-    def segment(self, index: int, *, compare: bool = False) -> files.Segment:
+    def segment(self, index: int, *, compare: bool = False) -> containers.Segment:
         times = [tuple(pair) for pair in _read_json(self._record(index))["times"]]
-        return files.Segment(self.file(index, compare=compare), times)
+        return containers.Segment(self.file(index, compare=compare), times)
 
     def failed(self, index: int) -> dict[int, str]:
         return {int(k): v for k, v in _read_json(self._record(index))["failed"].items()}
@@ -379,35 +379,31 @@ class _Run:
     def _restore(self, worker: clip.Worker, index: int) -> None:
         start, end = self._pieces[index]
         origin = next(m.pts for ms in self._moments[start:end] for m in ms)
-        writers = [self._writer(index, origin)]
-        if self._job.compare:
-            writers.append(self._writer(index, origin, compare=True))
         times, failed = [], {}
-        try:
+        with contextlib.ExitStack() as stack:
+            writer = stack.enter_context(self._writer(index, origin))
+            if self._job.compare:
+                sides = stack.enter_context(self._writer(index, origin, compare=True))
             reached = start
             for made in worker.make(start, end):
                 times.append((made.frame.pts, made.frame.duration))
                 if made.failed:
                     failed[made.index] = made.failed
                 if self._job.compare:
-                    writers[1].write(_side_by_side(made.source, made.frame))
-                writers[0].write(made.frame)
+                    sides.write(_side_by_side(made.source, made.frame))
+                writer.write(made.frame)
                 self._count(made.index - reached)
                 reached = made.index
-            for writer in writers:
-                writer.close()
-        except BaseException:
-            for writer in writers:
-                writer.abandon()
-            raise
         self._folder.finish(index, times, failed)
         self._count(end - reached)
 
-    def _writer(self, index: int, origin: int, *, compare: bool = False) -> files.SegmentWriter:
+    def _writer(
+        self, index: int, origin: int, *, compare: bool = False
+    ) -> containers.SegmentWriter:
         size = None
         if compare:
             size = _compared_size(self._found)
-        return files.SegmentWriter(
+        return containers.SegmentWriter(
             self._folder.file(index, compare=compare),
             self._target,
             self._found,
@@ -426,12 +422,12 @@ class _Run:
                 self._progress(self._done, self._total)
 
 
-def _compared_size(found: files.Survey) -> tuple[int, int]:
+def _compared_size(found: containers.Survey) -> tuple[int, int]:
     width, height = _half_size(found)
     return 2 * width, height
 
 
-def _half_size(found: files.Survey) -> tuple[int, int]:
+def _half_size(found: containers.Survey) -> tuple[int, int]:
     scale = min(1.0, _COMPARE_WIDTH / 2 / found.width)
     # Even, so that chroma planes of both halves meet where luma does.
     return max(int(found.width * scale) // 2 * 2, 2), max(int(found.height * scale) // 2 * 2, 2)
@@ -461,9 +457,9 @@ def _side_by_side(before: Any, after: Any) -> Any:
 
 def _fingerprint(
     job: Job,
-    found: files.Survey,
+    found: containers.Survey,
     restorer: pipeline.Restorer,
-    target: files.Target,
+    target: containers.Target,
     length: int,
 ) -> dict[str, Any]:
     """What a segment depends on, in a form that JSON gives back as it is."""

@@ -24,7 +24,7 @@ from collections.abc import Mapping
 import cv2
 import numpy as np
 
-from keras_refocus.video import flow as optical_flow
+from keras_refocus.video import optical_flow
 
 #: Frames on each side that take part.
 REACH = 2

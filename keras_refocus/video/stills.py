@@ -6,8 +6,6 @@ Of each scene, and of each `EVERY` seconds of a long one, the sharpest frame is 
 are numbered by sharpness, the sharpest first, over all clips.
 """
 
-import contextlib
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -16,7 +14,8 @@ import cv2
 import numpy as np
 
 from keras_refocus.pictures import images
-from keras_refocus.video import cuts, files, frames
+from keras_refocus.system import files
+from keras_refocus.video import containers, cuts, frames
 
 #: Seconds of a scene of which one frame is taken.
 EVERY = 2.0
@@ -49,11 +48,11 @@ def find(folder: Path) -> list[Path]:
     Raises:
         FileNotFoundError: There is no such folder, or no video in it.
     """
-    clips = [p for p in sorted(folder.rglob("*")) if files.is_video(p) and p.is_file()]
+    clips = [p for p in sorted(folder.rglob("*")) if containers.is_video(p) and p.is_file()]
     if not clips:
         raise FileNotFoundError(
             f"A folder of videos must hold some. Received: '{folder}'. Known are: "
-            f"{', '.join(sorted(files.SUFFIXES))}."
+            f"{', '.join(sorted(containers.SUFFIXES))}."
         )
     return clips
 
@@ -80,22 +79,13 @@ def extract(
         FileExistsError: The folder is there already.
         ValueError: A file is no video, or no frame shows anything.
     """
-    if folder.exists():
-        raise FileExistsError(
-            f"Frames go into a new folder. Received: '{folder}', which exists. Choose another "
-            "place, or delete it."
-        )
-    part = folder.with_name(f"{folder.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    with contextlib.ExitStack() as stack:
-        stack.callback(shutil.rmtree, part, ignore_errors=True)
+    with files.new_folder(folder) as draft:
         found = []
         for clip in clips:
             if progress is not None:
                 progress(clip)
             for index, score, rgb in _sharpest(clip, every):
-                path = part / f"{len(found)}.png"
+                path = draft / f"{len(found)}.png"
                 images.write(path, images.Photo(rgb=rgb))
                 found.append((score, f"{clip.stem}_{index:06d}", path))
         if not found:
@@ -107,8 +97,7 @@ def extract(
         names = []
         for place, (_, name, path) in enumerate(found):
             names.append(f"{place:05d}_{name}.png")
-            path.rename(part / names[-1])
-        part.rename(folder)
+            path.rename(draft / names[-1])
     return [folder / name for name in names]
 
 
@@ -117,7 +106,7 @@ def _sharpest(clip: Path, every: float) -> Iterator[tuple[int, float, np.ndarray
     best: tuple[int, float, np.ndarray] | None = None
     previous = None
     begun = Fraction(0)
-    for index, frame in files.each_frame(clip):
+    for index, frame in containers.each_frame(clip):
         layout = frames.layout_of(frame)
         luma = frames.luma(frames.in_planes(frame, layout), layout)
         small = cuts.shrink(luma)

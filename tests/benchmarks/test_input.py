@@ -13,8 +13,7 @@ from keras_refocus.benchmarks import input as benchmark_input
 from keras_refocus.data import prepared as tfds_batches
 from keras_refocus.data import sampling
 from keras_refocus.pictures import catalogue
-from keras_refocus.training import config as configs
-from keras_refocus.training import presets
+from keras_refocus.training import configs, presets
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from tiny_models import write_models
 
 from keras_refocus.benchmarks import live
 from keras_refocus.restoration.pipeline import RestoreOptions, Restorer
-from keras_refocus.video import files
+from keras_refocus.video import containers
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def restorer():
 
 def test_the_clips_move_and_have_the_size_that_is_asked_for(tmp_path):
     path = live.write_clip(tmp_path / "clip.mp4", 7, (96, 64), rate=60, distinct=4)
-    found = files.survey(path)
+    found = containers.survey(path)
     assert (len(found.frames), found.width, found.height) == (7, 96, 64)
     assert found.seconds == pytest.approx(7 / 60, abs=0.02)
     planes = [frame[0].astype(int) for frame in tiny_clips.planes(path)]
@@ -30,7 +30,7 @@ def test_a_live_rate_is_of_the_frames_that_were_restored(tmp_path, restorer):
     row = live.live_rate(tmp_path, restorer, RestoreOptions(), (64, 48), seconds=0.5)
     assert (row["width"], row["height"]) == (64, 48)
     assert row["rate"] > 0
-    written = len(files.survey(tmp_path / "live.mp4").frames)
+    written = len(containers.survey(tmp_path / "live.mp4").frames)
     assert written + row["dropped"] == 60
 
 
@@ -42,7 +42,7 @@ def test_jobs_restore_the_whole_clip(tmp_path, restorer):
     assert [row["jobs"] for row in rows] == [1, 2]
     assert all(row["rate"] > 0 for row in rows)
     for jobs in (1, 2):
-        assert len(files.survey(tmp_path / "restored" / f"jobs{jobs}.mp4").frames) == 5
+        assert len(containers.survey(tmp_path / "restored" / f"jobs{jobs}.mp4").frames) == 5
 
 
 def test_memory_is_that_of_a_process_of_its_own(tmp_path):

@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("gradio")
 
 from keras_refocus import demo
-from keras_refocus.page import layout as app
+from keras_refocus.page import layout
 from keras_refocus.page import server as page_server
 from keras_refocus.system import console
 
@@ -51,7 +51,7 @@ def launched(monkeypatch, tmp_path):
 
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(console, "import_tensorflow", lambda: None)
-    monkeypatch.setattr(app, "build_app", build_app)
+    monkeypatch.setattr(layout, "build_app", build_app)
     monkeypatch.setattr(page_server, "launch", launch)
     monkeypatch.setattr(threading.Event, "wait", lambda self, timeout=None: timeout is None)
     for name in ("GRADIO_ANALYTICS_ENABLED", "HF_HUB_DISABLE_TELEMETRY", "HF_HUB_OFFLINE"):

@@ -11,7 +11,7 @@ from tiny_training import defocus, texture, write_pairs
 
 from keras_refocus import evaluate, export, restore, train
 from keras_refocus.training import restorer_job, run_folder
-from keras_refocus.training.config import RestorerConfig
+from keras_refocus.training.configs import RestorerConfig
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="SavedModels are written by TensorFlow"

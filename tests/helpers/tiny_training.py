@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 from PIL import Image
 
-from keras_refocus.training import config, presets
+from keras_refocus.training import configs, presets
 from keras_refocus.training.restorer_job import RestorerJob
 
 ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
@@ -63,7 +63,7 @@ def write_pairs(folder, count=4, *, size=48, first=0):
 
 def tiny(base=None, **changes):
     """A configuration of any preset on toy networks: two epochs, the second as its last ones."""
-    base = base or config.RestorerConfig()
+    base = base or configs.RestorerConfig()
     adversarial = bool(base.adversarial_epochs)
     values = {
         "generator": "unet",

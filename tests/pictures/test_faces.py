@@ -87,7 +87,7 @@ def test_blurring_replaces_an_ellipse_and_nothing_else(dtype):
     top = 1.0 if dtype == np.float32 else np.iinfo(dtype).max
     picture = (rng.random((120, 160, 3)) * top).astype(dtype)
     before = picture.copy()
-    blurred = faces.blur(picture, np.array([[60, 40, 40, 40]]))
+    blurred = faces.anonymize(picture, np.array([[60, 40, 40, 40]]))
     np.testing.assert_array_equal(picture, before)
     assert blurred.dtype == dtype
     # The ellipse has axes of 1.7 x 40 = 68 pixels: half of that is 34 around (80, 60).
@@ -108,34 +108,34 @@ def test_what_is_left_is_the_means_of_a_few_cells():
     noise -= noise.mean(axis=(1, 3), keepdims=True)
     other = one + noise.reshape(170, 170, 3)
     box = np.array([[35, 35, 100, 100]])
-    inside = faces.blur(other, box)[85 - 50 : 85 + 50, 85 - 50 : 85 + 50]
+    inside = faces.anonymize(other, box)[85 - 50 : 85 + 50, 85 - 50 : 85 + 50]
     np.testing.assert_allclose(inside, 0.5, atol=2e-3)
     assert np.abs(other - one).max() > 0.3
 
 
 def test_a_blurred_face_is_no_longer_a_face(portrait):
-    blurred = faces.blur(portrait, faces.detect(portrait))
+    blurred = faces.anonymize(portrait, faces.detect(portrait))
     assert len(faces.detect(blurred)) == 0
 
 
 def test_boxes_may_reach_over_the_border_or_lie_outside():
     picture = np.random.default_rng(2).random((50, 50, 3), np.float32)
-    blurred = faces.blur(picture, np.array([[-10, -10, 30, 30], [200, 200, 10, 10]]))
+    blurred = faces.anonymize(picture, np.array([[-10, -10, 30, 30], [200, 200, 10, 10]]))
     assert (blurred[:20, :20] != picture[:20, :20]).any()
     np.testing.assert_array_equal(blurred[40:, 40:], picture[40:, 40:])
 
 
 def test_no_boxes_change_nothing(portrait):
-    np.testing.assert_array_equal(faces.blur(portrait, np.empty((0, 4))), portrait)
+    np.testing.assert_array_equal(faces.anonymize(portrait, np.empty((0, 4))), portrait)
 
 
 def test_wrong_shapes_are_refused(portrait):
     with pytest.raises(ValueError, match="height, width, 3"):
         faces.detect(portrait[..., 0])
     with pytest.raises(ValueError, match="height, width, 3"):
-        faces.blur(portrait[..., 0], np.empty((0, 4)))
+        faces.anonymize(portrait[..., 0], np.empty((0, 4)))
     with pytest.raises(ValueError, match="left, top, width, height"):
-        faces.blur(portrait, np.array([1, 2, 3, 4]))
+        faces.anonymize(portrait, np.array([1, 2, 3, 4]))
 
 
 # The command that counts misses.

@@ -10,8 +10,15 @@ from tiny_training import save, texture, without_tracing
 
 from keras_refocus import networks, train
 from keras_refocus.pictures import color_bins
-from keras_refocus.training import colorizer_job, keeper, optimizers, presets, run, run_folder
-from keras_refocus.training import config as configs
+from keras_refocus.training import (
+    colorizer_job,
+    configs,
+    keeper,
+    optimizers,
+    presets,
+    run,
+    run_folder,
+)
 
 RESNET = {"filters": 2, "residual_blocks": 1}
 PATCHGAN = {"filters": 2, "layers": 1}

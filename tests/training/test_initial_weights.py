@@ -14,8 +14,8 @@ from tiny_training import (
 )
 
 from keras_refocus import networks
-from keras_refocus.training import config as configs
 from keras_refocus.training import (
+    configs,
     initial_weights,
     run_folder,
 )

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from tiny_training import tiny
 
-from keras_refocus.training import config as configs
-from keras_refocus.training import restorer_job, run_folder
+from keras_refocus.training import configs, restorer_job, run_folder
 from keras_refocus.training.keeper import RunKeeper
 
 

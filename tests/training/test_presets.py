@@ -10,8 +10,7 @@ from tiny_networks import TINY
 from tiny_training import perceptual_weights, without_tracing, write_photos
 
 from keras_refocus import networks
-from keras_refocus.training import colorizer_job, presets, restorer_job
-from keras_refocus.training import config as configs
+from keras_refocus.training import colorizer_job, configs, presets, restorer_job
 from keras_refocus.training.job import phases
 
 _ALL = presets.RESTORER_PRESETS | presets.COLORIZER_PRESETS

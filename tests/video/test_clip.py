@@ -5,11 +5,11 @@ import pytest
 import tiny_clips
 
 from keras_refocus.restoration.pipeline import RestoreOptions, Restorer
-from keras_refocus.video import clip, faces, files, interpolation
+from keras_refocus.video import clip, containers, faces, interpolation
 
 
 def worker(path, options=None, engine=None, rate=None):
-    found = files.survey(path)
+    found = containers.survey(path)
     times = [(frame.pts, frame.duration) for frame in found.frames]
     _, moments = interpolation.schedule(
         times, found.time_base, rate, found.scene_starts, found.held

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tiny_clips
 
-from keras_refocus.video import flow, interpolation
+from keras_refocus.video import interpolation, optical_flow
 from keras_refocus.video.interpolation import Rate, schedule
 
 BASE = Fraction(1, 90000)
@@ -94,7 +94,7 @@ def test_a_still_in_a_film_is_left_still():
 @pytest.mark.parametrize("best", [False, True])
 def test_a_frame_halfway_shows_motion_halfway(best):
     first, truth, second = tiny_clips.moving(0, 3, height=96, width=128, step=4.0)
-    there, back = flow.estimate(first, second), flow.estimate(second, first)
+    there, back = optical_flow.estimate(first, second), optical_flow.estimate(second, first)
     chroma = [cv2.resize(plane, (64, 48)) for plane in (first, second)]
     luma, small = interpolation.between(
         [first, chroma[0]], [second, chroma[1]], there, back, 0.5, best=best

@@ -18,7 +18,7 @@ from keras_refocus.engines.serving import ServingEngine
 from keras_refocus.local_server.configuration import model_config_for
 from keras_refocus.local_server.services import LocalServer
 from keras_refocus.restoration.pipeline import RestoreOptions, Restorer
-from keras_refocus.video import clip, files, interpolation, segments
+from keras_refocus.video import clip, containers, interpolation, segments
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ def test_workers_do_not_change_a_byte_of_the_file(source, tmp_path):
 def test_neighbours_take_part_but_not_over_a_cut(source, whole, tmp_path):
     alone = run(source, tmp_path / "alone", options=clip.ClipOptions(steady=False)).path
     assert not same_frames(whole, alone)
-    assert files.survey(source).scene_starts == [0, 11]
+    assert containers.survey(source).scene_starts == [0, 11]
     parts = []
     for number, (seed, count) in enumerate(((0, 11), (1, 9))):
         part = tiny_clips.write(

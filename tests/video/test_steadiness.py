@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tiny_clips
 
-from keras_refocus.video import flow, steadiness
+from keras_refocus.video import optical_flow, steadiness
 
 
 def fused(befores, restoreds, index=2):
@@ -13,8 +13,8 @@ def fused(befores, restoreds, index=2):
     neighbours = {i - index: prepared[i] for i in range(len(prepared)) if i != index}
     flows = {
         distance: (
-            flow.estimate(restoreds[index], restoreds[index + distance]),
-            flow.estimate(restoreds[index + distance], restoreds[index]),
+            optical_flow.estimate(restoreds[index], restoreds[index + distance]),
+            optical_flow.estimate(restoreds[index + distance], restoreds[index]),
         )
         for distance in neighbours
     }

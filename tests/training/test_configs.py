@@ -4,17 +4,17 @@ import json
 
 import pytest
 
-from keras_refocus.training import config, presets
+from keras_refocus.training import configs, presets
 
 
 def parse(*words):
     parser = argparse.ArgumentParser()
-    config.add_arguments(parser, config.RestorerConfig)
-    return config.from_arguments(config.RestorerConfig(), parser.parse_args(words))
+    configs.add_arguments(parser, configs.RestorerConfig)
+    return configs.from_arguments(configs.RestorerConfig(), parser.parse_args(words))
 
 
 def test_no_flag_changes_nothing():
-    assert parse() == config.RestorerConfig()
+    assert parse() == configs.RestorerConfig()
 
 
 def test_flags_have_the_types_of_their_fields():
@@ -55,15 +55,15 @@ def test_bad_flags_are_refused(flag, message, capsys):
 
 def test_json_round_trip():
     original = dataclasses.replace(presets.RESTORER_PRESETS["quick_test"], epochs=7)
-    values = json.loads(json.dumps(config.to_json(original)))
-    assert config.from_json(config.RestorerConfig, values) == original
+    values = json.loads(json.dumps(configs.to_json(original)))
+    assert configs.from_json(configs.RestorerConfig, values) == original
 
 
 def test_unknown_key_is_named_with_the_nearest():
     with pytest.raises(TypeError, match="epoch_count.*"):
-        config.from_json(config.RestorerConfig, {"epoch_count": 3})
+        configs.from_json(configs.RestorerConfig, {"epoch_count": 3})
     with pytest.raises(TypeError, match="Did you mean 'epochs'"):
-        config.from_json(config.RestorerConfig, {"epochz": 3})
+        configs.from_json(configs.RestorerConfig, {"epochz": 3})
 
 
 def test_unknown_preset_lists_the_valid_ones():
@@ -84,11 +84,11 @@ def test_unknown_preset_lists_the_valid_ones():
 )
 def test_impossible_configurations_are_refused(values):
     with pytest.raises(ValueError, match="Received"):
-        config.RestorerConfig(**values)
+        configs.RestorerConfig(**values)
 
 
 def test_last_content_epochs_use_the_final_patches():
-    progressive = config.RestorerConfig(
+    progressive = configs.RestorerConfig(
         epochs=3, final_epochs=1, adversarial_epochs=1, final_patch_size=192, final_batch_size=6
     )
     assert [progressive.patches(epoch) for epoch in range(4)] == [
@@ -101,5 +101,5 @@ def test_last_content_epochs_use_the_final_patches():
 
 def test_every_preset_is_a_configuration_and_every_field_has_help():
     for preset in presets.RESTORER_PRESETS.values():
-        assert isinstance(preset, config.RestorerConfig)
-    assert all(field.metadata["help"] for field in dataclasses.fields(config.RestorerConfig))
+        assert isinstance(preset, configs.RestorerConfig)
+    assert all(field.metadata["help"] for field in dataclasses.fields(configs.RestorerConfig))

@@ -4,6 +4,7 @@ PyAV reads and writes. A clip is surveyed first, once, by decoding it: only then
 its frames, its cuts and its faults known for certain.
 """
 
+import contextlib
 import dataclasses
 import heapq
 import itertools
@@ -14,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_refocus.system import files as system_files
+from keras_refocus.system import files
 from keras_refocus.video import cuts, encoders, frames
 
 #: Suffixes of files that are taken for videos when a folder is searched.
@@ -520,8 +521,11 @@ def choose_target(
 class SegmentWriter:
     """Writes frames to a file of their own, from which `join` takes them.
 
+    A context manager: the file appears under its name when the block ends, and not at all if an
+    error ends it.
+
     Args:
-        path: The file; it appears under this name when it is whole.
+        path: The file.
         target: How it is encoded.
         found: Survey of the clip.
         time_base: Of the frames' times.
@@ -541,18 +545,26 @@ class SegmentWriter:
     ):
         import av
 
-        self._path = path
-        self._part = path.with_name(f"{path.name}.part")
         self._origin = origin
         self._time_base = time_base
         self._target = target
         encoder = target.encoder
-        self._container = av.open(
-            str(self._part),
-            "w",
-            format=encoder.segment_format,
-            options={"movie_timescale": str(min(time_base.denominator, 2**31 - 1))},
-        )
+        with contextlib.ExitStack() as stack:
+            temporary = stack.enter_context(files.replacing(path))
+            self._container = av.open(
+                str(temporary),
+                "w",
+                format=encoder.segment_format,
+                options={"movie_timescale": str(min(time_base.denominator, 2**31 - 1))},
+            )
+            stack.push(self._finish)
+            self._open_stream(found, time_base, size)
+            self._stack = stack.pop_all()
+
+    def _open_stream(
+        self, found: Survey, time_base: Fraction, size: tuple[int, int] | None
+    ) -> None:
+        encoder = self._target.encoder
         self._stream = self._container.add_stream(
             encoder.name, rate=found.rate, options=dict(encoder.options)
         )
@@ -580,19 +592,20 @@ class SegmentWriter:
         frame.pict_type = 0
         self._container.mux(self._stream.encode(frame))
 
-    def close(self) -> None:
-        """Finish the file."""
-        self._container.mux(self._stream.encode(None))
-        self._container.close()
-        self._part.replace(self._path)
+    def __enter__(self) -> "SegmentWriter":
+        return self
 
-    def abandon(self) -> None:
-        """Close and remove what was begun."""
-        import contextlib
+    def __exit__(self, *error: Any) -> None:
+        self._stack.__exit__(*error)
 
-        with contextlib.suppress(Exception):
+    def _finish(self, kind: Any, *_: Any) -> None:
+        """Write what the encoder still holds, unless an error has ended the work."""
+        if kind is None:
+            self._container.mux(self._stream.encode(None))
             self._container.close()
-        self._part.unlink(missing_ok=True)
+        else:
+            with contextlib.suppress(Exception):
+                self._container.close()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -658,7 +671,7 @@ def join(
         options["movie_timescale"] = str(min(time_base.denominator, 2**31 - 1))
         options["write_tmcd"] = "0"
     notes = list(target.notes)
-    with system_files.replacing(path) as part, _opened(found.path) as source:
+    with files.replacing(path) as part, _opened(found.path) as source:
         with av.open(str(part), "w", format=target.format, options=options) as result:
             # Matroska would number a file at random; the same work gives the same file.
             result.flags |= av.container.Flags.bitexact.value

@@ -8,7 +8,7 @@ import pytest
 import tiny_clips
 
 from keras_refocus.restoration.pipeline import RestoreOptions, Restorer
-from keras_refocus.video import clip, files, segments
+from keras_refocus.video import clip, containers, segments
 
 
 def restored(path, out, *, engine=None, mode="restore", length=5, **job):
@@ -240,7 +240,7 @@ def test_interlaced_clips_are_refused_or_made_whole(tmp_path):
         codec="libx264",
         options={"flags": "+ildct+ilme"},
     )
-    assert files.survey(source).interlaced == 8
+    assert containers.survey(source).interlaced == 8
     with pytest.raises(ValueError, match="Add --deinterlace"):
         restored(source, tmp_path / "out")
     result, _ = restored(source, tmp_path / "out", options=clip.ClipOptions(deinterlace=True))
@@ -275,10 +275,10 @@ def test_frames_read_from_the_middle_are_those_read_from_the_start(tmp_path):
     source = tiny_clips.write(
         tmp_path / "clip.mp4", tiny_clips.moving(9, 30), codec="libx264", options={"g": "7"}
     )
-    found = files.survey(source)
-    whole = dict(files.read(found, 0, 30))
+    found = containers.survey(source)
+    whole = dict(containers.read(found, 0, 30))
     for start in (1, 8, 20, 29):
-        for index, frame in files.read(found, start, 30):
+        for index, frame in containers.read(found, start, 30):
             assert frame.pts == whole[index].pts
             assert np.array_equal(frame.to_ndarray(), whole[index].to_ndarray())
 
@@ -287,8 +287,8 @@ def test_clips_without_times_are_read_by_order(tmp_path):
     source = tiny_clips.write(
         tmp_path / "clip.h264", tiny_clips.moving(10, 6), codec="libx264", container="h264"
     )
-    found = files.survey(source)
-    assert [index for index, _ in files.read(found, 2, 6)] == [2, 3, 4, 5]
+    found = containers.survey(source)
+    assert [index for index, _ in containers.read(found, 2, 6)] == [2, 3, 4, 5]
     result, _ = restored(source, tmp_path / "out")
     times = tiny_clips.times(result)
     assert len(times) == 6 and times == sorted(set(times))
@@ -298,16 +298,16 @@ def test_what_is_no_video_is_said_in_a_sentence(tmp_path):
     path = tmp_path / "clip.mp4"
     path.write_bytes(b"no video at all" * 100)
     with pytest.raises(ValueError, match="one that FFmpeg reads"):
-        files.survey(path)
+        containers.survey(path)
     with pytest.raises(FileNotFoundError, match="must exist"):
-        files.survey(tmp_path / "other.mp4")
+        containers.survey(tmp_path / "other.mp4")
     sound = tmp_path / "sound.mp4"
     with av.open(str(sound), "w") as container:
         track = container.add_stream("aac", rate=48000)
         track.layout = "stereo"
         tiny_clips._write_sound(container, track, 0)
     with pytest.raises(ValueError, match="must have a stream of frames"):
-        files.survey(sound)
+        containers.survey(sound)
 
 
 def test_a_result_is_there_whole_or_not_at_all(tmp_path, monkeypatch):
@@ -316,7 +316,7 @@ def test_a_result_is_there_whole_or_not_at_all(tmp_path, monkeypatch):
     def fails(*_):
         raise OSError("the disk is full")
 
-    monkeypatch.setattr(files, "_copied_packets", fails)
+    monkeypatch.setattr(containers, "_copied_packets", fails)
     with pytest.raises(OSError, match="full"):
         restored(source, tmp_path / "out")
     assert [path.name for path in (tmp_path / "out").iterdir()] == [".clip.mkv.refocus"]
