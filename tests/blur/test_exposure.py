@@ -5,47 +5,15 @@ import dataclasses
 import cv2
 import numpy as np
 import pytest
+from blurred_by_hand import CLEAN, make_impulse, make_photo, to_linear, translation
 
-from keras_refocus.blur import exposure, motion, scene, sensor
-from keras_refocus.blur.exposure import SETTINGS, degrade, expose
-
-CLEAN = dataclasses.replace(SETTINGS["clean"], few_frame=0.0, layers=(1.0,))
-
-
-def to_linear(encoded):
-    """sRGB to linear light, written out here so that the tests do not lean on the tables."""
-    encoded = np.asarray(encoded, np.float64)
-    return np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
-
-
-def translation(x, y, points=65):
-    """A uniform motion by (x, y) pixels, at zero in the middle."""
-    transforms = np.repeat(np.eye(3)[None], points, axis=0)
-    time = np.linspace(-0.5, 0.5, points)
-    transforms[:, 0, 2] = x * time
-    transforms[:, 1, 2] = y * time
-    return transforms
+from keras_refocus.blur import exposure, sensor
+from keras_refocus.blur.exposure import SETTINGS, expose
 
 
 @pytest.fixture
 def rng():
     return np.random.default_rng(7)
-
-
-def make_photo(height, width, seed=0):
-    """A picture with structure at all scales, 8 bit."""
-    rng = np.random.default_rng(seed)
-    picture = np.zeros((height, width, 3), np.float32)
-    for cells in (3, 8, 24, 80):
-        grid = rng.normal(size=(cells, cells, 3)).astype(np.float32)
-        picture += cv2.resize(grid, (width, height), interpolation=cv2.INTER_CUBIC)
-    return np.clip(128 + 40 * picture, 0, 255).astype(np.uint8)
-
-
-def make_impulse(size=65):
-    picture = np.zeros((size, size, 3), np.uint8)
-    picture[size // 2, size // 2] = 255
-    return picture
 
 
 # Integration
@@ -119,291 +87,11 @@ def test_few_frames_leave_discrete_ghosts(rng):
     np.testing.assert_allclose(to_linear(result.blurred[32, :, 0]), expected, atol=1e-4)
 
 
-def test_long_continuous_paths_have_no_gaps(rng):
-    result = expose(make_impulse(129), CLEAN, rng, transforms=translation(60, 0))
-    trace = to_linear(result.blurred[64, 36:93, 0])
-    assert trace.min() > 0.5 / 60 and trace.max() < 1.7 / 60
-
-
-@pytest.mark.parametrize("angle", [0.0, 20.0, 30.0, 45.0, 70.0])
-@pytest.mark.parametrize(("frequency", "tolerance"), [(0.2, 0.03), (0.34, 0.1)])
-def test_sampling_keeps_detail_across_the_motion(angle, frequency, tolerance):
-    """Stripes along the motion stay as they are: bilinear sampling alone loses 12% and 33%."""
-    across = np.deg2rad(angle + 90)
-    y, x = np.mgrid[:96, :96].astype(np.float64)
-    # `frequency` in cycles per pixel
-    wave = np.sin(2 * np.pi * frequency * (x * np.cos(across) + y * np.sin(across)))
-    linear = np.repeat((0.5 + 0.3 * wave)[..., None], 3, axis=2)
-    encoded = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
-    path = 14 * np.exp(1j * np.deg2rad(angle))
-    result = expose(
-        encoded.astype(np.float32),
-        CLEAN,
-        np.random.default_rng(0),
-        transforms=translation(path.real, path.imag),
-    )
-    inner = np.s_[16:-16, 16:-16, 0]
-    kept = to_linear(result.blurred[inner]).std() / to_linear(result.sharp[inner]).std()
-    assert kept == pytest.approx(1.0, abs=tolerance)
-
-
-def test_saturated_highlights_outshine_their_streak(rng):
-    settings = dataclasses.replace(CLEAN, highlights=1.0, highlight_gain=(6.0, 6.0))
-    result = expose(make_impulse(), settings, rng, transforms=translation(10, 0))
-    streak = to_linear(result.blurred[32, 29:36, 0])
-    np.testing.assert_allclose(streak, 0.6, atol=0.01)  # six times white over ten pixels
-    assert result.sharp[32, 32].tolist() == [1, 1, 1]  # the target is clipped
-    short = expose(make_impulse(), settings, rng, transforms=translation(4, 0))
-    assert short.blurred.max() == 1  # and so is a streak above white
-
-
-def test_blur_grows_away_from_the_centre_of_a_roll(rng):
-    angle = np.deg2rad(np.linspace(-3, 3, 65))
-    transforms = np.repeat(np.eye(3)[None], 65, axis=0)
-    transforms[:, 0, 0] = transforms[:, 1, 1] = np.cos(angle)
-    transforms[:, 0, 1], transforms[:, 1, 0] = -np.sin(angle), np.sin(angle)
-    dots = np.zeros((129, 129, 3), np.uint8)
-    dots[64, [64, 84, 114]] = 255
-    light = to_linear(expose(dots, CLEAN, rng, transforms=transforms).blurred[..., 0])
-    # columns of the picture near each dot: the streak is vertical, 6 degrees times the radius long
-    for column, radius in ((64, 0), (84, 20), (114, 50)):
-        trace = light[:, column - 3 : column + 4].sum(1)
-        centre = (trace * np.arange(129)).sum() / trace.sum()
-        spread = np.sqrt((trace * (np.arange(129) - centre) ** 2).sum() / trace.sum())
-        length = np.deg2rad(6) * radius
-        # a box has a deviation of its length over sqrt(12); a pixel adds about a third
-        assert spread == pytest.approx(length / np.sqrt(12), abs=0.45)
-        assert centre == pytest.approx(64, abs=0.3)
-
-
-# The path
-
-
-@pytest.mark.parametrize("kind", range(len(exposure.PATH_KINDS)))
-def test_middle_of_the_path_is_the_photo(kind):
-    weights = tuple(float(kind == k) for k in range(4))
-    settings = dataclasses.replace(CLEAN, path_weights=weights, blur_length=(12.0, 12.0))
-    for seed in range(3):
-        result = expose(make_photo(64, 64), settings, np.random.default_rng(seed), size=(48, 48))
-        middle = len(result.path) // 2
-        np.testing.assert_allclose(result.path[middle], 0, atol=1e-9)
-        distances = np.linalg.norm(result.path[:, None] - result.path[None], axis=-1)
-        assert distances.max() == pytest.approx(12, rel=0.1)  # `blur_length` is the extent
-
-
-@pytest.mark.parametrize("kind", range(len(exposure.PATH_KINDS)))
-def test_mean_position_is_the_photo(kind):
-    weights = tuple(float(kind == k) for k in range(4))
-    settings = dataclasses.replace(
-        CLEAN, path_weights=weights, blur_length=(12.0, 12.0), anchor="mean", layers=(1,)
-    )
-    photo = np.zeros((96, 96, 3), np.uint8)
-    photo[48, 48] = 255
-    for seed in range(3):
-        result = expose(photo, settings, np.random.default_rng(seed))
-        np.testing.assert_allclose(result.path.mean(axis=0), 0, atol=1e-6)
-        # The light of a point is spread around where the sharp picture has it.
-        light = to_linear(result.blurred[..., 1])
-        rows, columns = (light.sum(axis=axis) @ np.arange(96) / light.sum() for axis in (1, 0))
-        assert (rows, columns) == (pytest.approx(48, abs=0.5), pytest.approx(48, abs=0.5))
-
-
-@pytest.mark.parametrize("kind", ["walk", "shake"])
-def test_middle_of_a_shaken_path_is_not_its_mean(kind):
-    # Why there is the other anchor: a quarter of the extent is pixels that nothing tells.
-    paths = [motion._unit_path(kind, np.random.default_rng(seed)) for seed in range(100)]
-    assert np.mean([abs(path.mean()) for path in paths]) > 0.25
-
-
-def test_symmetric_path_does_not_shift_the_picture(rng):
-    photo = make_photo(128, 128)
-    for path in ((9, 0), (0, 9), (6, -7)):
-        result = expose(photo, CLEAN, rng, size=(96, 96), transforms=translation(*path))
-        window = cv2.createHanningWindow((96, 96), cv2.CV_32F)
-        sharp = cv2.GaussianBlur(result.sharp[..., 1], (0, 0), 2)
-        blurred = cv2.GaussianBlur(result.blurred[..., 1], (0, 0), 2)
-        (x, y), _ = cv2.phaseCorrelate(sharp, blurred, window)
-        assert abs(x) < 0.1 and abs(y) < 0.1
-
-
-def test_transforms_carry_the_scene_to_the_sensor(rng):
-    shifted = np.repeat(np.eye(3)[None], 3, axis=0)
-    shifted[:, 0, 2] = 5  # the scene lies five pixels to the right all the time
-    settings = dataclasses.replace(CLEAN, few_frame=1.0, frame_duty=0.0, encoded_average=0.0)
-    result = expose(make_impulse(), settings, rng, transforms=shifted)
-    assert np.unravel_index(result.blurred[..., 0].argmax(), (65, 65)) == (32, 37)
-
-
-def test_window_sees_what_surrounds_it():
-    """Light from outside the window moves in: nothing is mirrored where the photo goes on."""
-    photo = np.zeros((40, 120, 3), np.uint8)
-    photo[:, ::40] = 255
-    entered = []
-    for seed in range(40):
-        result = expose(
-            photo,
-            CLEAN,
-            np.random.default_rng(seed),
-            size=(40, 20),
-            transforms=translation(16, 0),
-        )
-        if result.sharp.max() == 0:
-            entered.append(float(result.blurred.max()))
-    assert len(entered) > 5
-    assert max(entered) > 0.2 and min(entered) == 0  # near a line, and far from all
-
-
-# Objects
-
-
-def scene_with_square(background, motions):
-    picture = np.full((64, 64, 4), 0, np.float32)
-    picture[..., 3] = 1
-    picture[..., :3] = background
-    picture[20:44, 20:44, :3] = 1
-    mask = np.zeros((64, 64), np.float32)
-    mask[20:44, 20:44] = 1
-    return scene.Scene(picture, [mask], motions, (64, 64), (0, 0))
-
-
-def integrate(scene, count=64):
-    times = (np.arange(count) + 0.5) / count
-    weights = np.full(count, 1 / count)
-    frames = scene.frames(times, weights, cv2.INTER_LINEAR)
-    return sensor.integrate(frames, weights[:, None], (64, 64))[..., 0]
-
-
-def test_moving_object_covers_and_uncovers():
-    light = integrate(scene_with_square(0.0, [translation(0, 0), translation(8, 0)]))
-    row = light[32]
-    np.testing.assert_allclose(row[25:39], 1, atol=0.01)  # always covered
-    np.testing.assert_allclose(row[:15], 0, atol=0.01)
-    np.testing.assert_allclose(row[49:], 0, atol=0.01)
-    # the left border moves from 15.5 to 23.5: covered for a share that grows by 1/8 a pixel
-    share = (np.arange(16, 24) - 15.5) / 8
-    np.testing.assert_allclose(row[16:24], share, atol=0.02)
-    np.testing.assert_allclose(row[40:48], share[::-1], atol=0.02)
-
-
-def test_background_moves_behind_a_resting_object():
-    stripes = np.zeros((64, 64, 3), np.float32)
-    stripes[:, ::8] = 1
-    light = integrate(scene_with_square(stripes, [translation(8, 0), translation(0, 0)]))
-    np.testing.assert_allclose(light[21:43, 21:43], 1, atol=1e-3)  # nothing shines through
-    assert light[4, 16:48].std() < 0.05  # stripes eight pixels apart blur to even grey
-    assert light[4, 16:48].mean() == pytest.approx(1 / 8, abs=0.02)
-    # next to the object there is background, not a smear of the object
-    assert light[32, 12:18].mean() == pytest.approx(1 / 8, abs=0.06)
-
-
-@pytest.mark.parametrize("highlights", [0.0, 1.0])
-def test_objects_leave_the_middle_of_the_exposure_unchanged(highlights):
-    photo = make_photo(96, 96)
-    photo[20:60, 30:70][make_photo(40, 40, 1) > 150] = 255
-    settings = dataclasses.replace(
-        CLEAN,
-        layers=(0, 0, 0, 1),
-        few_frame=1.0,
-        encoded_average=0.0,
-        few_frame_length=(10, 10),
-        highlights=highlights,
-        highlight_gain=(8, 8),
-    )
-    for seed in range(5):
-        result = expose(photo, settings, np.random.default_rng(seed), frames=3)
-        np.testing.assert_allclose(result.frames[1], result.sharp, atol=2e-3)
-        assert np.abs(result.frames[0] - result.sharp).mean() > 0.01
-
-
-def test_masks_of_objects_are_full_inside_and_empty_outside():
-    photo = make_photo(120, 90)
-    shares = []
-    for seed in range(30):
-        mask = scene.object_mask(photo, np.random.default_rng(seed))
-        assert mask.shape == (120, 90) and mask.dtype == np.float32
-        assert mask.min() >= 0 and mask.max() <= 1
-        shares.append((mask == 1).mean())
-    assert 0.02 < np.mean(shares) < 0.5
-
-
-# Optics, noise, files
-
-
-def test_defocus_spreads_light_over_a_disk(rng):
-    settings = dataclasses.replace(CLEAN, still=1.0, still_defocus=1.0, defocus_radius=(3.0, 3.0))
-    result = expose(make_impulse(), settings, rng)
-    light = to_linear(result.blurred[..., 0])
-    assert light.sum() == pytest.approx(1, abs=0.01)
-    assert light[32, 32] == pytest.approx(1 / (np.pi * 9), rel=0.1)
-    assert light[32, 37] < 1e-5
-    assert result.sharp[32, 31, 0] == 0
-
-
-def test_wide_defocus_has_a_radius_of_two_to_six_pixels():
-    radii = []
-    for seed in range(12):
-        result = expose(make_impulse(), SETTINGS["defocus_wide"], np.random.default_rng(seed))
-        light = to_linear(result.blurred[..., 0])
-        assert result.kind == "still" and light.sum() == pytest.approx(1, abs=0.02)
-        # The light of a disk is spread over its area.
-        radii.append(np.sqrt(1 / (np.pi * light.max())))
-    assert 1.8 < min(radii) < 3 and 4.5 < max(radii) < 6.5
-
-
-def noisy_patch(level, *, shot, read, correlation):
-    settings = dataclasses.replace(
-        SETTINGS["clean"],
-        noise=1.0,
-        shot_noise=(shot, shot),
-        read_noise=(read, read),
-        noise_correlation=correlation,
-    )
-    encoded = 1.055 * level ** (1 / 2.4) - 0.055
-    flat = np.full((256, 256, 3), encoded, np.float32)
-    return to_linear(degrade(flat, settings, np.random.default_rng(3)))
-
-
-@pytest.mark.parametrize("correlation", [0.0, 1.0])
-def test_noise_variance_is_poisson_plus_gaussian(correlation):
-    shot, read = 4e-4, 4e-3
-    for level in (0.1, 0.3, 0.6):
-        noisy = noisy_patch(level, shot=shot, read=read, correlation=correlation)
-        assert noisy.mean() == pytest.approx(level, abs=5e-4)
-        assert noisy.var() == pytest.approx(shot * level + read**2, rel=0.05)
-
-
-def test_correlated_noise_is_smooth_over_neighbours():
-    def neighbours(correlation):
-        noise = noisy_patch(0.3, shot=1e-4, read=5e-3, correlation=correlation)[..., 0]
-        noise = noise - noise.mean()
-        return (noise[:, 1:] * noise[:, :-1]).mean() / noise.var()
-
-    assert abs(neighbours(0.0)) < 0.02
-    assert neighbours(1.0) > 0.05
+# What reaches both sides
 
 
 def only(**chances):
     return dataclasses.replace(SETTINGS["clean"], **chances)
-
-
-def test_jpeg_of_lower_quality_is_further_away(rng):
-    photo = make_photo(64, 64)
-    errors = []
-    for quality in (40, 70, 95):
-        result = degrade(photo, only(jpeg=1.0, jpeg_quality=(quality, quality)), rng)
-        errors.append(np.abs(result - photo / 255).mean())
-    assert errors[0] > errors[1] > errors[2] > 0
-
-
-def test_vignetting_only_darkens_and_scratches_only_lighten():
-    photo = make_photo(96, 96)
-    for seed in range(5):
-        dark = degrade(photo, only(vignetting=1.0), np.random.default_rng(seed))
-        assert (dark <= photo / 255 + 1e-4).all() and dark.mean() < photo.mean() / 255 - 0.005
-        light = degrade(photo, only(scratches=1.0), np.random.default_rng(seed))
-        changed = np.abs(light - photo / 255).max(2) > 1e-3
-        assert (light >= photo / 255 - 1e-6).all()
-        assert 0 < changed.mean() < 0.2
 
 
 def test_sharp_side_is_a_crop_of_the_photo_whatever_happens_to_the_other():
@@ -475,25 +163,6 @@ def test_frames_average_to_the_blurred_picture(rng):
     np.testing.assert_allclose(to_linear(result.blurred), mean, atol=2e-3)
 
 
-def test_point_spread_functions_act_per_colour_and_per_part(rng):
-    delta = np.zeros((2, 5, 5, 3), np.float32)
-    delta[:, 2, 2] = 1
-    photo = make_photo(64, 64)
-    plain = expose(photo, CLEAN, np.random.default_rng(1), transforms=translation(10, 0))
-    same = expose(photo, CLEAN, np.random.default_rng(1), transforms=translation(10, 0), psfs=delta)
-    np.testing.assert_allclose(same.blurred, plain.blurred, atol=1e-4)
-    # red goes two pixels down in the second half of the exposure
-    moved = delta.copy()
-    moved[1, ..., 0] = 0
-    moved[1, 4, 2, 0] = 1
-    result = expose(make_impulse(), CLEAN, rng, transforms=translation(10, 0), psfs=moved)
-    light = to_linear(result.blurred)
-    assert light[32, :, 1].sum() == pytest.approx(1, abs=0.01)
-    assert light[32, :32, 0].sum() == pytest.approx(0.5, abs=0.06)
-    assert light[34, 33:, 0].sum() == pytest.approx(0.5, abs=0.06)
-    assert light[32, 34:, 0].sum() == pytest.approx(0, abs=1e-3)
-
-
 def draw_psfs(count, side=7, seed=3):
     """Random point-spread functions, each with a sum of 1 a colour."""
     psfs = np.random.default_rng(seed).random((count, side, side, 3)).astype(np.float32)
@@ -541,20 +210,6 @@ def test_every_part_of_an_exposure_has_its_share_of_the_light(rng, length, few_f
     if not few_frame:  # the point is where it is in the middle of that part
         middles = ((np.arange(7) + 0.5) / 7 - 0.5) * length
         np.testing.assert_allclose(brightness, middles, atol=0.15)
-
-
-def test_moments_are_cut_where_parts_meet():
-    times, weights, shares = motion.split_into_parts(
-        np.array([0.25, 0.75]), np.array([0.5, 0.5]), 3, continuous=True
-    )
-    np.testing.assert_allclose(times, [1 / 6, 5 / 12, 7 / 12, 5 / 6])
-    np.testing.assert_allclose(weights, [1 / 3, 1 / 6, 1 / 6, 1 / 3])
-    np.testing.assert_allclose(shares.sum(0), 1 / 3)
-    times, weights, shares = motion.split_into_parts(
-        np.array([0.25, 0.75]), np.array([0.5, 0.5]), 3, continuous=False
-    )
-    np.testing.assert_allclose(times, [0.25, 0.75])  # recorded frames stay those that they were
-    np.testing.assert_allclose(shares, [[1 / 3, 1 / 6, 0], [0, 1 / 6, 1 / 3]])
 
 
 def test_given_motions_of_objects_move_objects_alone():
