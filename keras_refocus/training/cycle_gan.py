@@ -107,6 +107,22 @@ def _weighted_losses(terms, rarity):
     return losses.weighted(terms, "colour", make)
 
 
+def _check_opponents(to_gray, color_discriminator, gray_discriminator, color_losses):
+    missing = [network is None for network in (to_gray, color_discriminator, gray_discriminator)]
+    if any(missing) != all(missing):
+        raise ValueError(
+            "The adversarial phase needs `to_gray` and both discriminators; without it there "
+            f"must be none of them. Received: to_gray={to_gray}, "
+            f"color_discriminator={color_discriminator}, "
+            f"gray_discriminator={gray_discriminator}."
+        )
+    if to_gray is None and not color_losses:
+        raise ValueError(
+            "There must be something to minimise. Received: color_losses={} without an "
+            "adversarial phase."
+        )
+
+
 @keras.saving.register_keras_serializable(package="keras_refocus")
 class CycleGAN(gan.GAN):
     """Train a colorizer on colour photos alone, or against its inverse and two discriminators.
@@ -174,21 +190,7 @@ class CycleGAN(gan.GAN):
         seed=0,
         name="cycle_gan",
     ):
-        opponents = (to_gray, color_discriminator, gray_discriminator)
-        if any(network is None for network in opponents) != all(
-            network is None for network in opponents
-        ):
-            raise ValueError(
-                "The adversarial phase needs `to_gray` and both discriminators; without it there "
-                f"must be none of them. Received: to_gray={to_gray}, "
-                f"color_discriminator={color_discriminator}, "
-                f"gray_discriminator={gray_discriminator}."
-            )
-        if to_gray is None and not color_losses:
-            raise ValueError(
-                "There must be something to minimise. Received: color_losses={} without an "
-                "adversarial phase."
-            )
+        _check_opponents(to_gray, color_discriminator, gray_discriminator, color_losses)
         rarity = None if rarity is None else np.asarray(rarity, "float32")
         # Unknown names are refused here, not in the middle of the first step.
         terms = _weighted_losses(color_losses, rarity)

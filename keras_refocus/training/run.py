@@ -39,11 +39,8 @@ def run(job, *, resume=False):
     # Before anything else: `multi-worker` must come before TensorFlow has done any work.
     strategy = devices.open_strategy(job.strategy)
     index, processes = devices.place(strategy)
-    if not resume and index == 0 and (folder / run_folder.RECORD).exists():
-        raise ValueError(
-            f"A new run needs a folder without one. Received: {folder}, which holds a run. Choose "
-            "another folder, or go on with --resume."
-        )
+    if not resume and index == 0:
+        _check_new(folder)
     if strategy:
         devices.check_batches(
             strategy,
@@ -57,20 +54,7 @@ def run(job, *, resume=False):
         _deterministic_kernels()
     validation = job.validation(pictures)
     model = _build(job, pictures, strategy)
-    rows, done = [], 0
-    if resume and (folder / run_folder.STATE).is_file():
-        model.load_weights(folder / run_folder.STATE)
-        done = int(ops.convert_to_numpy(model.steps)) // config.steps_per_epoch
-        rows = run_folder.read_log(folder / run_folder.LOG)
-        rows = [row for row in rows if row["epoch"] <= done]
-        _check_length(config, record, done)
-    elif job.init_from:
-        initial_weights.load(
-            model.generator,
-            job.init_from,
-            initial_weights.network_of_config(dataclasses.asdict(config)),
-        )
-        gan.update_average(model.averaged_generator, model.generator, 0.0)
+    done, rows = _load_start(job, model, record, resume=resume)
     record["config"] = configs.to_json(config)
     record["validation"] = {"pictures": len(validation[0])} | job.input_scores(validation)
     record["sessions"].append(
@@ -94,20 +78,17 @@ def run(job, *, resume=False):
     if done == config.total_epochs or keeper.out_of_patience:
         _log.info("nothing is left to do: the run has ended after %d epochs", done)
     for phase in phases(config):
-        first_epoch = max(phase.first_epoch, done)
-        if phase.last_epoch <= first_epoch or keeper.stopped_on_nan or keeper.out_of_patience:
+        epochs = range(max(phase.first_epoch, done), phase.last_epoch)
+        if not epochs or keeper.stopped_on_nan or keeper.out_of_patience:
             continue
         model.adversarial_phase = phase.adversarial
         if phase.frozen or model.frozen:
             model.frozen = phase.frozen
-        with job.batches(
-            pictures,
-            phase,
-            first=first_epoch * config.steps_per_epoch,
-            count=(phase.last_epoch - first_epoch) * config.steps_per_epoch,
-            part=(index, processes),
-        ) as batches:
-            epochs = range(first_epoch, phase.last_epoch)
+        steps = {
+            "first": epochs.start * config.steps_per_epoch,
+            "count": len(epochs) * config.steps_per_epoch,
+        }
+        with job.batches(pictures, phase, part=(index, processes), **steps) as batches:
             if strategy:
                 _fit_replicated(model, strategy, batches, epochs, validation, keeper)
             else:
@@ -119,6 +100,33 @@ def run(job, *, resume=False):
             f"if they are good: --init-from {folder}."
         )
     return model
+
+
+def _check_new(folder):
+    if (folder / run_folder.RECORD).exists():
+        raise ValueError(
+            f"A new run needs a folder without one. Received: {folder}, which holds a run. Choose "
+            "another folder, or go on with --resume."
+        )
+
+
+def _load_start(job, model, record, *, resume):
+    """Load what a training begins with; returns the epochs it has had, and their rows."""
+    folder, config = pathlib.Path(job.folder), job.config
+    if resume and (folder / run_folder.STATE).is_file():
+        model.load_weights(folder / run_folder.STATE)
+        done = int(ops.convert_to_numpy(model.steps)) // config.steps_per_epoch
+        _check_length(config, record, done)
+        rows = run_folder.read_log(folder / run_folder.LOG)
+        return done, [row for row in rows if row["epoch"] <= done]
+    if job.init_from:
+        initial_weights.load(
+            model.generator,
+            job.init_from,
+            initial_weights.network_of_config(dataclasses.asdict(config)),
+        )
+        gan.update_average(model.averaged_generator, model.generator, 0.0)
+    return 0, []
 
 
 def _record_to_resume(folder, pictures, config):

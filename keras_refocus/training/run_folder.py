@@ -299,35 +299,19 @@ def write_report(
     if best is None:
         best = max(rows, key=lambda row: row.get("val_psnr", float("-inf")))
     last = rows[-1]
-    before = record.get("validation", {})
     data, session = record["data"], record["sessions"][-1]
     seconds = sum(row["seconds"] for row in rows)
-    measured = validation_columns(rows)
-
-    def line(title, values):
-        cells = [
-            f"{values[name]:.{digits}f}" if name in values else "" for name, _, digits in measured
-        ]
-        return f"| {' | '.join([title, *cells])} |"
-
-    titles = " | ".join(title for _, title, _ in measured)
     lines = [
         f"# {folder.name}",
         "",
         f"{status} {duration(seconds)} of training, "
         f"{len(rows) * record['config']['steps_per_epoch']:,} steps.",
         "",
-        f"| validation, {before.get('pictures', 'some')} patches | {titles} |",
-        "|---" * (1 + len(measured)) + "|",
+        *_score_table(record.get("validation", {}), rows, best, columns),
+        "",
+        f"![losses and validation scores]({CURVES})",
+        "",
     ]
-    if before:
-        lines.append(line(f"{columns[0]} input", before))
-    if "truth" in before:
-        lines.append(line(columns[-1], before["truth"]))
-    for title, row in (("best epoch", best), ("last epoch", last)):
-        scores = {name: row[f"val_{name}"] for name, *_ in measured if f"val_{name}" in row}
-        lines.append(line(f"{title}, {row['epoch']:.0f}", scores))
-    lines += ["", f"![losses and validation scores]({CURVES})", ""]
     sample = f"{SAMPLES}/epoch_{last['epoch']:04.0f}.png"
     shown = f"{', '.join(columns[:-1])} and {columns[-1]}"
     if (folder / sample).is_file():
@@ -357,3 +341,28 @@ def write_report(
     ]
     lines += [f"- {what}: `{line}`" for what, line in next_steps]
     write_text(folder / REPORT, "\n".join(lines) + "\n")
+
+
+def _score_table(before, rows, best, columns):
+    """Lines of a table: scores of what goes in, of what is wanted, of the best and last epoch."""
+    measured = validation_columns(rows)
+
+    def line(title, values):
+        cells = [
+            f"{values[name]:.{digits}f}" if name in values else "" for name, _, digits in measured
+        ]
+        return f"| {' | '.join([title, *cells])} |"
+
+    titles = " | ".join(title for _, title, _ in measured)
+    lines = [
+        f"| validation, {before.get('pictures', 'some')} patches | {titles} |",
+        "|---" * (1 + len(measured)) + "|",
+    ]
+    if before:
+        lines.append(line(f"{columns[0]} input", before))
+    if "truth" in before:
+        lines.append(line(columns[-1], before["truth"]))
+    for title, row in (("best epoch", best), ("last epoch", rows[-1])):
+        scores = {name: row[f"val_{name}"] for name, *_ in measured if f"val_{name}" in row}
+        lines.append(line(f"{title}, {row['epoch']:.0f}", scores))
+    return lines

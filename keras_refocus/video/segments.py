@@ -150,15 +150,7 @@ def restore(
     target = containers.choose_target(
         found, codec=job.codec, crf=job.crf, colours=clip.colorizes(found, options)
     )
-    base, moments = interpolation.schedule(
-        [(frame.pts, frame.duration) for frame in found.frames[: last + 1]],
-        found.time_base,
-        options.rate,
-        [start for start in found.scene_starts if start <= last],
-        found.held,
-    )
-    window, shift = _window(found, first, last, base, job)
-    moments = [[dataclasses.replace(m, pts=m.pts - shift) for m in ms] for ms in moments]
+    base, moments, window = _schedule(found, first, last, job)
     pieces = [(start, min(start + length, last + 1)) for start in range(first, last + 1, length)]
     pieces = [piece for piece in pieces if any(moments[piece[0] : piece[1]])]
     folder = _WorkFolder(
@@ -168,18 +160,10 @@ def restore(
     folder.open(resume=resume)
     run = _Run(job, restorer, found, target, moments, base, folder, pieces, cancel, progress)
     run.work(workers, threads)
-    path = job.folder / f"{job.name}{target.suffix}"
     segments = [folder.segment(index) for index in range(len(pieces))]
-    notes = containers.join(
-        path,
-        found,
-        target,
-        segments,
-        base,
-        window=window,
-        keep_metadata=job.keep_metadata,
-        keep_place=job.keep_place,
-    )
+    path = job.folder / f"{job.name}{target.suffix}"
+    keep = {"keep_metadata": job.keep_metadata, "keep_place": job.keep_place}
+    notes = containers.join(path, found, target, segments, base, window=window, **keep)
     compared = None
     if job.compare:
         compared = job.folder / f"{job.name}_compare{target.suffix}"
@@ -246,6 +230,22 @@ def _chosen(found: containers.Survey, job: Job) -> tuple[int, int]:
             f"end={job.end} for '{found.path}', which lasts {found.seconds:.2f} seconds."
         )
     return inside[0], inside[-1]
+
+
+def _schedule(
+    found: containers.Survey, first: int, last: int, job: Job
+) -> tuple[Fraction, list[list[interpolation.Moment]], containers.Window]:
+    """Unit of the result's times, the moments made of each frame, and the part of the file."""
+    base, moments = interpolation.schedule(
+        [(frame.pts, frame.duration) for frame in found.frames[: last + 1]],
+        found.time_base,
+        job.options.rate,
+        [start for start in found.scene_starts if start <= last],
+        found.held,
+    )
+    window, shift = _window(found, first, last, base, job)
+    moved = [[dataclasses.replace(m, pts=m.pts - shift) for m in ms] for ms in moments]
+    return base, moved, window
 
 
 def _window(
