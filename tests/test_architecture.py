@@ -54,13 +54,19 @@ FOLDERS = sorted({room(file) for file in MODULES})
 
 
 @functools.cache
+def nodes_of(file):
+    """What a file is made of; taking it apart is what takes the time here."""
+    return tuple(ast.walk(ast.parse(file.read_text(encoding="utf-8"))))
+
+
+@functools.cache
 def imported(file):
     """Full names of what a file imports, wherever in the file it does."""
     return tuple(_imports(file))
 
 
 def _imports(file):
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    for node in nodes_of(file):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -213,7 +219,7 @@ RANGES = {110, 127.5, 255, 65535}
 def test_only_colour_scales_by_the_ranges(file):
     found = [
         ast.unparse(node)
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        for node in nodes_of(file)
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult | ast.Div)
         if any(isinstance(s, ast.Constant) and s.value in RANGES for s in (node.left, node.right))
     ]
@@ -227,7 +233,7 @@ LONGEST = 70
 def test_functions_fit_in_a_head():
     found = set()
     for file in MODULES + ENTRY_POINTS:
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        for node in nodes_of(file):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 length = node.end_lineno - node.lineno + 1
                 if ast.get_docstring(node) is not None:

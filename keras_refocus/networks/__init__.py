@@ -11,6 +11,7 @@ import difflib
 import inspect
 
 from keras_refocus.networks.blind_wiener import blind_wiener_generator
+from keras_refocus.networks.ddcolor import ddcolor_colorizer
 from keras_refocus.networks.dncnn import dncnn_generator
 from keras_refocus.networks.drunet import drunet_generator
 from keras_refocus.networks.eccv16 import eccv16_colorizer
@@ -71,6 +72,7 @@ COLORIZERS = {
     "resnet_colorizer": resnet_colorizer,
     "eccv16_colorizer": eccv16_colorizer,
     "siggraph17_colorizer": siggraph17_colorizer,
+    "ddcolor_colorizer": ddcolor_colorizer,
 }
 
 DECOLORIZERS = {

@@ -636,6 +636,220 @@ class SIGGRAPH17(Colorizer):
         return self.model_out(x)
 
 
+def spectral(*arguments, **options):
+    return nn.utils.spectral_norm(nn.Conv2d(*arguments, **options))
+
+
+class PixelNorm(nn.LayerNorm):
+    """Over the channels of each pixel."""
+
+    def __init__(self, channels):
+        super().__init__(channels, eps=1e-6)
+
+    def forward(self, x):
+        return super().forward(x.movedim(1, -1)).movedim(-1, 1)
+
+
+class ConvNeXtBlock(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.dwconv = conv(width, width, 7, groups=width)
+        self.norm = nn.LayerNorm(width, eps=1e-6)
+        self.pwconv1, self.pwconv2 = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+        self.gamma = nn.Parameter(torch.zeros(width))
+
+    def forward(self, x):
+        y = self.norm(self.dwconv(x).movedim(1, -1))
+        return x + (self.gamma * self.pwconv2(functional.gelu(self.pwconv1(y)))).movedim(-1, 1)
+
+
+class ConvNeXt(nn.Module):
+    """Normalised maps of its four stages."""
+
+    def __init__(self, depths, widths):
+        super().__init__()
+        downs = [nn.Sequential(nn.Conv2d(3, widths[0], 4, 4), PixelNorm(widths[0]))]
+        downs += [
+            nn.Sequential(PixelNorm(a), nn.Conv2d(a, b, 2, 2))
+            for a, b in zip(widths, widths[1:], strict=False)
+        ]
+        self.downsample_layers = nn.ModuleList(downs)
+        self.stages = nn.ModuleList(
+            nn.Sequential(*(ConvNeXtBlock(width) for _ in range(depth)))
+            for depth, width in zip(depths, widths, strict=True)
+        )
+        for stage, width in enumerate(widths):
+            self.add_module(f"norm{stage}", PixelNorm(width))
+        # Of the classifier; nothing here looks at it.
+        self.norm = nn.LayerNorm(widths[-1], eps=1e-6)
+
+    def forward(self, x):
+        maps = []
+        for stage, (down, blocks) in enumerate(
+            zip(self.downsample_layers, self.stages, strict=True)
+        ):
+            x = blocks(down(x))
+            maps.append(self.get_submodule(f"norm{stage}")(x))
+        return maps
+
+
+class Shuffle(nn.Module):
+    """Depth to space, and the mean of 2x2 that ends at each pixel."""
+
+    def __init__(self, inputs, outputs, factor, *, normalized):
+        super().__init__()
+        convolution = spectral(inputs, outputs * factor**2, 1, bias=not normalized)
+        more = [nn.BatchNorm2d(outputs * factor**2)] if normalized else []
+        self.conv, self.factor = nn.Sequential(convolution, *more), factor
+
+    def forward(self, x):
+        x = functional.pixel_shuffle(self.conv(x).relu(), self.factor)
+        return functional.avg_pool2d(functional.pad(x, (1, 0, 1, 0), mode="replicate"), 2, 1)
+
+
+class Widen(nn.Module):
+    """A step of the pixel decoder."""
+
+    def __init__(self, inputs, beside, outputs):
+        super().__init__()
+        self.shuf = Shuffle(inputs, outputs, 2, normalized=True)
+        self.bn = nn.BatchNorm2d(beside)
+        self.conv = nn.Sequential(
+            spectral(outputs + beside, outputs, 3, padding=1, bias=False),
+            nn.ReLU(),
+            nn.BatchNorm2d(outputs),
+        )
+
+    def forward(self, x, beside):
+        return self.conv(torch.cat([self.shuf(x), self.bn(beside)], 1).relu())
+
+
+class Looking(nn.Module):
+    """Attention of colours, and what they were."""
+
+    def __init__(self, width, name):
+        super().__init__()
+        self.add_module(name, nn.MultiheadAttention(width, 8, batch_first=True))
+        self.norm, self.name = nn.LayerNorm(width), name
+
+    def forward(self, x, query, key, value):
+        attention = self.get_submodule(self.name)
+        return self.norm(x + attention(query, key, value, need_weights=False)[0])
+
+
+class FeedForward(nn.Module):
+    def __init__(self, width, between):
+        super().__init__()
+        self.linear1, self.linear2 = nn.Linear(width, between), nn.Linear(between, width)
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, x):
+        return self.norm(x + self.linear2(self.linear1(x).relu()))
+
+
+def waves(x, channels):
+    """Where a pixel is, in sines and cosines: `(pixels, channels)`."""
+    index = torch.arange(channels // 2)
+    periods = 10000 ** (2 * (index // 2) / len(index)).double()
+    rows, columns = (
+        2 * math.pi * torch.arange(1, side + 1).double() / (side + 1e-6) for side in x.shape[2:]
+    )
+    places = torch.stack(torch.meshgrid(rows, columns, indexing="ij"), -1).flatten(0, 1)
+    angles = places[:, :, None] / periods
+    return torch.where(index % 2 == 0, angles.sin(), angles.cos()).flatten(1)
+
+
+class Colors(nn.Module):
+    """The colour decoder: a vector for each learned colour."""
+
+    def __init__(self, inputs, count, width, layers, between, outputs):
+        super().__init__()
+        self.width = width
+        self.transformer_self_attention_layers = nn.ModuleList(
+            Looking(width, "self_attn") for _ in range(layers)
+        )
+        self.transformer_cross_attention_layers = nn.ModuleList(
+            Looking(width, "multihead_attn") for _ in range(layers)
+        )
+        self.transformer_ffn_layers = nn.ModuleList(
+            FeedForward(width, between) for _ in range(layers)
+        )
+        self.decoder_norm = nn.LayerNorm(width)
+        self.query_feat, self.query_embed = nn.Embedding(count, width), nn.Embedding(count, width)
+        self.level_embed = nn.Embedding(3, width)
+        self.input_proj = nn.ModuleList(nn.Conv2d(each, width, 1) for each in inputs)
+        self.color_embed = nn.Module()
+        self.color_embed.layers = nn.ModuleList(
+            nn.Linear(width, wide) for wide in (width, width, outputs)
+        )
+
+    def forward(self, maps):
+        sources = []
+        for level, (project, x) in enumerate(zip(self.input_proj, maps, strict=True)):
+            value = project(x).flatten(2).mT + self.level_embed.weight[level]
+            sources.append((value + waves(x, self.width), value))
+        x, own = self.query_feat.weight[None], self.query_embed.weight
+        for layer, feed in enumerate(self.transformer_ffn_layers):
+            cross = self.transformer_cross_attention_layers[layer]
+            x = cross(x, x + own, *sources[layer % 3])
+            x = self.transformer_self_attention_layers[layer](x, x + own, x + own, x)
+            x = feed(x)
+        first, second, last = self.color_embed.layers
+        return last(second(first(self.decoder_norm(x)).relu()).relu())
+
+
+class DDColor(nn.Module):
+    def __init__(self, depths, widths, decoder, colors, width, layers, between):
+        super().__init__()
+        self.encoder, self.decoder = nn.Module(), nn.Module()
+        self.encoder.arch = ConvNeXt(depths, widths)
+        steps = (decoder, decoder, decoder // 2)
+        self.decoder.layers = nn.ModuleList(
+            Widen(inputs, beside, outputs)
+            for inputs, beside, outputs in zip(
+                (widths[3], decoder, decoder), widths[2::-1], steps, strict=True
+            )
+        )
+        self.decoder.last_shuf = Shuffle(steps[2], steps[2], 4, normalized=False)
+        self.decoder.color_decoder = Colors(steps, colors, width, layers, between, steps[2])
+        self.refine_net = nn.Sequential(nn.Sequential(spectral(colors + 3, 2, 1)))
+        self.register_buffer("mean", torch.zeros(1, 3, 1, 1))
+        self.register_buffer("std", torch.zeros(1, 3, 1, 1))
+
+    def settle(self):
+        self.mean.copy_(torch.tensor([0.485, 0.456, 0.406]).reshape(1, 3, 1, 1))
+        self.std.copy_(torch.tensor([0.229, 0.224, 0.225]).reshape(1, 3, 1, 1))
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm2d | PixelNorm):
+                module.weight.clamp_(-0.4, 0.4).add_(0.9)
+            if hasattr(module, "weight_orig"):
+                left, _, right = torch.linalg.svd(module.weight_orig.flatten(1))
+                module.weight_u.copy_(left[:, 0])
+                module.weight_v.copy_(right[0])
+        # Chroma is a hundredth of a* and b*.
+        self.refine_net[0][0].bias.mul_(200)
+
+    @staticmethod
+    def gray(luminance):
+        found = color.luminance_to_gray(luminance.numpy().astype("float32"))
+        return torch.from_numpy(found.astype("float64")).expand(-1, 3, -1, -1)
+
+    def forward(self, luminance):
+        height, width = luminance.shape[2:]
+        pad = (0, -width % 32, 0, -height % 32)
+        x = self.gray(functional.pad(luminance, pad, mode="replicate"))
+        x = (x - self.mean) / self.std
+        *maps, y = self.encoder.arch(x)
+        found = []
+        for step, beside in zip(self.decoder.layers, maps[::-1], strict=True):
+            y = step(y, beside)
+            found.append(y)
+        vectors = self.decoder.color_decoder(found)
+        shares = torch.einsum("nqc,nchw->nqhw", vectors, self.decoder.last_shuf(y))
+        chroma = self.refine_net(torch.cat([shares, x], 1)) / 110
+        return chroma[..., :height, :width]
+
+
 NETWORKS = {
     "nafnet": (lambda: NAFNet(2, (1, 2), 1, (2, 1)), 3),
     "dmphn": (lambda: DMPHN((2, 3, 4), 1), 3),
@@ -651,6 +865,7 @@ NETWORKS = {
     "deepdeblur": (lambda: DeepDeblur(3, 2, 3), 3),
     "eccv16": (lambda: ECCV16((2, 3, 4, 4), 5), 0),
     "siggraph17": (lambda: SIGGRAPH17((2, 3, 4, 4), 5), 0),
+    "ddcolor": (lambda: DDColor((1, 2, 1, 1), (2, 3, 4, 5), 6, 5, 16, 4, 7), 0),
 }
 
 
@@ -816,6 +1031,20 @@ def authors_network(name, folder):
         module(folder / "colorization/colorizers/base_color.py", "colorizers.base_color")
         found = module(folder / f"colorization/colorizers/{name}.py", f"colorizers.{name}")
         return found.ECCVGenerator() if name == "eccv16" else found.SIGGRAPHGenerator()
+    if name == "ddcolor":
+        for part in ("basicsr", "basicsr.archs", "basicsr.utils", "basicsr.utils.registry"):
+            package(part)
+        registry = types.SimpleNamespace(register=lambda: lambda found: found)
+        sys.modules["basicsr.utils.registry"].ARCH_REGISTRY = registry
+        archs, utils = folder / "ddcolor/basicsr/archs", "ddcolor_arch_utils"
+        package(f"basicsr.archs.{utils}")
+        for part in ("unet", "convnext", "transformer_utils", "position_encoding", "transformer"):
+            module(archs / utils / f"{part}.py", f"basicsr.archs.{utils}.{part}")
+        found = module(archs / "ddcolor_arch.py", "basicsr.archs.ddcolor_arch")
+        return found.DDColor(
+            "convnext-t", input_size=(64, 64), num_output_channels=2, last_norm="Spectral",
+            num_queries=100,
+        )  # fmt: skip
     return None
 
 
@@ -827,20 +1056,26 @@ def compare(name, network, folder):
     _, channels = NETWORKS[name]
     if not channels:
         # The authors' colorizers have one size.
-        full = {"eccv16": ECCV16, "siggraph17": SIGGRAPH17}[name]
-        network = full((64, 128, 256, 512), 313 if name == "eccv16" else 529).double().eval()
+        network = {
+            "eccv16": lambda: ECCV16((64, 128, 256, 512), 313),
+            "siggraph17": lambda: SIGGRAPH17((64, 128, 256, 512), 529),
+            "ddcolor": lambda: DDColor((3, 3, 9, 3), (96, 192, 384, 768), 512, 100, 256, 9, 2048),
+        }[name]()
+        network = network.double().eval()
         with torch.no_grad():
             randomise(network)
     theirs.double().eval().load_state_dict(network.state_dict(), strict=True)
     worst = 0.0
-    for height, width in ((48, 64), (400, 392)) if channels else ((48, 64), (104, 96)):
+    for height, width in ((48, 64), (400, 392)) if channels else ((64, 96), (96, 128)):
         picture = torch.rand(1, channels or 1, height, width, dtype=torch.float64)
         with torch.no_grad():
             mine = network(picture)
             if name == "drunet":
                 level = torch.full_like(picture, network.noise / 255)
                 picture = torch.cat([picture, level], 1)
-            if name != "deepdeblur":
+            if name == "ddcolor":
+                other = theirs(network.gray(picture)) / 110
+            elif name != "deepdeblur":
                 other = theirs(picture if channels else 100 * picture)
                 other = other if channels else other / 110
             if name == "deepdeblur":

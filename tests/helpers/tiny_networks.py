@@ -59,6 +59,16 @@ TINY_COLORIZERS = {
     "resnet_colorizer": {"filters": 4, "residual_blocks": 2},
     "eccv16_colorizer": {"widths": (2, 2, 3, 3), "classes": 5},
     "siggraph17_colorizer": {"widths": (2, 2, 3, 3)},
+    "ddcolor_colorizer": {
+        "depths": (1, 1, 1, 1),
+        "widths": (2, 3, 4, 5),
+        "decoder_width": 6,
+        "colors": 4,
+        "color_width": 8,
+        "color_layers": 3,
+        "heads": 2,
+        "feed_forward": 6,
+    },
 }
 TINY_DECOLORIZERS = {"resnet_decolorizer": {"filters": 4, "residual_blocks": 2}}
 TINY = TINY_GENERATORS | TINY_COLORIZERS | TINY_DECOLORIZERS | TINY_DISCRIMINATORS

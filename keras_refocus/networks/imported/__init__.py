@@ -16,4 +16,5 @@ from the authors' code; names and shapes are those of the tensors in their files
     hinet         HINet (Chen et al. 2021)
     siggraph17    colorizer of Zhang et al. 2017
     eccv16        colorizer of Zhang et al. 2016
+    ddcolor       colorizer of Kang et al. 2023
 """

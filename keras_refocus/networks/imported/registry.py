@@ -8,6 +8,7 @@ from typing import Any
 
 from keras_refocus import networks
 from keras_refocus.networks.imported import (
+    ddcolor,
     deepdeblur,
     dmphn,
     dncnn,
@@ -21,7 +22,18 @@ from keras_refocus.networks.imported import (
 )
 from keras_refocus.networks.imported.family import Family, Tensors
 
-_MODULES = (nafnet, dmphn, srn, deepdeblur, dncnn, drunet, hinet, siggraph17, eccv16)
+_MODULES = (
+    nafnet,
+    dmphn,
+    srn,
+    deepdeblur,
+    dncnn,
+    drunet,
+    hinet,
+    siggraph17,
+    eccv16,
+    ddcolor,
+)
 FAMILIES: dict[str, Family] = {module.FAMILY.name: module.FAMILY for module in _MODULES}
 
 

@@ -30,6 +30,7 @@ FAMILY_OF = {
     "deepdeblur": "deepdeblur",
     "eccv16": "eccv16",
     "siggraph17": "siggraph17",
+    "ddcolor": "ddcolor",
 }
 # Of the result of a large picture every 13th row and column is kept.
 STEP = 13
@@ -98,6 +99,15 @@ def test_options_are_read_off_the_shapes():
     deep = imported("deepdeblur").options
     assert (deep["width"], deep["residual_blocks"], deep["scales"]) == (3, 2, 3)
     assert imported("eccv16").options == {"widths": (2, 3, 4, 4), "classes": 5}
+    assert imported("ddcolor").options == {
+        "depths": (1, 2, 1, 1),
+        "widths": (2, 3, 4, 5),
+        "decoder_width": 6,
+        "colors": 5,
+        "color_width": 16,
+        "color_layers": 4,
+        "feed_forward": 7,
+    }
 
 
 @pytest.mark.parametrize("name", FAMILY_OF)
