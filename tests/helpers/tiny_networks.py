@@ -61,9 +61,9 @@ TINY_COLORIZERS = {
     "siggraph17_colorizer": {"widths": (2, 2, 3, 3)},
     "ddcolor_colorizer": {
         "depths": (1, 1, 1, 1),
-        "widths": (2, 3, 4, 5),
-        "decoder_width": 6,
-        "colors": 4,
+        "widths": (4, 4, 6, 6),
+        "decoder_width": 8,
+        "colors": 6,
         "color_width": 8,
         "color_layers": 3,
         "heads": 2,
