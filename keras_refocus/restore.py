@@ -88,8 +88,8 @@ def _names_a_store(parser: argparse.ArgumentParser, arguments: argparse.Namespac
         parser.error(str(error))
     if arguments.out is None:
         parser.error("pictures of addresses need a place for their results: add --out")
-    if arguments.compare or arguments.hints or "-" in given:
-        parser.error("addresses go with neither --compare nor --hints nor -")
+    if arguments.hints or "-" in given:
+        parser.error("addresses go neither with --hints nor with -, which are of one picture")
     extras.require("cloud", "An address", "fsspec")
     return True
 
@@ -103,6 +103,7 @@ def _restore_over_stores(arguments: argparse.Namespace, stack: contextlib.ExitSt
         keep_metadata=arguments.keep_metadata,
         keep_gps=arguments.keep_gps,
         max_pixels=round(arguments.max_megapixels * 1e6),
+        compare=arguments.compare,
     )
     out = storage.open_place(arguments.out)
     planned = restoring.plan(arguments.inputs, out, settings, recursive=arguments.recursive)
@@ -117,8 +118,8 @@ def _restore_over_stores(arguments: argparse.Namespace, stack: contextlib.ExitSt
                 options=settings.options,
                 models=arguments.server or str(restorer.engine.models_dir),
                 origins=_origins(arguments, restorer),
-                # What was done before is told again, by the notes of the results.
-                overwrite=arguments.overwrite or arguments.skip_done,
+                overwrite=arguments.overwrite,
+                goes_on=arguments.skip_done,
             )
         )
     work = restoring.restore_all(
@@ -135,7 +136,10 @@ def _restore_over_stores(arguments: argparse.Namespace, stack: contextlib.ExitSt
             for outcome in work:
                 counts[outcome.status] += 1
                 shown = outcome.task.shown
-                record = {"input": shown, "output": out.show(outcome.task.target), **outcome.record}
+                record = {"input": shown, "output": out.show(outcome.task.target)}
+                if settings.compare:
+                    record["compare"] = out.show(settings.beside(outcome.task.target))
+                record |= outcome.record
                 if outcome.status == "failed":
                     record = {"input": shown, "error": outcome.reason}
                     console.warn(f"refocus restore: {shown}: {outcome.reason}")

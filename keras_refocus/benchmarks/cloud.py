@@ -1,7 +1,7 @@
 """Measure jobs over stores, batches, their memory, and the start of a function.
 
     refocus benchmark cloud stores --pictures 20 --size 1280x720
-    refocus benchmark cloud memory --pictures 5000
+    refocus benchmark cloud memory --pictures 5000 --size 32x24 --no-network
     refocus benchmark cloud batch --pictures 40
     refocus benchmark cloud start
 
@@ -10,8 +10,10 @@ process; it takes processor time of its own.
 """
 
 import argparse
+import concurrent.futures
 import contextlib
 import dataclasses
+import itertools
 import json
 import os
 import socket
@@ -25,7 +27,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_refocus.cloud import beam_job, restoring, storage
-from keras_refocus.engines import local
+from keras_refocus.engines import contract, local
 from keras_refocus.pictures import images
 from keras_refocus.restoration import pipeline
 from keras_refocus.system import console, extras, machine, memory, options
@@ -90,8 +92,10 @@ def flat_memory(place: str, folder: Path, arguments: argparse.Namespace) -> dict
 
     there = storage.open_place(f"{place}/in")
     contents = list(_pictures(dataclasses.replace(_Sizes(arguments.size), pictures=8)))
-    for number in range(arguments.pictures):
-        there.write(f"{number:06}.png", contents[number % len(contents)])
+    with concurrent.futures.ThreadPoolExecutor(restoring.IN_FLIGHT) as threads:
+        names = (f"{number:06}.png" for number in range(arguments.pictures))
+        for _ in threads.map(there.write, names, itertools.cycle(contents)):
+            pass
     process, seen = psutil.Process(), []
     with _restorer(arguments) as restorer:
 
@@ -103,6 +107,7 @@ def flat_memory(place: str, folder: Path, arguments: argparse.Namespace) -> dict
     return {
         "pictures": arguments.pictures,
         "size": arguments.size,
+        "network": not arguments.no_network,
         "first_mib": round(seen[0], 1),
         "last_mib": round(seen[-1], 1),
         "highest_minus_lowest_mib": round(max(seen) - min(seen), 1),
@@ -135,9 +140,21 @@ def batch(folder: Path, arguments: argparse.Namespace) -> dict:
         "pictures": arguments.pictures,
         "size": arguments.size,
         "seconds": seconds,
+        # Where one process keeps another from nothing, these are equal.
+        "seconds_a_picture": {
+            workers: _seconds_a_picture(folder / f"out-all-{workers}") for workers in (1, 2)
+        },
         "two_of_one": round(work[0] / work[1], 3),
         "two_of_one_with_start": round(seconds["all_1"] / seconds["all_2"], 3),
     }
+
+
+def _seconds_a_picture(out: Path) -> float:
+    """What a picture took on average once it was read, by the manifest."""
+    import pyarrow.parquet
+
+    table = pyarrow.parquet.read_table(out / beam_job.MANIFEST, columns=["seconds"])
+    return round(float(np.mean(table["seconds"].to_numpy())), 3)
 
 
 def start(models: str | None) -> dict:
@@ -202,10 +219,32 @@ def _run(
         look(done)
 
 
+class _PassingOn:
+    """An engine without a network: luminance comes back as it was given."""
+
+    batch_size = 1
+
+    def restore(self, tiles: np.ndarray, *, model: str = contract.RESTORER) -> np.ndarray:
+        return tiles
+
+    def colorize(self, luminance: np.ndarray, *, model: str = contract.COLORIZER) -> np.ndarray:
+        return np.zeros((*luminance.shape[:3], 2), np.float32)
+
+    def versions(self, *models: str) -> dict[str, str]:
+        return dict.fromkeys(models, "0")
+
+    def close(self) -> None:
+        pass
+
+
 @contextlib.contextmanager
 def _restorer(arguments: argparse.Namespace) -> Iterator[pipeline.Restorer]:
-    console.import_tensorflow()
-    engine = local.LocalEngine(arguments.models, threads=arguments.threads)
+    engine: contract.Engine
+    if arguments.no_network:
+        engine = _PassingOn()
+    else:
+        console.import_tensorflow()
+        engine = local.LocalEngine(arguments.models, threads=arguments.threads)
     with pipeline.Restorer(engine) as restorer:
         yield restorer
 
@@ -287,6 +326,11 @@ def _parser() -> argparse.ArgumentParser:
         "--size", type=options.parse_size, default=(640, 480), help="default: 640x480"
     )
     parser.add_argument("--runs", type=int, default=3, metavar="N", help="turns (default: 3)")
+    parser.add_argument(
+        "--no-network",
+        action="store_true",
+        help="stores, memory: run no network, so that reading and writing are measured alone",
+    )
     parser.add_argument("--models", metavar="DIR", help="folder or address of models")
     parser.add_argument("--threads", type=int, help="processor threads (default: all)")
     return parser

@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 from keras_refocus.cloud import retries, storage
 from keras_refocus.pictures import images
-from keras_refocus.restoration import pipeline
+from keras_refocus.restoration import batch, jobs, pipeline
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +42,7 @@ class Settings:
         keep_metadata: Whether EXIF is kept, but for the position.
         keep_gps: Whether the position is kept too.
         max_pixels: Most pixels of a picture.
+        compare: Whether a picture of before and after is written too.
 
     Raises:
         ValueError: An option is out of its range.
@@ -53,6 +54,7 @@ class Settings:
     keep_metadata: bool = False
     keep_gps: bool = False
     max_pixels: int = 200_000_000
+    compare: bool = False
 
     def __post_init__(self):
         if not 1 <= self.quality <= 100:
@@ -71,10 +73,22 @@ class Settings:
             suffix = ".png"
         return path.with_suffix(suffix).as_posix()
 
+    def beside(self, target: str) -> str:
+        """Name of the picture of before and after that belongs to a result."""
+        path = pathlib.PurePosixPath(target)
+        return path.with_name(f"{path.stem}{jobs.COMPARE_SUFFIX}{path.suffix}").as_posix()
+
+    def outputs(self, target: str) -> tuple[str, ...]:
+        """Names of all that is written with a result, itself last."""
+        return (self.beside(target), target) if self.compare else (target,)
+
     @property
     def key(self) -> str:
         """Stands for all of these settings: results of other settings are not done."""
-        said = json.dumps(dataclasses.asdict(self), sort_keys=True, default=str)
+        settings = dataclasses.asdict(self)
+        if not self.compare:  # as in notes that are older than this setting
+            del settings["compare"]
+        said = json.dumps(settings, sort_keys=True, default=str)
         return storage.sha256(said.encode())[:16]
 
 
@@ -161,14 +175,15 @@ def plan(
                     f"'{source.place.show(entry.name)}' with its own folder as --out. Choose "
                     "another --out."
                 )
-            key = bytes.fromhex(storage.sha256(target.encode())[:24])
-            if key in taken:
-                raise ValueError(
-                    "Every result needs a name of its own. Received: "
-                    f"'{source.place.show(entry.name)}' and another picture, both for "
-                    f"'{out.show(target)}'. Rename one, or restore them in two runs."
-                )
-            taken.add(key)
+            for name in settings.outputs(target):
+                key = bytes.fromhex(storage.sha256(name.encode())[:24])
+                if key in taken:
+                    raise ValueError(
+                        "Every result needs a name of its own. Received: "
+                        f"'{source.place.show(entry.name)}' and another picture, both for "
+                        f"'{out.show(name)}'. Rename one, or restore them in two runs."
+                    )
+                taken.add(key)
             yield Task(source=source.place, entry=entry, out=out, target=target)
     if not any_there:
         raise FileNotFoundError(
@@ -294,17 +309,21 @@ class _Work:
                 if note is not None:
                     record = note.get("record", {})
                     return Outcome(task=task, status="skipped", record=record)
-            elif not self.overwrite and task.out.entry(task.target) is not None:
-                raise FileExistsError(
-                    f"A result is never replaced unasked. Received: "
-                    f"'{task.out.show(task.target)}', which exists. Choose another --out, or add "
-                    "--skip-done or --overwrite."
-                )
+            elif not self.overwrite:
+                self._refuse_existing(task)
             content = task.source.read(task.entry.name)
             photo = images.read(_Named(content, task.shown), max_pixels=self.settings.max_pixels)
             return photo, storage.sha256(content)
         except Exception as error:
             return _failed(task, error)
+
+    def _refuse_existing(self, task: Task) -> None:
+        for name in self.settings.outputs(task.target):
+            if task.out.entry(name) is not None:
+                raise FileExistsError(
+                    f"A result is never replaced unasked. Received: '{task.out.show(name)}', which "
+                    "exists. Choose another --out, or add --skip-done or --overwrite."
+                )
 
     def restore(self, task: Task, read: tuple[images.Photo, str]):
         photo, sha256 = read
@@ -364,6 +383,12 @@ def _write(
         "model_versions": result.versions,
         "seconds": round(result.seconds, 3),
     }
+    if settings.compare and result.photo is not None:
+        compared = images.Photo(rgb=batch.side_by_side(result.photo.rgb, result.image))
+        # Before the result, which says that all is done.
+        name = settings.beside(task.target)
+        form = pathlib.PurePosixPath(name).suffix
+        task.out.write(name, images.encode(compared, format=form, quality=settings.quality))
     note = {"source": task.entry.tag, "settings": settings.key, "record": record}
     task.out.write(task.target, content, note)
     return record

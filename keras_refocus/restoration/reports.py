@@ -17,6 +17,9 @@ from keras_refocus.system import files
 
 Record = dict[str, Any]
 
+# Bytes of the file that are looked through at once.
+_BLOCK = 2**16
+
 
 class Report:
     """Written as the work goes, by one run at a time. Use it as a context manager.
@@ -28,8 +31,8 @@ class Report:
         origins: Gives, for names of models, whose weights those with published weights have.
         overwrite: Whether a file of that name may be replaced.
         goes_on: Whether the report of an earlier run is continued, if there is one.
-        anew: Inputs that are to be restored in this run: what an earlier run said of them is
-            dropped.
+        anew: Inputs that are to be restored in this run, as far as that is known: what an earlier
+            run said of them is dropped at once. Of others it is replaced when they are added.
 
     Raises:
         FileExistsError: There is a file of that name, or another run is writing it.
@@ -53,6 +56,8 @@ class Report:
         self._used: set[str] = set()
         self._licences: Mapping[str, Any] = {}
         self._count = 0
+        # Where what an earlier run said stands in the file: {input: (start, length)}.
+        self._earlier: dict[str, tuple[int, int]] = {}
         path.parent.mkdir(parents=True, exist_ok=True)
         # Unbuffered: a record is one write.
         self._file = _open(path, may_exist=overwrite or goes_on)
@@ -68,9 +73,14 @@ class Report:
             text = json.dumps(head, indent=2).removesuffix("\n}") + ',\n  "files": ['
             self._end = self._write(text.encode(), self._tail())
             self._file.truncate()
-            for record in kept:
-                if record.get("input") not in anew:
+            # Of two about one input the later holds: a run was killed between writing it and
+            # removing the earlier one.
+            latest = {record.get("input"): record for record in kept}
+            for name, record in latest.items():
+                if name not in anew:
+                    start = self._end
                     self.add(record)
+                    self._earlier[name] = (start, self._end - start)
         except BaseException:
             self._file.close()
             raise
@@ -82,15 +92,18 @@ class Report:
         self.close()
 
     def add(self, record: Record) -> None:
-        """Add what was done to one file.
+        """Add what was done to one file, in place of what an earlier run said of it.
 
         Raises:
             OSError: It cannot be written; what was written before is still there.
         """
+        text = json.dumps(record, indent=2).replace("\n", "\n    ")
+        earlier = self._earlier.pop(record.get("input", ""), None)
+        if earlier is not None and self._read(*earlier).lstrip(b", \n") == text.encode():
+            return
         used = self._used | set(record.get("model_versions", ()))
         if used != self._used:
             self._used, self._licences = used, self._origins(sorted(used))
-        text = json.dumps(record, indent=2).replace("\n", "\n    ")
         text = ("," if self._count else "") + "\n    " + text
         self._file.seek(self._end)
         try:
@@ -102,6 +115,8 @@ class Report:
             self._file.truncate()
             raise
         self._count += 1
+        if earlier is not None:
+            self._blank(*earlier)
 
     def close(self) -> None:
         """Say when the run finished, and let go of the file.
@@ -126,6 +141,23 @@ class Report:
         while written < len(whole):  # As on a disk that is nearly full.
             written += self._file.write(whole[written:])
         return start + len(content)
+
+    def _read(self, start: int, length: int) -> bytes:
+        self._file.seek(start)
+        return self._file.read(length)
+
+    def _blank(self, start: int, length: int) -> None:
+        """Remove a record behind which there is another one: between records JSON allows spaces.
+
+        The next run that goes on closes the gap.
+        """
+        if not self._read(start, 1) == b",":  # the first: its comma is that of the next one
+            comma = -1
+            while comma < 0:
+                comma = self._read(start + length, _BLOCK).find(b",")
+                length += comma + 1 if comma >= 0 else _BLOCK
+        self._file.seek(start)
+        self._file.write(b" " * length)
 
     def _tail(self, finished: str | None = None) -> bytes:
         rest = {"finished": finished, "published_weights": self._licences}

@@ -1,6 +1,7 @@
 """The restore command over stores: from bucket to bucket, again, with faults, and killed."""
 
 import contextlib
+import io
 import json
 import os
 import signal
@@ -8,8 +9,10 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 from object_store import SECRET, proxy, s3_server, store  # noqa: F401
+from PIL import Image
 from tiny_models import write_models
 from tiny_pictures import encoded, scene
 
@@ -51,6 +54,11 @@ def test_from_bucket_to_bucket_and_again(bucket, models, tmp_path, capsys):
     again = capsys.readouterr()
     assert again.out.split() == [f"{bucket.url}/out/1.png"] and "3 were done before" in again.err
     assert len(json.loads(report.read_text())["files"]) == 4
+    assert (gone := f"{bucket.url}/in/0.png") in report.read_text()
+    bucket.client.delete_object(Bucket=bucket.bucket, Key="in/0.png")
+    assert run(bucket, *options, "--skip-done") == 0
+    inputs = [record["input"] for record in json.loads(report.read_text())["files"]]
+    assert len(inputs) == 4 and gone in inputs, "what an earlier run did is not forgotten"
     assert SECRET not in said.out + said.err + again.out + again.err + report.read_text()
 
 
@@ -63,6 +71,36 @@ def test_folders_of_this_machine_and_pictures_of_the_web_go_with_stores(bucket, 
     bucket.client.put_object_acl(Bucket=bucket.bucket, Key="in/1.png", ACL="public-read")
     assert restore.main([*given, *out]) == 0
     assert bucket.keys("mixed/") == ["mixed/0.png", "mixed/1.png"]
+
+
+def test_before_and_after_beside_each_other(bucket, models, tmp_path, capsys):
+    report = tmp_path / "report.json"
+    options = ["--models", models, "--compare"]
+    assert run(bucket, *options, "--report", report) == 0
+    names = [f"out/{n}{end}.png" for n in range(3) for end in ("", "_compare")]
+    assert bucket.keys("out/") == names
+    result, beside = (image_of(bucket.get(f"out/1{end}.png")) for end in ("", "_compare"))
+    np.testing.assert_array_equal(beside[:, :10], image_of(bucket.get("in/1.png")))
+    np.testing.assert_array_equal(beside[:, -10:], result)
+    assert json.loads(report.read_text())["files"][1]["compare"].endswith("/out/1_compare.png")
+    bucket.client.delete_object(Bucket=bucket.bucket, Key="out/1.png")
+    assert run(bucket, *options) == 1
+    assert f"'{bucket.url}/out/1_compare.png'" in capsys.readouterr().err
+    assert run(bucket, *options, "--skip-done") == 0
+    assert capsys.readouterr().out.split() == [f"{bucket.url}/out/1.png"]
+    assert run(bucket, *options[:2], "--skip-done") == 0
+    assert len(capsys.readouterr().out.split()) == 3, "other options"
+
+
+def image_of(content):
+    return np.asarray(Image.open(io.BytesIO(content)))
+
+
+def test_a_name_of_before_and_after_that_another_result_has_is_refused(bucket, models, capsys):
+    bucket.put("in/1_compare.png", bucket.get("in/1.png"))
+    with pytest.raises(SystemExit):
+        run(bucket, "--models", models, "--compare")
+    assert "needs a name of its own" in capsys.readouterr().err
 
 
 def test_a_picture_that_fails_is_named_and_the_others_are_done(bucket, proxy, models, capsys):  # noqa: F811
@@ -81,7 +119,7 @@ def test_a_picture_that_fails_is_named_and_the_others_are_done(bucket, proxy, mo
     [
         (["s3://bucket/in"], "add --out"),
         (["ftp://host/a.png", "--out", "x"], "must begin with"),
-        (["s3://bucket/in", "--out", "x", "--compare"], "neither --compare"),
+        (["s3://bucket/in", "-", "--out", "x"], "do not go with -"),
     ],
 )
 def test_mistakes_are_named_before_anything_is_asked(arguments, said, capsys):

@@ -133,3 +133,37 @@ def test_a_full_disk_leaves_what_was_written(tmp_path, monkeypatch):
     monkeypatch.undo()
     report.close()
     assert read(path)["files"] == [DONE]
+
+
+def test_what_an_earlier_run_said_is_replaced_where_it_was_done_anew(tmp_path, monkeypatch):
+    monkeypatch.setattr(reports, "_BLOCK", 7)
+    path = tmp_path / "report.json"
+    records = [{**DONE, "input": f"{number}.png"} for number in range(5)]
+    with open_report(path) as report:
+        for record in records:
+            report.add(record)
+    # The first two, so that gaps meet at the beginning, one in the middle, and one as it was.
+    others = [{"input": f"{number}.png", "error": "it, too"} for number in (0, 1, 3)]
+    with open_report(path, goes_on=True) as report:
+        for count, record in enumerate([*others, records[4]], 1):
+            report.add(record)
+            found = read(path)["files"]
+            assert len(found) == 5 and found[-1] == others[min(count, 3) - 1]
+    expected = [records[2], records[4], *others]
+    assert read(path)["files"] == expected
+    with open_report(path, goes_on=True):
+        pass
+    text = path.read_text()
+    assert text == json.dumps(json.loads(text), indent=2) + "\n", "no gap is left"
+    assert json.loads(text)["files"] == expected
+
+
+def test_of_two_records_about_one_input_the_later_holds(tmp_path):
+    path = tmp_path / "report.json"
+    with open_report(path) as report:
+        for record in (DONE, FAILED, {**DONE, "output": "later.png"}):
+            report.add(record)
+    with open_report(path, goes_on=True):
+        pass
+    found = {record["input"]: record for record in read(path)["files"]}
+    assert len(read(path)["files"]) == 2 and found["a.png"]["output"] == "later.png"
