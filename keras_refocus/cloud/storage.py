@@ -579,6 +579,8 @@ def _failure(error: Exception, what: str) -> Exception:
     if status == 404 or isinstance(error, FileNotFoundError):
         return FileNotFoundError(said)
     refused = isinstance(error, PermissionError) or "credentials" in str(error).lower()
+    # Of Google's, gcsfs raises an OSError without a status.
+    refused = refused or str(error).startswith("Forbidden")
     if status in (401, 403) or refused:
         return PermissionError(
             f"{said}. The store refused: check the credentials, and that they allow it."

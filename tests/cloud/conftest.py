@@ -2,6 +2,7 @@
 
 import pytest
 from object_store import proxy, s3_server, store  # noqa: F401
+from other_stores import azure_server, azure_store, google_server, google_store  # noqa: F401
 from stand_in_models import export_restorer
 
 from keras_refocus.cloud import retries

@@ -7,6 +7,7 @@ import threading
 
 import pytest
 from object_store import SECRET
+from other_stores import SECRETS
 
 from keras_refocus.cloud import storage
 
@@ -43,13 +44,13 @@ def test_an_address_without_a_bucket_or_with_a_password_is_refused():
 # The same for every place.
 
 
-@pytest.fixture(params=["folder", "s3", "memory"])
+@pytest.fixture(params=["folder", "memory", "store", "google_store", "azure_store"])
 def place(request, tmp_path):
     if request.param == "folder":
         return storage.open_place(tmp_path / "place")
     if request.param == "memory":
         return storage.open_place(f"memory://{tmp_path.name}/place")
-    return storage.open_place(request.getfixturevalue("store").url + "/place")
+    return storage.open_place(request.getfixturevalue(request.param).url + "/place")
 
 
 def test_what_is_written_can_be_listed_read_and_removed(place):
@@ -173,6 +174,34 @@ def test_results_carry_their_kind_and_their_note(store):
     found = store.head("a.png")
     assert found["ContentType"] == "image/png"
     assert json.loads(found["Metadata"]["refocus"]) == {"source": "ü"}
+
+
+# Google and Azure.
+
+
+@pytest.fixture(params=["google_store", "azure_store"])
+def other(request):
+    return request.getfixturevalue(request.param)
+
+
+def test_what_fails_for_a_while_is_tried_again_at_google_and_azure_too(other):
+    place = storage.ObjectFolder(other.url)
+    place.write("a.png", b"one")
+    faults = [other.proxy.fail(method, "a.png", status=503) for method in ("GET", "PUT", "POST")]
+    assert place.read("a.png") == b"one"
+    place.write("a.png", b"two")
+    assert place.read("a.png") == b"two" and sum(fault.met for fault in faults) >= 1
+
+
+def test_what_google_and_azure_refuse_is_said_without_secrets(other):
+    place = storage.ObjectFolder(other.url)
+    place.write("a.png", b"one")
+    other.proxy.fail("GET", "a.png", times=99, status=403)
+    with pytest.raises(PermissionError, match="check the credentials") as raised:
+        place.read("a.png")
+    assert SECRETS[other.scheme] not in str(raised.value)
+    with pytest.raises(FileNotFoundError, match=f"{other.url}/none.png"):
+        place.read("none.png")
 
 
 # What inputs name.

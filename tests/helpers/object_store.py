@@ -27,17 +27,16 @@ ENVIRONMENT = {
 }
 
 
-@contextlib.contextmanager
-def running_server():
-    """Start the server; gives its address."""
+def free_port():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+        return free.getsockname()[1]
+
+
+@contextlib.contextmanager
+def running(command, port):
+    """Start a server as a process of its own; gives its address once it answers."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 60
         while True:
@@ -50,6 +49,12 @@ def running_server():
     finally:
         process.kill()
         process.wait()
+
+
+def running_server():
+    """Start an S3; gives its address."""
+    port = free_port()
+    return running([sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], port)
 
 
 @dataclasses.dataclass
