@@ -28,12 +28,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from keras_refocus.cloud import restoring
+from keras_refocus.cloud import restoring, retries
 from keras_refocus.system import extras
 
 logger = logging.getLogger(__name__)
 
-Runner = Literal["direct", "flink", "spark", "dataflow"]
+Runner = Literal["direct", "flink", "spark", "dataflow", "portable"]
 RUNNERS: tuple[str, ...] = get_args(Runner)
 
 #: Names of what a batch leaves beside its results.
@@ -44,11 +44,15 @@ _RUNNER_NAMES = {
     "flink": "FlinkRunner",
     "spark": "SparkRunner",
     "dataflow": "DataflowRunner",
+    # Whatever answers at --job_endpoint.
+    "portable": "PortableRunner",
 }
 
 _COUNTERS = ("restored", "skipped", "failed")
 # How often a batch is begun, when one of its processes dies each time.
 _ATTEMPTS = 5
+# What is told of a runner's error, which may have a stack of Java in it.
+_LONGEST_REASON = 500
 # Exit status of the process that runs a batch here when one of its workers has died.
 _DIED = 70
 
@@ -155,15 +159,29 @@ def run(
         raise ValueError(f"There must be at least one worker. Received: workers={workers}.")
     if runner == "direct":
         return _run_here(batch, workers, options)
+    return _run_there(batch, runner, options)
+
+
+def _run_there(batch: Batch, runner: str, options: Sequence[str]) -> Summary:
+    """Hand a batch to a runner and wait for its end."""
     import apache_beam as beam
     from apache_beam.options.pipeline_options import PipelineOptions
 
-    pipeline = beam.Pipeline(
-        options=PipelineOptions([f"--runner={_RUNNER_NAMES[runner]}", *options])
-    )
-    build(pipeline, batch)
-    result = pipeline.run()
-    state = result.wait_until_finish()
+    try:
+        pipeline = beam.Pipeline(
+            options=PipelineOptions([f"--runner={_RUNNER_NAMES[runner]}", *options])
+        )
+        build(pipeline, batch)
+        result = pipeline.run()
+        state = result.wait_until_finish()
+    except Exception as error:
+        # Each runner has errors of its own: of gRPC, of Java that is missing, of its service.
+        logger.debug("the runner failed", exc_info=True)
+        raise OSError(
+            "The batch must run to its end. Received from the runner: "
+            f"{retries.say(error)[:_LONGEST_REASON]}. Check the options behind --; the same "
+            "command goes on."
+        ) from error
     if state not in (None, "DONE"):
         raise OSError(f"The batch must run to its end. Received: state {state} of the runner.")
     return _counted(result)

@@ -3,12 +3,14 @@
 import json
 import os
 import signal
+import sys
 import threading
 import time
 
 import psutil
 import pyarrow.parquet
 import pytest
+from object_store import free_port, running
 from tiny_pictures import encoded, scene
 
 from keras_refocus.cloud import beam_job, restoring, storage
@@ -92,6 +94,36 @@ def test_a_worker_killed_in_the_middle_costs_no_picture(tmp_path, models):
     assert results == sorted(entry.name for entry in source.entries())
     sources = [row["source"] for row in rows(out)]
     assert len(sources) == len(set(sources)) == 200
+
+
+@pytest.fixture
+def job_service():
+    """Beam's own service for jobs, in a process of its own, as Flink and Spark have theirs."""
+    port = free_port()
+    service = "apache_beam.runners.portability.local_job_service_main"
+    with running([sys.executable, "-m", service, "--port", str(port)], port) as address:
+        yield address.removeprefix("http://")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("runner", ["portable", "flink", "spark"])
+def test_batches_go_over_the_service_of_jobs(tmp_path, models, job_service, runner):
+    source, out = storage.LocalFolder(tmp_path / "in"), tmp_path / "out"
+    fill(source, 3)
+    source.write("page.png", b"<html>")
+    options = [f"--job_endpoint={job_service}", "--environment_type=LOOPBACK"]
+    summary = beam_job.run(batch(source.path, out, models), runner=runner, options=options)
+    assert summary == beam_job.Summary(restored=3, skipped=0, failed=1)
+    assert len(rows(out)) == 3 and (out / "failed.jsonl").read_text().count("\n") == 1
+
+
+def test_what_a_runner_says_is_told_in_one_line(tmp_path, models):
+    (tmp_path / "in").mkdir()
+    work = batch(tmp_path / "in", tmp_path / "out", models)
+    options = [f"--job_endpoint=127.0.0.1:{free_port()}", "--job_server_timeout=1"]
+    with pytest.raises(OSError, match="Received from the runner: .*behind --") as raised:
+        beam_job.run(work, runner="portable", options=options)
+    assert "\n" not in str(raised.value)
 
 
 def test_wrong_options_are_refused_before_anything_runs(tmp_path):
