@@ -83,7 +83,7 @@ def _serve(
     stop: threading.Event,
 ) -> int:
     """Serve the page until it is to stop; returns the exit status."""
-    from keras_refocus.page import layout
+    from keras_refocus.page import decoding, layout
     from keras_refocus.page import server as page_server
 
     is_local = _is_local(arguments.host) and not arguments.share
@@ -97,6 +97,7 @@ def _serve(
         relayed=arguments.share,
     )
     page, actions = layout.build_app(restorer, sessions, settings)
+    decoding.decoder().start()
     try:
         url = page_server.launch(
             page,

@@ -7,6 +7,7 @@ Floor 3.
     words      what it says, in the languages it speaks
     actions    what its buttons do
     jobs       who works when: places, the line before them, a job a visitor
+    decoding   photos read in a process of their own, which can be ended
     uploads    names of files that come in, and whether they can be taken
     server     its routes, headers and launch
     sessions   what is kept of a visitor's pictures, and for how long

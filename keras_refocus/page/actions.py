@@ -19,11 +19,10 @@ from typing import Any
 import gradio as gr
 
 from keras_refocus.engines import contract, installed, store
-from keras_refocus.page import finishing, uploads, views
+from keras_refocus.page import decoding, finishing, uploads, views
 from keras_refocus.page.jobs import Job, QueueFull, TimeLimit, Wish, WorkQueue
 from keras_refocus.page.sessions import Picture, Session, Sessions
 from keras_refocus.page.words import Words
-from keras_refocus.pictures import images
 from keras_refocus.restoration import pipeline
 from keras_refocus.system import memory
 
@@ -672,7 +671,9 @@ class PageActions:
         """Run the networks on one picture."""
         # From its content: then neither messages nor logs hold the name.
         content = picture.upload.read_bytes()
-        photo = images.read(content, max_pixels=self._settings.max_pixels)
+        photo = decoding.decoder().read(
+            content, max_pixels=self._settings.max_pixels, must_stop=must_stop
+        )
         del content
         # The result, and luminance in float32, beside the photo itself.
         self._sessions.make_room(2 * photo.rgb.nbytes + 4 * photo.height * photo.width, picture)

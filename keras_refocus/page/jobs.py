@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError
 from typing import Any
 
-# How long a calculation is waited for that was told to stop: networks stop between tiles, decoders
-# do not stop.
+# How long a calculation is waited for that was told to stop: the process that decodes is ended at
+# once, networks stop between tiles, and colours take the longer the larger the photo is.
 _GRACE_SECONDS = 5.0
 # Calculations that did not stop and go on unwatched; with more of them new ones wait.
 _MOST_ABANDONED = 3
@@ -115,7 +115,8 @@ class WorkQueue:
 
         Raises:
             CancelledError: It was cancelled.
-            TimeLimit: It took too long. If it does not stop it goes on unwatched.
+            TimeLimit: It took too long. If it does not stop soon it goes on unwatched; every step
+                of a photo but its decoding, which is ended, ends by itself.
         """
         too_late, over = threading.Event(), threading.Event()
         outcome: dict[str, Any] = {}

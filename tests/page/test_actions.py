@@ -17,11 +17,12 @@ import zlib
 import gradio as gr
 import numpy as np
 import origins
+import psutil
 import pytest
 from arithmetic_engine import ArithmeticEngine
 from PIL import Image
 
-from keras_refocus.page import finishing, layout, sessions, uploads
+from keras_refocus.page import decoding, finishing, layout, sessions, uploads
 from keras_refocus.page.actions import AppSettings, PageActions
 from keras_refocus.page.words import Words
 from keras_refocus.pictures import faces, images
@@ -519,6 +520,18 @@ def test_a_photo_that_takes_too_long_is_given_up(kept, engine):
     engine.hold = lambda: time.sleep(0.06)
     state = restore(actions)[-1][0]
     assert "given up after 0 seconds, the time limit" in text(state)
+
+
+def test_a_decoder_that_never_ends_is_ended(kept, engine, monkeypatch):
+    endless = decoding.Decoder([sys.executable, "-c", "import time; time.sleep(600)"])
+    monkeypatch.setattr(decoding, "decoder", lambda: endless)
+    settings = AppSettings(max_seconds=0.3)
+    actions = PageActions(pipeline.Restorer(engine), kept, settings, layout.EXAMPLES)
+    upload(actions, kept)
+    assert "the time limit" in text(restore(actions)[-1][0])
+    assert actions._queue._abandoned == 0
+    running = psutil.Process().children()
+    assert not any("time.sleep(600)" in process.cmdline() for process in running)
 
 
 def test_cancelling_stops_between_tiles_and_counts(actions, kept, engine):
