@@ -6,7 +6,7 @@ import logging
 import pathlib
 import sys
 
-from keras_refocus.cloud import mirror, storage
+from keras_refocus.cloud import mirror, retries, storage
 from keras_refocus.system import extras, files, memory, options
 
 _log = logging.getLogger(__name__)
@@ -68,16 +68,16 @@ def _add_restorer(stages):
         "homography, as RealBlur is measured",
     )
     outputs = restorer.add_argument_group("outputs")
-    options.add_score_files(outputs)
+    options.add_score_files(outputs, storage.path_or_address)
     outputs.add_argument(
         "--sheet",
-        type=pathlib.Path,
+        type=storage.path_or_address,
         metavar="FILE",
         help="picture of the ten with the least gain; of more than one blur, one file each",
     )
     outputs.add_argument(
         "--write-manifest",
-        type=pathlib.Path,
+        type=storage.path_or_address,
         metavar="FILE",
         help="write the list of pictures with SHA-256, the blur and the seed, for --manifest",
     )
@@ -98,7 +98,7 @@ def _add_pairs_or_photos(data):
     data.add_argument("--seed", type=int, metavar="N", help="seed of the blur (default: 0)")
     data.add_argument(
         "--manifest",
-        type=pathlib.Path,
+        type=storage.path_or_address,
         metavar="FILE",
         help="take the list of pictures, the blur and the seed from this file",
     )
@@ -128,7 +128,10 @@ def _add_colorizer(stages):
         help="colour photos: a folder or an address",
     )
     data.add_argument(
-        "--manifest", type=pathlib.Path, metavar="FILE", help="take the list of pictures from it"
+        "--manifest",
+        type=storage.path_or_address,
+        metavar="FILE",
+        help="take the list of pictures from it",
     )
     protocol = colorizer.add_argument_group("protocol")
     protocol.add_argument(
@@ -150,10 +153,10 @@ def _add_colorizer(stages):
         help="weights of InceptionV3 without its top, or imagenet to download them: measure FID",
     )
     outputs = colorizer.add_argument_group("outputs")
-    options.add_score_files(outputs)
+    options.add_score_files(outputs, storage.path_or_address)
     outputs.add_argument(
         "--sheet",
-        type=pathlib.Path,
+        type=storage.path_or_address,
         metavar="FILE",
         help="picture of grey, coloured and true: the worst ten, then others",
     )
@@ -200,7 +203,7 @@ def _add_faces(stages):
     )
     faces.add_argument(
         "--points",
-        type=pathlib.Path,
+        type=storage.path_or_address,
         metavar="CSV",
         help="the middle of every face, by hand: file,x,y in pixels; without it, pictures without "
         "any face found are counted",
@@ -218,16 +221,31 @@ def main(argv=None):
         "grayscale": _evaluate_grayscale,
         "faces": _evaluate_faces,
     }
-    with contextlib.ExitStack() as stack:
-        try:
-            for name in ("photos", "pairs", "folder"):
-                given = getattr(arguments, name, None)
-                if isinstance(given, str):
-                    opened = stack.enter_context(mirror.Mirror(given))
-                    setattr(arguments, name, opened.path)
-        except (OSError, ValueError) as error:
-            parser.error(str(error))
-        evaluate[arguments.stage](parser, arguments)
+    try:
+        with contextlib.ExitStack() as stack:
+            _bring_here(arguments, stack)
+            evaluate[arguments.stage](parser, arguments)
+    except (OSError, ValueError) as error:
+        parser.error(retries.say(error))
+
+
+def _bring_here(arguments, stack):
+    """Put paths of this machine in place of addresses; what is written there goes to its store."""
+
+    def pictures(address):
+        return stack.enter_context(mirror.Mirror(address)).path
+
+    opened = dict.fromkeys(("photos", "pairs", "folder"), pictures)
+    for kind, names in (
+        (mirror.incoming, ("manifest", "points")),
+        (mirror.outgoing, ("csv", "json", "sheet", "write_manifest")),
+    ):
+        for name in names:
+            opened[name] = lambda address, kind=kind: stack.enter_context(kind(address))
+    for name, bring in opened.items():
+        given = getattr(arguments, name, None)
+        if isinstance(given, str):
+            setattr(arguments, name, bring(given))
 
 
 def _evaluate_restorer(parser, arguments):

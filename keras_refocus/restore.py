@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import keras_refocus
-from keras_refocus.cloud import restoring, storage
+from keras_refocus.cloud import restoring, retries, storage
 from keras_refocus.engines import local
 from keras_refocus.engines import options as engine_options
 from keras_refocus.pictures import images
@@ -412,6 +412,17 @@ def _region(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in parts)
 
 
+def _report_file(text: str) -> Path:
+    """Read the name of the report, as a `type` of argparse."""
+    found = storage.path_or_address(text)
+    if isinstance(found, str):
+        raise argparse.ArgumentTypeError(
+            "must be a file of this machine, for it grows picture by picture; copy it when all is "
+            f"done: '{retries.redact(text)}'"
+        )
+    return found
+
+
 def _add_what(what) -> None:
     defaults = pipeline.RestoreOptions()
     what.add_argument(
@@ -497,7 +508,7 @@ def _add_places(files) -> None:
     )
     files.add_argument(
         "--report",
-        type=Path,
+        type=_report_file,
         metavar="FILE",
         help="write a JSON record: SHA-256 of inputs and outputs, options, model versions",
     )

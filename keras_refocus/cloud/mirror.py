@@ -158,6 +158,28 @@ def incoming(name: str | os.PathLike) -> Iterator[pathlib.Path]:
         yield path
 
 
+@contextlib.contextmanager
+def outgoing(name: str | os.PathLike) -> Iterator[pathlib.Path]:
+    """Give a path of this machine for a file whose name is a path or an address.
+
+    Of an address, the file goes to its store when the block has ended well, with others that were
+    written beside it.
+
+    Raises:
+        OSError: It cannot be written there.
+    """
+    text = os.fspath(name)
+    if not storage.is_url(text):
+        yield pathlib.Path(text)
+        return
+    folder, _, last = text.rpartition("/")
+    place = storage.open_place(folder)
+    with tempfile.TemporaryDirectory(prefix="refocus-") as own:
+        yield pathlib.Path(own, storage.checked(last))
+        for path in sorted(pathlib.Path(own).iterdir()):
+            place.write(path.name, path.read_bytes())
+
+
 def write_file(name: str | os.PathLike, content: bytes) -> None:
     """Write a file whose name is a path or an address.
 

@@ -6,6 +6,7 @@ servers is in `engines.options`.
 
 import argparse
 import pathlib
+from collections.abc import Callable
 from typing import Protocol
 
 
@@ -54,10 +55,17 @@ def add_json(parser: Options) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
-def add_score_files(group: Options) -> None:
-    """Add `--csv` and `--json`, of commands that measure pictures."""
-    group.add_argument("--csv", type=pathlib.Path, metavar="FILE", help="scores of each picture")
-    group.add_argument("--json", type=pathlib.Path, metavar="FILE", help="the report as JSON")
+def add_score_files(
+    group: Options, kind: Callable[[str], pathlib.Path | str] = pathlib.Path
+) -> None:
+    """Add `--csv` and `--json`, of commands that measure pictures.
+
+    Args:
+        group: Where they are added.
+        kind: Makes a file of a text, as a `type` of argparse.
+    """
+    group.add_argument("--csv", type=kind, metavar="FILE", help="scores of each picture")
+    group.add_argument("--json", type=kind, metavar="FILE", help="the report as JSON")
 
 
 def add_best_epoch(group: Options) -> None:

@@ -106,3 +106,35 @@ def test_curate_over_a_store(photos, capsys):
     with pytest.raises(SystemExit):
         curate.main([photos.url + "/photos", "--out", photos.url + "/photos/chosen"])
     assert "apart from the pictures" in capsys.readouterr().err
+
+
+def test_a_file_for_an_address_goes_there_when_all_went_well(photos, tmp_path):
+    with mirror.outgoing(photos.url + "/scores/table.csv") as path:
+        path.write_text("1")
+        path.with_name("table_noise.csv").write_text("2")
+    assert photos.get("scores/table.csv") == b"1" and not path.exists()
+    assert photos.keys("scores/") == ["scores/table.csv", "scores/table_noise.csv"]
+    with pytest.raises(RuntimeError), mirror.outgoing(photos.url + "/scores/torn.csv") as path:
+        path.write_text("half")
+        raise RuntimeError
+    assert len(photos.keys("scores/")) == 2
+    with mirror.outgoing(tmp_path / "here.csv") as path:
+        assert path == tmp_path / "here.csv"
+
+
+def test_evaluate_reads_and_writes_stores(photos, models, capsys):
+    from keras_refocus import evaluate
+
+    out = photos.url + "/scores"
+    given = ["--photos", photos.url + "/photos", "--csv", f"{out}/a.csv", "--json", f"{out}/a.json"]
+    model = str(models / "restorer")
+    evaluate.main(["restorer", model, *given, "--write-manifest", f"{out}/list.json"])
+    assert photos.keys("scores/") == ["scores/a.csv", "scores/a.json", "scores/list.json"]
+    first, said = photos.get("scores/a.csv"), capsys.readouterr().out
+    given[2:] = ["--csv", f"{out}/b.csv", "--manifest", f"{out}/list.json"]
+    evaluate.main(["restorer", model, *given])
+    assert photos.get("scores/b.csv") == first and len(first.splitlines()) == 5
+    assert "PSNR RGB" in said
+    with pytest.raises(SystemExit):
+        evaluate.main(["restorer", model, *given[:-1], f"{out}/none.json"])
+    assert f"{out}/none.json" in capsys.readouterr().err
