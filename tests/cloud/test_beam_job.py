@@ -10,9 +10,10 @@ import time
 import psutil
 import pyarrow.parquet
 import pytest
-from object_store import free_port, running
+from object_store import SECRET, free_port, running
 from tiny_pictures import encoded, scene
 
+from keras_refocus import batch as command_of_batches
 from keras_refocus.cloud import beam_job, restoring, storage
 
 
@@ -57,6 +58,20 @@ def test_a_batch_its_manifest_its_failures_and_a_second_run(tmp_path, models):
     assert not (out.path / "failed.jsonl").exists()
     key = lambda row: row["source"]  # noqa: E731
     assert sorted(rows(out.path), key=key) == sorted(found, key=key)
+
+
+@pytest.mark.slow
+def test_no_secret_is_told_by_a_batch_or_its_workers(store, proxy, models, capfd):
+    source = storage.open_place(f"{store.url}/in")
+    fill(source, 2)
+    store.put("in/page.png", b"<html>")
+    proxy.fail("GET", "in/1/001.png", times=99, status=403)
+    command = [f"{store.url}/in", "--out", f"{store.url}/out", "--models", str(models)]
+    assert command_of_batches.main([*command, "--threads", "1", "--verbose"]) == 1
+    said, failed = capfd.readouterr(), store.get("out/failed.jsonl").decode()
+    assert "1 restored, 0 were done, 2 failed" in said.out and "001.png" in failed
+    for text in (said.out, said.err, failed):
+        assert SECRET not in text
 
 
 @pytest.mark.slow

@@ -1,11 +1,13 @@
 """The watch command: once, and until it is interrupted."""
 
+import logging
 import os
 import signal
 import threading
 import time
 
 import pytest
+from object_store import SECRET, proxy, s3_server, store  # noqa: F401
 from tiny_models import write_models
 from tiny_pictures import encoded, scene
 
@@ -53,6 +55,23 @@ def test_an_interrupt_ends_it_after_the_picture_in_work(folders, models, capsys)
     said = capsys.readouterr()
     assert said.out == f"{folders[1] / 'a.png'}\n" and "ending after the picture" in said.err
     assert signal.getsignal(signal.SIGINT) == before
+
+
+def test_no_secret_is_told_whatever_the_store_answers(store, proxy, models, capfd, caplog):  # noqa: F811
+    for name, content in (("a", encoded(scene(1))), ("b", encoded(scene(2))), ("c", b"<html>")):
+        store.put(f"in/{name}.png", content)
+    proxy.fail("GET", "list-type=2", status=503)
+    proxy.fail("GET", "in/a.png", times=99, status=403)
+    proxy.fail("GET", "in/b.png", cut=True)
+    caplog.set_level(logging.DEBUG, logger="keras_refocus")
+    command = [f"{store.url}/in", "--out", f"{store.url}/out", "--models", models, "--verbose"]
+    assert watch.main([*command, "--once", "--settle", "0.2"]) == 0
+    said = capfd.readouterr()
+    assert "in/a.png" in said.err and "in/c.png" in said.err and "out/b.png" in said.out
+    reasons = [store.get(key).decode() for key in store.keys("out/") if key.endswith(".txt")]
+    assert len(reasons) == 2
+    for text in (said.out, said.err, caplog.text, *reasons):
+        assert SECRET not in text
 
 
 @pytest.mark.parametrize(
