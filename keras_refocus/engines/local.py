@@ -39,7 +39,8 @@ class LocalEngine:
         models_dir: Folder of servables (`<name>/<version>/saved_model.pb`); `None` finds one as
             `store.find_models` does.
         threads: Processor threads for one operation; `None` lets TensorFlow take all cores. This is
-            a setting of the whole process and can only be made before TensorFlow first computes.
+            a setting of the whole process, of OpenCV too, and can only be made before TensorFlow
+            first computes.
         batch_size: Tiles per call. On a processor one is as fast as many and takes the least
             memory.
 
@@ -124,16 +125,18 @@ class LocalEngine:
     def _set_threads(self) -> None:
         if self._threads is None:
             return
+        import cv2
         import tensorflow as tf
 
-        if tf.config.threading.get_intra_op_parallelism_threads() == self._threads:
-            return
-        try:
-            tf.config.threading.set_intra_op_parallelism_threads(self._threads)
-            tf.config.threading.set_inter_op_parallelism_threads(1)
-        except RuntimeError as error:
-            raise RuntimeError(
-                "The number of threads can only be chosen before TensorFlow first computes in a "
-                f"process. Received: threads={self._threads}. Make this the first engine of the "
-                "process, or leave threads out."
-            ) from error
+        if tf.config.threading.get_intra_op_parallelism_threads() != self._threads:
+            try:
+                tf.config.threading.set_intra_op_parallelism_threads(self._threads)
+                tf.config.threading.set_inter_op_parallelism_threads(1)
+            except RuntimeError as error:
+                raise RuntimeError(
+                    "The number of threads can only be chosen before TensorFlow first computes in "
+                    f"a process. Received: threads={self._threads}. Make this the first engine of "
+                    "the process, or leave threads out."
+                ) from error
+        # What is done to a picture beside the networks would take all cores otherwise.
+        cv2.setNumThreads(self._threads)
