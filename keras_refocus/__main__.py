@@ -7,6 +7,7 @@ import difflib
 import importlib
 import importlib.util
 import sys
+from collections.abc import Sequence
 
 _VERBS = {
     "restore": "restore photos: files, folders, patterns",
@@ -47,7 +48,7 @@ _EXAMPLES = {
 _MODULES = {"import": "import_weights", "video": "restore_video"}
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> int | None:
     """Run one verb with the rest of the arguments; returns its exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     verbs = _installed()

@@ -5,6 +5,7 @@ import contextlib
 import logging
 import pathlib
 import sys
+from collections.abc import Sequence
 
 from keras_refocus.cloud import mirror, retries, storage
 from keras_refocus.system import extras, files, memory, options
@@ -211,7 +212,7 @@ def _add_faces(stages):
 
 
 @extras.says_what_is_missing
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line; see `refocus evaluate --help`."""
     parser = _parser()
     arguments = parser.parse_args(argv)

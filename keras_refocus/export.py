@@ -15,6 +15,7 @@ one graph.
 import argparse
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from keras_refocus.deployment import saved_model
@@ -27,7 +28,7 @@ _SAVED_MODEL, _SAGEMAKER = "savedmodel", "sagemaker"
 
 
 @extras.says_what_is_missing
-def main(argv=None) -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Export from the command line."""
     parser = _parser()
     arguments = parser.parse_args(argv)

@@ -10,12 +10,13 @@ PyTorch is not needed. Whose weights they are is told by the names and shapes in
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from keras_refocus.system import console, options
 
 
-def main(argv=None) -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Import from the command line."""
     parser = _parser()
     arguments = parser.parse_args(argv)

@@ -8,6 +8,7 @@ refocus models --models my_models --remove dmphn
 import argparse
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ _SIZE = (720, 1280)
 _OURS = "this project"
 
 
-def main(argv=None) -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """List or remove models from the command line."""
     parser = _parser()
     arguments = parser.parse_args(argv)

@@ -10,6 +10,7 @@ import os
 import pathlib
 import shlex
 import sys
+from collections.abc import Sequence
 
 from keras_refocus.system import console, extras, memory, run_files
 from keras_refocus.training import configs, managed, presets
@@ -184,7 +185,7 @@ def _add_run(stage, config_class, named):
 
 
 @extras.says_what_is_missing
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line; see `refocus train --help`."""
     parser = _parser()
     arguments = parser.parse_args(

@@ -24,6 +24,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -116,7 +117,7 @@ class Training:
         batch: Tuple of arrays.
     """
 
-    def __init__(self, model, batch):
+    def __init__(self, model: Any, batch: Any):
         self._model, self._batch = model, batch
         self._step_seconds = None
 

@@ -20,6 +20,7 @@ import itertools
 import pathlib
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -152,7 +153,7 @@ def _picture_sets(arguments: argparse.Namespace) -> list:
 
 
 def networks(
-    models: Sequence[tuple[str, pathlib.Path | None]], protocol, *, best: bool, flips: bool
+    models: Sequence[tuple[str, pathlib.Path | None]], protocol: Any, *, best: bool, flips: bool
 ) -> list[Method]:
     """Load restorers.
 
@@ -265,7 +266,13 @@ def choose(grid: Sequence[Method], pairs: Sequence[tuple[np.ndarray, np.ndarray]
     return dataclasses.replace(chosen, name=f"{chosen.name}, oracle", kind="oracle")
 
 
-def measure(picture_set, methods: Sequence[Method], protocol, *, done=lambda: None) -> list[dict]:
+def measure(
+    picture_set: Any,
+    methods: Sequence[Method],
+    protocol: Any,
+    *,
+    done: Callable[[], None] = lambda: None,
+) -> list[dict]:
     """Measure what methods gain on one set.
 
     Args:

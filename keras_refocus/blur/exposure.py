@@ -18,6 +18,7 @@ References:
 
 import dataclasses
 import math
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -105,7 +106,17 @@ def _cut_window(rgb, size, margin, scale, rng):
     return shrunk, offset
 
 
-def expose(rgb, settings, rng, *, size=None, frames=0, psfs=None, transforms=None, objects=()):
+def expose(
+    rgb: np.ndarray,
+    settings: ExposureSettings,
+    rng: np.random.Generator,
+    *,
+    size: tuple[int, int] | None = None,
+    frames: int = 0,
+    psfs: Sequence[np.ndarray] | None = None,
+    transforms: np.ndarray | None = None,
+    objects: Sequence[np.ndarray] = (),
+) -> Exposure:
     """Expose a moving camera to a photo and return the blurred picture beside the sharp one.
 
     Args:
@@ -234,7 +245,17 @@ class Clip:
     intervals: np.ndarray
 
 
-def clip(rgb, settings, rng, *, frames, share, size=None, kept=7, psfs=None):
+def clip(
+    rgb: np.ndarray,
+    settings: ExposureSettings,
+    rng: np.random.Generator,
+    *,
+    frames: int,
+    share: float,
+    size: tuple[int, int] | None = None,
+    kept: int = 7,
+    psfs: Sequence[np.ndarray] | None = None,
+) -> Clip:
     """Film a photo: one continuous motion, cut into consecutive exposures with gaps.
 
     The camera and up to three objects in front of the photo move on through the gaps, during which

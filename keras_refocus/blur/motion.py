@@ -10,11 +10,12 @@ References:
 """
 
 import math
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
 
-from keras_refocus.blur.settings import PATH_KINDS, log_uniform
+from keras_refocus.blur.settings import PATH_KINDS, ExposureSettings, log_uniform
 
 PATH_POINTS = 65  # odd: the middle of the exposure is one of the points
 _MAX_SUBFRAMES = 64
@@ -25,7 +26,7 @@ NO_MOTION = np.repeat(np.eye(3)[None], 2, axis=0)
 # Paths
 
 
-def path_points(exposures):
+def path_points(exposures: float) -> int:
     """Points of a path that lasts as long as so many exposures: odd, so that one is the middle."""
     return 2 * round((PATH_POINTS // 2) * exposures) + 1
 
@@ -139,7 +140,13 @@ def _draw_object_motion(camera, settings, rng, size, lengths, exposures):
     return own @ camera
 
 
-def draw_motions(settings, rng, size, lengths, exposures=1.0):
+def draw_motions(
+    settings: ExposureSettings,
+    rng: np.random.Generator,
+    size: tuple[int, int],
+    lengths: Sequence[float],
+    exposures: float = 1.0,
+) -> list[np.ndarray]:
     """Draw the camera's motion and those of the objects, which last for so many exposures."""
     motions = [_draw_transforms(settings, rng, size, log_uniform(rng, lengths), exposures)]
     weights = np.asarray(settings.layers, dtype=np.float64)
@@ -148,7 +155,7 @@ def draw_motions(settings, rng, size, lengths, exposures=1.0):
     return motions
 
 
-def check_transforms(transforms):
+def check_transforms(transforms: np.ndarray) -> np.ndarray:
     transforms = np.asarray(transforms, dtype=np.float64)
     if transforms.ndim != 3 or transforms.shape[1:] != (3, 3) or len(transforms) < 2:
         raise ValueError(
@@ -161,19 +168,19 @@ def check_transforms(transforms):
 # Tracks of points, and moments
 
 
-def window_corners(size):
+def window_corners(size: tuple[int, int]) -> np.ndarray:
     h, w = size[0] / 2, size[1] / 2
     return np.array([[0.0, 0.0], [-w, -h], [w, -h], [-w, h], [w, h]])
 
 
-def corner_tracks(transforms, size):
+def corner_tracks(transforms: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Return where centre and corners of the window go: array (points, 5, 2), pixels."""
     corners = window_corners(size)
     moved = transforms @ np.concatenate([corners, np.ones((5, 1))], axis=1).T
     return np.moveaxis(moved[:, :2] / moved[:, 2:], 2, 1)
 
 
-def interpolate(transforms, times):
+def interpolate(transforms: np.ndarray, times: np.ndarray) -> np.ndarray:
     """Interpolate homographies at `times` in [0, 1] of the exposure."""
     place = np.clip(np.asarray(times, dtype=np.float64), 0, 1) * (len(transforms) - 1)
     low = np.minimum(place.astype(int), len(transforms) - 2)
@@ -201,7 +208,9 @@ def _subframe_times(tracks):
     return (edges[1:] + edges[:-1]) / 2, np.diff(edges)
 
 
-def draw_schedule(kind, tracks, settings, rng):
+def draw_schedule(
+    kind: str, tracks: np.ndarray, settings: ExposureSettings, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, int]:
     """Return when the scene is sampled, with what weights, and the interpolation that takes.
 
     Bilinear sampling costs a seventh of cubic; it takes enough samples that its loss can be made
@@ -221,7 +230,9 @@ def draw_schedule(kind, tracks, settings, rng):
     return times, weights, cv2.INTER_CUBIC if few else cv2.INTER_LINEAR
 
 
-def split_into_parts(times, weights, parts, *, continuous):
+def split_into_parts(
+    times: np.ndarray, weights: np.ndarray, parts: int, *, continuous: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Give each of `parts` equal parts of an exposure its share of the moments.
 
     A moment stands for a stretch of the exposure as long as its weight. Where the motion is
@@ -252,7 +263,9 @@ def split_into_parts(times, weights, parts, *, continuous):
     return times, weights, np.maximum(high - low, 0.0)
 
 
-def subframe_times(transforms, size):
+def subframe_times(
+    transforms: Sequence[np.ndarray], size: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
     """Moments of a continuous exposure for motions as arrays (points, 3, 3), and their weights."""
     tracks = [corner_tracks(motion, size) for motion in transforms]
     return _subframe_times(np.concatenate(tracks, axis=1))

@@ -4,6 +4,8 @@ An object hides what is behind it: it is cut out of the picture with a soft mask
 from what surrounds it, and both are warped by motions of their own.
 """
 
+from collections.abc import Iterator, Sequence
+
 import cv2
 import numpy as np
 
@@ -23,7 +25,14 @@ class Scene:
         offset: (row, column) of the window in the picture.
     """
 
-    def __init__(self, picture, masks, motions, size, offset):
+    def __init__(
+        self,
+        picture: np.ndarray,
+        masks: Sequence[np.ndarray],
+        motions: Sequence[np.ndarray],
+        size: tuple[int, int],
+        offset: tuple[float, float],
+    ):
         self._picture = picture
         self._size = size
         self._offset = offset
@@ -32,7 +41,9 @@ class Scene:
             (mask, motion) for mask, motion in zip(masks, motions[1:], strict=True) if mask.any()
         ]
 
-    def frames(self, times, weights, interpolation):
+    def frames(
+        self, times: np.ndarray, weights: np.ndarray, interpolation: int
+    ) -> Iterator[np.ndarray]:
         """Yield what the sensor sees at `times`: float32 arrays (height, width, 4).
 
         With bilinear interpolation the loss of sharpness is made good in the mean of the frames,
@@ -89,7 +100,7 @@ def _put_in_front(frame, colour, matrix, box):
     part += colour
 
 
-def object_mask(cut, rng):
+def object_mask(cut: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Draw the soft mask of an object: an ellipse with a rough outline that prefers the edges.
 
     Half of the masks follow the picture: they keep to pixels that look like their middle, and a

@@ -6,11 +6,13 @@ References:
 """
 
 import math
+from collections.abc import Iterable, Sequence
+from typing import Self
 
 import cv2
 import numpy as np
 
-from keras_refocus.blur.settings import log_uniform
+from keras_refocus.blur.settings import ExposureSettings, log_uniform
 from keras_refocus.pictures import color
 
 _LEVELS = 16384  # of the tables of response curves
@@ -31,7 +33,9 @@ class Response:
     were the 3.2nd power of the pixel value, GoPro's `blur` folder as if it were the first.
     """
 
-    def __init__(self, *, gamma=None, contrast=0.0):  # None: the curve of sRGB
+    def __init__(
+        self, *, gamma: float | None = None, contrast: float = 0.0
+    ):  # None: the curve of sRGB
         grid = np.linspace(0.0, 1.0, 4096)
         # e + k sin(2 pi e) / (2 pi) rises as long as |k| < 1: the inverse of an S-shaped tone curve
         toned = grid + contrast * np.sin(2 * np.pi * grid) / (2 * np.pi)
@@ -44,11 +48,11 @@ class Response:
         self._encode = np.interp(root * root, linear, grid).astype(np.float32)
 
     @classmethod
-    def draw(cls, rng):
+    def draw(cls, rng: np.random.Generator) -> Self:
         gamma = None if rng.random() < 0.3 else rng.uniform(1.8, 3.6)
         return cls(gamma=gamma, contrast=rng.uniform(-0.4, 0.4))
 
-    def decode(self, encoded):
+    def decode(self, encoded: np.ndarray) -> np.ndarray:
         if encoded.dtype == np.uint8:
             return cv2.LUT(encoded, self._decode8)
         if self._decode is None:
@@ -56,7 +60,7 @@ class Response:
             self._decode = np.interp(levels, self._grid, self._linear).astype(np.float32)
         return self._decode[(np.clip(encoded, 0, 1) * (_LEVELS - 1) + 0.5).astype(np.uint16)]
 
-    def encode(self, linear):
+    def encode(self, linear: np.ndarray) -> np.ndarray:
         root = np.sqrt(np.clip(linear, 0.0, 1.0))
         root *= _LEVELS - 1
         root += 0.5
@@ -71,7 +75,12 @@ REDS = Response(gamma=3.2)
 # The sum of light, and optics
 
 
-def integrate(frames, shares, size, psfs=None):
+def integrate(
+    frames: Iterable[np.ndarray],
+    shares: np.ndarray,
+    size: tuple[int, int],
+    psfs: Sequence[np.ndarray] | None = None,
+) -> np.ndarray:
     """Sum up weighted frames, each part of the exposure through its own point-spread function.
 
     Args:
@@ -107,7 +116,7 @@ def _apply_psf(light, psf):
     return np.stack(planes, axis=-1)
 
 
-def check_psf(psf):
+def check_psf(psf: np.ndarray) -> np.ndarray:
     psf = np.asarray(psf, dtype=np.float32)
     if psf.ndim == 2:
         psf = np.repeat(psf[..., None], 3, axis=2)
@@ -119,7 +128,7 @@ def check_psf(psf):
     return psf
 
 
-def disk(radius):
+def disk(radius: float) -> np.ndarray:
     """Return the point-spread function of defocus: an antialiased disk that sums to 1."""
     reach = int(math.ceil(radius))
     y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
@@ -135,7 +144,7 @@ def _whiteness(encoded):
 _WHITENESS = _whiteness(_BYTES).reshape(1, 256)
 
 
-def brighten(picture, encoded, gain):
+def brighten(picture: np.ndarray, encoded: np.ndarray, gain: float) -> tuple[np.ndarray, bool]:
     """Give saturated highlights back some of their light, in place of a photo's lost one.
 
     The photo has lost how bright its white is: only what is nearly white gets brighter.
@@ -214,7 +223,7 @@ def _jpeg(encoded, quality):
     return color.to_float(cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB))
 
 
-def degrade(rgb, settings, rng):
+def degrade(rgb: np.ndarray, settings: ExposureSettings, rng: np.random.Generator) -> np.ndarray:
     """Do to a picture what cameras and files do, without blur.
 
     Vignetting and Poisson-Gaussian noise act in linear light (sRGB response), then light scratches
@@ -247,7 +256,7 @@ def degrade(rgb, settings, rng):
     return np.clip(encoded, 0, 1)
 
 
-def check_rgb(rgb):
+def check_rgb(rgb: np.ndarray) -> None:
     if not isinstance(rgb, np.ndarray) or rgb.ndim != 3 or rgb.shape[2] != 3:
         shape = getattr(rgb, "shape", type(rgb).__name__)
         raise ValueError(

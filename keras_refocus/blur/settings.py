@@ -5,6 +5,7 @@ Everything random comes from the `numpy.random.Generator` that is passed in.
 
 import dataclasses
 import math
+from typing import Any
 
 
 def _setting(default, help_text):
@@ -235,7 +236,7 @@ SETTINGS |= {
 }
 
 
-def settings(name, **changes):
+def settings(name: str, **changes: Any) -> ExposureSettings:
     """Settings of a name, with some of them changed.
 
     Args:
@@ -264,5 +265,5 @@ def settings(name, **changes):
         ) from error
 
 
-def log_uniform(rng, bounds):
+def log_uniform(rng: Any, bounds: tuple[float, float]) -> float:
     return math.exp(rng.uniform(math.log(bounds[0]), math.log(bounds[1])))

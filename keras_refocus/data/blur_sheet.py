@@ -23,7 +23,7 @@ from keras_refocus.pictures import catalogue, color
 from keras_refocus.system import files, options
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> None:
     """Write a contact sheet, measure speed, or both."""
     parser = argparse.ArgumentParser(
         prog="python -m keras_refocus.data.blur_sheet",

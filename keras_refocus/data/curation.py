@@ -242,7 +242,7 @@ def _fault(inspections, problem, rules):
 # Manifest
 
 
-def write_sums(path: str | os.PathLike, sums: dict[str, str]):
+def write_sums(path: str | os.PathLike, sums: dict[str, str]) -> None:
     """Write sums in the format of `sha256sum`, sorted by name.
 
     Args:

@@ -330,7 +330,7 @@ class Findings:
     def __init__(self):
         self._entries: dict[str, list[tuple[str, str]]] = collections.defaultdict(list)
 
-    def add(self, reason: str, name: str, detail: str = ""):
+    def add(self, reason: str, name: str, detail: str = "") -> None:
         """Note one file or pair."""
         self._entries[reason].append((name, detail))
 

@@ -9,7 +9,9 @@ Data sets of pairs (`hide`, `deblur_pairs`) give blurred and sharp luminance; th
 """
 
 import functools
+import os
 import pathlib
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -75,24 +77,24 @@ class TfdsBatches:
 
     def __init__(
         self,
-        name,
+        name: str,
         *,
-        size,
-        batch_size,
-        seed,
-        first,
-        count,
-        split="train",
-        crop="random",
-        flip=True,
-        smallest_part=None,
-        tone=0.0,
-        degradations=None,
-        echo=1,
-        part=(0, 1),
-        cache=False,
-        workers=None,
-        data_dir=None,
+        size: int,
+        batch_size: int,
+        seed: int,
+        first: int,
+        count: int,
+        split: str = "train",
+        crop: str = "random",
+        flip: bool = True,
+        smallest_part: float | None = None,
+        tone: float = 0.0,
+        degradations: Any = None,
+        echo: int = 1,
+        part: tuple[int, int] = (0, 1),
+        cache: bool = False,
+        workers: int | None = None,
+        data_dir: str | os.PathLike | None = None,
     ):
         self._source = _Source(name, split, data_dir)
         if crop not in ("random", "center"):
@@ -135,7 +137,7 @@ class TfdsBatches:
         # A generator, which Keras knows how to read.
         yield from self.dataset().as_numpy_iterator()
 
-    def close(self):
+    def close(self) -> None:
         """Nothing is left running between batches; for the sake of `data.Batches`."""
 
     def __enter__(self):
@@ -144,7 +146,7 @@ class TfdsBatches:
     def __exit__(self, *exception):
         self.close()
 
-    def dataset(self):
+    def dataset(self) -> Any:
         """The same batches as a `tf.data.Dataset`."""
         index, parts = self._part
         share = self._batch_size // parts
@@ -174,7 +176,15 @@ class TfdsBatches:
         return tuple(tf.stack(side) for side in zip(*turns, strict=True))
 
 
-def validation_arrays(name, *, size, count, split="validation", whole=False, data_dir=None):
+def validation_arrays(
+    name: str,
+    *,
+    size: int,
+    count: int,
+    split: str = "validation",
+    whole: bool = False,
+    data_dir: str | os.PathLike | None = None,
+) -> dict[str, np.ndarray]:
     """Read a fixed set of examples, cut out of the middle.
 
     Args:
@@ -207,7 +217,7 @@ def validation_arrays(name, *, size, count, split="validation", whole=False, dat
     return next(iter(dataset.batch(count).as_numpy_iterator()))
 
 
-def stage_of(name, *, data_dir=None):
+def stage_of(name: str, *, data_dir: str | os.PathLike | None = None) -> str:
     """Which stage a prepared data set is for: "restorer" (pairs) or "colorizer"."""
     keys = _Source(name, "train", data_dir).keys
     return "restorer" if keys[0] == "blurred" else "colorizer"
@@ -226,7 +236,9 @@ class PreparedSet:
         ValueError: If it is of another kind.
     """
 
-    def __init__(self, name, *, keys, data_dir=None):
+    def __init__(
+        self, name: str, *, keys: tuple[str, ...], data_dir: str | os.PathLike | None = None
+    ):
         self._name, self._data_dir = name, data_dir
         source = _Source(name, "train", data_dir)
         if source.keys != keys:
@@ -239,7 +251,7 @@ class PreparedSet:
     def __len__(self):
         return self._info.splits["train"].num_examples
 
-    def describe(self):
+    def describe(self) -> dict[str, Any]:
         """Name, version, configuration and counts, ready for JSON."""
         return {
             "name": self._info.name,
@@ -249,7 +261,7 @@ class PreparedSet:
             "examples": {name: part.num_examples for name, part in self._info.splits.items()},
         }
 
-    def manifest(self):
+    def manifest(self) -> str:
         """SHA-256 and path of the files that say what the shards hold, a line for each.
 
         These are the sizes of all shards, and of every picture that was left out its name; reading
@@ -259,11 +271,11 @@ class PreparedSet:
         sums = ((files.sha256(listed), listed) for listed in listing)
         return "".join(f"{digest}  {file.resolve()}\n" for digest, file in sums)
 
-    def batches(self, **options):
+    def batches(self, **options: Any) -> TfdsBatches:
         """`TfdsBatches` of the training split."""
         return TfdsBatches(self._name, data_dir=self._data_dir, **options)
 
-    def arrays(self, **options):
+    def arrays(self, **options: Any) -> tuple[np.ndarray, np.ndarray]:
         """`validation_arrays`, of the validation split unless another is named."""
         return validation_arrays(self._name, data_dir=self._data_dir, **options)
 

@@ -14,6 +14,8 @@ import multiprocessing.connection
 import os
 import signal
 import threading
+from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -41,7 +43,7 @@ WINDOWS = {
 _ORDER_STREAM, _EXAMPLE_STREAM, _HOLD_OUT_STREAM = 0, 1, 2
 
 
-def read_rgb(path, *, max_pixels=None):
+def read_rgb(path: str | os.PathLike, *, max_pixels: int | None = None) -> np.ndarray:
     """Read a picture as 8-bit RGB, shrunk to at most `max_pixels` by area averaging.
 
     Of a JPEG more than twice as high and wide as that, no more is decoded than half the height and
@@ -136,7 +138,9 @@ class PhotoSource:
     def __len__(self):
         return len(self.paths)
 
-    def example(self, index, rng, size, crop, cache):
+    def example(
+        self, index: int, rng: np.random.Generator, size: int, crop: str, cache: _Cache
+    ) -> tuple[np.ndarray, np.ndarray]:
         path = self.paths[index]
         rgb = cache.get(path, lambda: read_rgb(path, max_pixels=self.max_pixels))
         rgb = _at_least(rgb, size)
@@ -163,7 +167,9 @@ class PairSource:
     def __len__(self):
         return len(self.paths)
 
-    def example(self, index, rng, size, crop, cache):
+    def example(
+        self, index: int, rng: np.random.Generator, size: int, crop: str, cache: _Cache
+    ) -> tuple[np.ndarray, np.ndarray]:
         pair = [cache.get(path, lambda path=path: read_rgb(path)) for path in self.paths[index]]
         blurred, sharp = (_at_least(rgb, size) for rgb in pair)
         if blurred.shape != sharp.shape:
@@ -246,7 +252,7 @@ class Sampler:
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         return _make_sampler, (type(self), values)
 
-    def example(self, position, turn=0):
+    def example(self, position: int, turn: int = 0) -> tuple[np.ndarray, np.ndarray]:
         """Make an example at a position of the endless shuffled sequence of pictures.
 
         Args:
@@ -277,7 +283,7 @@ class Sampler:
             rng = np.random.default_rng([self.seed, _EXAMPLE_STREAM, position, turn])
         return which, rng
 
-    def batch(self, number, *, part=(0, 1)):
+    def batch(self, number: int, *, part: tuple[int, int] = (0, 1)) -> tuple[np.ndarray, ...]:
         """Make batch `number`.
 
         Args:
@@ -290,7 +296,9 @@ class Sampler:
         """
         return self.batches([number], part=part)[0]
 
-    def batches(self, numbers, *, part=(0, 1)):
+    def batches(
+        self, numbers: Sequence[int], *, part: tuple[int, int] = (0, 1)
+    ) -> list[tuple[np.ndarray, ...]]:
         """Make batches that are cut out of the same pictures: each picture is read once.
 
         Args:
@@ -313,7 +321,7 @@ class Sampler:
         ]
 
 
-def default_echo(decoded_bytes):
+def default_echo(decoded_bytes: int) -> int:
     """Number of batches in a row out of the same pictures, for what these take when decoded.
 
     One if at least four in five of them stay in memory: then little is read. Otherwise eight, with
@@ -344,7 +352,9 @@ class ColorSource:
     def __len__(self):
         return len(self.paths)
 
-    def example(self, index, rng, size, crop, cache):
+    def example(
+        self, index: int, rng: np.random.Generator, size: int, crop: str, cache: _Cache
+    ) -> np.ndarray:
         path = self.paths[index]
         largest = math.ceil(size / self.smallest_part) if crop == "random" else size
         rgb = cache.get(path, lambda: self._read(path, largest))
@@ -387,7 +397,7 @@ class ColorSampler(Sampler):
     gray: ColorSource | None = None
     cache_bytes: int = 4_000_000_000
 
-    def example(self, position, turn=0):
+    def example(self, position: int, turn: int = 0) -> tuple[np.ndarray, np.ndarray]:
         """Make an example at a position of the endless shuffled sequence; see `Sampler.example`.
 
         Returns:
@@ -414,7 +424,15 @@ class ColorSampler(Sampler):
         return luminance, chroma
 
 
-def split_hold_out(paths, *, scenes=None, share=0.05, least=4, most=64, seed=0):
+def split_hold_out(
+    paths: Sequence[Any],
+    *,
+    scenes: Sequence[Any] | None = None,
+    share: float = 0.05,
+    least: int = 4,
+    most: int = 64,
+    seed: int = 0,
+) -> tuple[list[Any], list[Any]]:
     """Set some pictures aside for validation: of the small sets several, of the large ones a share.
 
     Args:
@@ -467,7 +485,7 @@ def _whole_scenes(scenes, count, rng):
 _worker_sampler = None  # The sampler of this worker process, set once when the process starts.
 
 
-def start_worker(sampler):
+def start_worker(sampler: Any) -> None:
     """Prepare a worker process to make the batches of a sampler with `worker_batch`."""
     global _worker_sampler
     _worker_sampler = sampler
@@ -486,6 +504,6 @@ def _end_with_parent():
         os._exit(1)
 
 
-def worker_batches(numbers, part):
+def worker_batches(numbers: Sequence[int], part: tuple[int, int]) -> list[tuple[np.ndarray, ...]]:
     """Make a part of each of some batches inside a worker process; see `Sampler.batches`."""
     return _worker_sampler.batches(numbers, part=part)

@@ -4,6 +4,7 @@ import collections
 import concurrent.futures
 import itertools
 import multiprocessing
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from keras_refocus.data import sampling
 from keras_refocus.system import machine
 
 
-def default_workers():
+def default_workers() -> int:
     """Number of worker processes: a quarter of the cores, and two at least.
 
     They rest while enough batches are ready, so that two leave most of even two cores to training;
@@ -40,7 +41,16 @@ class Batches:
             several takes it.
     """
 
-    def __init__(self, sampler, *, first, count, workers=None, ahead=8, part=(0, 1)):
+    def __init__(
+        self,
+        sampler: Any,
+        *,
+        first: int,
+        count: int,
+        workers: int | None = None,
+        ahead: int = 8,
+        part: tuple[int, int] = (0, 1),
+    ):
         self._sampler = sampler
         self._numbers = range(first, first + count)
         self._ahead = ahead
@@ -89,7 +99,7 @@ class Batches:
                 ) from error
             raise
 
-    def close(self):
+    def close(self) -> None:
         """End the worker processes."""
         self._closed = True
         if self._pool is not None:
@@ -102,7 +112,7 @@ class Batches:
         self.close()
 
 
-def validation_arrays(sampler, count):
+def validation_arrays(sampler: Any, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Make a fixed validation set.
 
     Args:

@@ -10,6 +10,7 @@ This file travels without the package that it comes from, and imports nothing of
 import base64
 import io
 import json
+from typing import Any
 
 import numpy as np
 import requests
@@ -20,7 +21,7 @@ _IN = ("image/jpeg", _PNG, _NPY)
 _OUT = (_PNG, _NPY, _JSON)
 
 
-def handler(data, context):
+def handler(data: Any, context: Any) -> tuple[bytes | str, str]:
     """Restore the picture of one request.
 
     Args:

@@ -12,6 +12,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -27,17 +28,17 @@ _TOLERANCE = 1e-5
 _HALF_TOLERANCE = 1.0 / color.EIGHT_BIT / 12.0**0.5
 
 
-def export_restorer(model, folder: str | os.PathLike, **options) -> Path:
+def export_restorer(model: Any, folder: str | os.PathLike, **options: Any) -> Path:
     """Export a generator of restored luminance; see `export_model`."""
     return _export(model, Path(folder), contract.RESTORED, **options)
 
 
-def export_colorizer(model, folder: str | os.PathLike, **options) -> Path:
+def export_colorizer(model: Any, folder: str | os.PathLike, **options: Any) -> Path:
     """Export a generator of chroma; see `export_model`."""
     return _export(model, Path(folder), contract.CHROMA, **options)
 
 
-def export_model(model, folder: str | os.PathLike, **options) -> Path:
+def export_model(model: Any, folder: str | os.PathLike, **options: Any) -> Path:
     """Export a generator as `<folder>/<version>/`.
 
     Args:
@@ -172,7 +173,7 @@ def write_warmup(version: Path, servable: str, shape: tuple[int, int, int, int])
         writer.write(log.SerializeToString())
 
 
-def kind_of(model) -> str:
+def kind_of(model: Any) -> str:
     """Whether a generator is a restorer or a colorizer, by its channels.
 
     Raises:

@@ -16,6 +16,7 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -158,7 +159,7 @@ class RefocusGraph(tf.Module):
         max_pixels: Larger pictures are refused.
     """
 
-    def __init__(self, restorer, colorizer, *, tile: int, overlap: int, max_pixels: int):
+    def __init__(self, restorer: Any, colorizer: Any, *, tile: int, overlap: int, max_pixels: int):
         super().__init__()
         # Held so that their variables are saved with this module.
         self.restorer, self.colorizer = restorer, colorizer

@@ -14,7 +14,7 @@ def add_models(group: argparse.ArgumentParser, what: str = "folder of models") -
     )
 
 
-def add_models_or_server(parser) -> None:
+def add_models_or_server(parser: argparse.ArgumentParser) -> None:
     """Add `--models` and `--server`, of which one may be given, to an `ArgumentParser`."""
     where = parser.add_mutually_exclusive_group()
     add_models(where)

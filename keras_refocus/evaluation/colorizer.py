@@ -11,13 +11,16 @@ a grey one. Read the figures together, and look at the sheet.
 import csv
 import dataclasses
 import math
+import os
 import pathlib
+from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
 from PIL import Image, ImageDraw
 
-from keras_refocus.evaluation import sets
+from keras_refocus.evaluation import models, sets
 from keras_refocus.metrics import fidelity, perceptual
 from keras_refocus.pictures import color
 from keras_refocus.restoration.chroma import WORKING_SIZE, GuidedChroma, shrink
@@ -61,12 +64,12 @@ class Protocol:
             )
 
     @property
-    def label(self):
+    def label(self) -> str:
         """The protocol in words."""
         return f"seen at {self.size}x{self.size}, saturation {self.saturation:g}"
 
 
-def make_gray(rgb):
+def make_gray(rgb: np.ndarray) -> np.ndarray:
     """Take the colours out of a picture, keeping its lightness.
 
     Args:
@@ -82,7 +85,7 @@ def make_gray(rgb):
     return np.repeat(gray[..., 1:2], 3, axis=-1)
 
 
-def colorize(model, gray, protocol):
+def colorize(model: models.Network, gray: np.ndarray, protocol: Protocol) -> np.ndarray:
     """Colour a grey picture as the pipeline does.
 
     Args:
@@ -118,7 +121,7 @@ class Score:
     features: dict
 
 
-def unevenness(chroma, true_chroma):
+def unevenness(chroma: np.ndarray, true_chroma: np.ndarray) -> tuple[float, float]:
     """How much chroma varies over surfaces that are plain in truth: what blobs are made of.
 
     Args:
@@ -145,7 +148,15 @@ def _local_deviation(chroma):
     return np.sqrt(np.maximum(variance.sum(axis=-1), 0.0))
 
 
-def score(path, name, model, protocol, *, lpips=None, inception=None):
+def score(
+    path: str | os.PathLike,
+    name: str,
+    model: models.Network,
+    protocol: Protocol,
+    *,
+    lpips: Any = None,
+    inception: Any = None,
+) -> Score:
     """Colour one photo and score it.
 
     Args:
@@ -197,14 +208,14 @@ def score(path, name, model, protocol, *, lpips=None, inception=None):
     return Score(name=name, values=values, features=features)
 
 
-def mean(scores, measure):
+def mean(scores: Sequence[Score], measure: str) -> float:
     """Mean of a measure over the pictures that have it; NaN if none has."""
     values = [item.values[measure] for item in scores]
     values = [value for value in values if not math.isnan(value)]
     return float(np.mean(values)) if values else math.nan
 
 
-def summary(scores):
+def summary(scores: Sequence[Score]) -> dict[str, Any]:
     """Everything that is reported of a set, as a JSON-ready dict.
 
     Args:
@@ -240,7 +251,7 @@ def summary(scores):
     return report
 
 
-def as_text(scores):
+def as_text(scores: Sequence[Score]) -> str:
     """Write the scores of a set as text."""
     values = summary(scores)
     means = values["means"]
@@ -278,7 +289,7 @@ def as_text(scores):
     return "\n".join(lines)
 
 
-def write_csv(path, scores):
+def write_csv(path: str | os.PathLike, scores: Sequence[Score]) -> None:
     """Write one row for each picture."""
     with files.replacing(path) as target, target.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
@@ -287,7 +298,7 @@ def write_csv(path, scores):
             writer.writerow([item.name, *(f"{value:.4f}" for value in item.values.values())])
 
 
-def chosen_for_sheet(scores, count):
+def chosen_for_sheet(scores: Sequence[Score], count: int) -> tuple[list[int], list[int]]:
     """Numbers of the pictures for the sheet: the worst ten, then others evenly over the list.
 
     Worst are those whose colours are furthest from the truth, compared with grey.
@@ -304,7 +315,14 @@ def chosen_for_sheet(scores, count):
     return worst, [others[place] for place in places]
 
 
-def sheet(folder, scores, model, protocol, *, count=30):
+def sheet(
+    folder: pathlib.Path,
+    scores: Sequence[Score],
+    model: models.Network,
+    protocol: Protocol,
+    *,
+    count: int = 30,
+) -> Image.Image:
     """Draw grey, coloured and true pictures: the worst ten, then others.
 
     Args:

@@ -21,6 +21,8 @@ About 0.1 seconds a photo.
 
 import io
 import logging
+import pathlib
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from PIL import Image
@@ -34,7 +36,7 @@ GRAY = ("grey", "noise", "sepia", "tint")
 _SEPIA = np.array([[0.393, 0.769, 0.189], [0.349, 0.686, 0.168], [0.272, 0.534, 0.131]])
 
 
-def versions(rgb, rng):
+def versions(rgb: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
     """Make the versions of a photo, before compression.
 
     Args:
@@ -97,7 +99,7 @@ def _compressed(rgb, rng):
     return images.read(buffer.getvalue()).rgb
 
 
-def evaluate(paths, seed):
+def evaluate(paths: Sequence[pathlib.Path], seed: int) -> tuple[dict[str, list[pathlib.Path]], int]:
     """Judge photos and their versions.
 
     Args:
@@ -129,7 +131,7 @@ def evaluate(paths, seed):
     return wrong, count
 
 
-def choose(folder, count, seed):
+def choose(folder: pathlib.Path, count: int, seed: int) -> list[pathlib.Path]:
     """Choose photos of a folder at random.
 
     Raises:
@@ -140,7 +142,7 @@ def choose(folder, count, seed):
     return [paths[index] for index in order[:count]]
 
 
-def report(wrong, count):
+def report(wrong: Mapping[str, Sequence[pathlib.Path]], count: int) -> Iterator[str]:
     """Lines about error rates and the photos that were judged wrongly.
 
     Args:

@@ -29,7 +29,9 @@ class Network:
         return self.run(luminance)
 
 
-def load_restorer(path=None, *, best=False):
+def load_restorer(
+    path: str | os.PathLike | None = None, *, best: bool = False
+) -> tuple[Network, pathlib.Path]:
     """Load a restorer from wherever one is kept.
 
     Args:
@@ -50,7 +52,14 @@ def load_restorer(path=None, *, best=False):
     return _load(path, contract.RESTORER, contract.RESTORED, channels=1, best=best)
 
 
-def load_colorizer(path=None, *, best=False, temperature=None, gain=None, smoothing=None):
+def load_colorizer(
+    path: str | os.PathLike | None = None,
+    *,
+    best: bool = False,
+    temperature: float | None = None,
+    gain: float | None = None,
+    smoothing: float | None = None,
+) -> tuple[Network, pathlib.Path]:
     """Load a colorizer; as `load_restorer`, but to chroma of shape `(1, height, width, 2)`.
 
     `temperature`, `gain` and `smoothing`, see `networks.tune_colors`, are chosen before a run is
@@ -124,7 +133,7 @@ def _keras_model(file, servable, channels, tuning):
     return Network(run, model.count_params())
 
 
-def relative(path):
+def relative(path: pathlib.Path) -> str:
     """A path as it may be printed and kept: relative to the working folder where it can be."""
     path = pathlib.Path(path)
     try:

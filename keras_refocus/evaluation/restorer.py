@@ -8,11 +8,15 @@ What is compared: a user hands in a file and gets a picture back, so the blurred
 
 import csv
 import dataclasses
+import os
+from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
 from PIL import Image, ImageDraw
 
+from keras_refocus.evaluation import models, sets
 from keras_refocus.metrics import alignment, fidelity
 from keras_refocus.pictures import color
 from keras_refocus.restoration import flips, means, tiling
@@ -93,7 +97,7 @@ class Protocol:
             tiling.Tiles(1, 1, self.tile, self.overlap)  # Checks the two against each other.
 
     @property
-    def label(self):
+    def label(self) -> str:
         """The protocol in words."""
         area = "whole pictures" if self.crop is None else f"the central {self.crop}x{self.crop}"
         seen = "at once"
@@ -105,7 +109,7 @@ class Protocol:
         aligned = ", aligned with the sharp side" if self.align else ""
         return f"{area}, restored {seen}, {border}{aligned}"
 
-    def cut(self, rgb, name):
+    def cut(self, rgb: np.ndarray, name: str) -> np.ndarray:
         """Cut out what is restored and compared."""
         if self.crop is None:
             return rgb
@@ -118,7 +122,7 @@ class Protocol:
         top, left = (height - self.crop) // 2, (width - self.crop) // 2
         return rgb[top : top + self.crop, left : left + self.crop]
 
-    def restore(self, model, luminance):
+    def restore(self, model: models.Network, luminance: np.ndarray) -> np.ndarray:
         """Restore luminance of shape `(height, width, 1)` as `pipeline.Restorer` does."""
 
         def run(piece):
@@ -157,12 +161,12 @@ class Score:
     before: dict
     after: dict
 
-    def gain(self, measure="psnr_l"):
+    def gain(self, measure: str = "psnr_l") -> float:
         """How much better the restored picture scores than its input."""
         return self.after[measure] - self.before[measure]
 
 
-def compare(image_true, image_test, border=0):
+def compare(image_true: np.ndarray, image_test: np.ndarray, border: int = 0) -> tuple[float, float]:
     """PSNR in dB and SSIM of one picture, both float32 `(height, width, channels)` in [0, 1]."""
     pair = image_true[np.newaxis], image_test[np.newaxis]
     return (
@@ -183,7 +187,9 @@ def _cut_pair(picture_set, index, protocol):
     return blurred, sharp
 
 
-def luminance_pair(picture_set, index, protocol):
+def luminance_pair(
+    picture_set: sets.PictureSet, index: int, protocol: Protocol
+) -> tuple[np.ndarray, np.ndarray]:
     """Read the luminance of what is compared of a picture, and nothing else.
 
     Returns:
@@ -208,7 +214,9 @@ def _restored_pair(picture_set, index, model, protocol):
     )
 
 
-def score(picture_set, model, protocol, index):
+def score(
+    picture_set: sets.PictureSet, model: models.Network, protocol: Protocol, index: int
+) -> Score:
     """Restore one picture of a set and score it.
 
     Args:
@@ -259,12 +267,12 @@ def _aligned(side, sharp, name, protocol):
     return tuple(np.clip(alignment.warp(part, matrix), 0.0, 1.0)[window] for part in side), truths
 
 
-def mean(scores, measure, *, after=True):
+def mean(scores: Sequence[Score], measure: str, *, after: bool = True) -> float:
     """Mean over pictures of a measure of the restored pictures, or of their inputs."""
     return float(np.mean([(item.after if after else item.before)[measure] for item in scores]))
 
 
-def summary(picture_set, scores):
+def summary(picture_set: sets.PictureSet, scores: Sequence[Score]) -> dict[str, Any]:
     """Everything that is reported of a set, as a JSON-ready dict.
 
     Args:
@@ -317,7 +325,7 @@ DEFINITIONS = (
 )
 
 
-def as_text(picture_set, scores):
+def as_text(picture_set: sets.PictureSet, scores: Sequence[Score]) -> str:
     """Write the scores of a set as text.
 
     Sharp photos that are handed in as they are have no input score: what counts there is how
@@ -354,7 +362,7 @@ def as_text(picture_set, scores):
     return "\n".join(lines)
 
 
-def published(name, count):
+def published(name: str, count: int) -> str:
     """Write the papers' figures for a named set as text.
 
     Args:
@@ -371,7 +379,9 @@ def published(name, count):
     return "\n".join(lines)
 
 
-def write_csv(path, results):
+def write_csv(
+    path: str | os.PathLike, results: Sequence[tuple[sets.PictureSet, Sequence[Score]]]
+) -> None:
     """Write one row for each picture.
 
     Args:
@@ -395,7 +405,9 @@ def write_csv(path, results):
 # The sheet
 
 
-def worst_sheet(picture_set, scores, model, protocol):
+def worst_sheet(
+    picture_set: sets.PictureSet, scores: Sequence[Score], model: models.Network, protocol: Protocol
+) -> Image.Image:
     """Draw the pictures with the least gain: input, restored and sharp, at 100%.
 
     The part shown of a large picture is where the restored one is furthest from the truth. Where

@@ -8,6 +8,7 @@ import dataclasses
 import json
 import os
 import pathlib
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -57,7 +58,7 @@ class SyntheticBlur:
     input_psnr: float | None = None
 
 
-def synthetic_blur(name, *, seed=0):
+def synthetic_blur(name: str, *, seed: int = 0) -> SyntheticBlur:
     """Make the blur of a name.
 
     Raises:
@@ -91,7 +92,7 @@ class PictureSet:
         return len(self.items)
 
     @property
-    def label(self):
+    def label(self) -> str:
         """The set in words."""
         count = f"{len(self)} picture{'s' * (len(self) != 1)}"
         if self.blur is None:
@@ -101,7 +102,7 @@ class PictureSet:
             kind = f"blur '{self.blur.name}', seed {self.blur.seed}"
         return f"photos of '{self.folder.name}', {count}, {kind}"
 
-    def pair(self, index):
+    def pair(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Read or synthesise one pair.
 
         Returns:
@@ -128,7 +129,7 @@ class PictureSet:
         return color.from_float(result.blurred, "uint8"), color.from_float(result.sharp, "uint8")
 
 
-def read_picture(path):
+def read_picture(path: str | os.PathLike) -> np.ndarray:
     """Read a picture of a set as 8-bit RGB.
 
     Raises:
@@ -143,7 +144,7 @@ def read_picture(path):
         ) from error
 
 
-def photo_items(folder):
+def photo_items(folder: pathlib.Path) -> tuple[Item, ...]:
     """List the photos below a folder as items of a set; see `catalogue.list_photos`."""
     folder = pathlib.Path(folder)
     return tuple(
@@ -152,7 +153,7 @@ def photo_items(folder):
     )
 
 
-def pair_items(folder):
+def pair_items(folder: pathlib.Path) -> tuple[Item, ...]:
     """List the pairs to measure on below a folder as items; see `catalogue.list_pairs`."""
     return tuple(
         Item(
@@ -170,7 +171,9 @@ def _below(path, folder):
     return pathlib.Path(os.path.relpath(path, folder)).as_posix()
 
 
-def write_manifest(path, sets, *, input_psnrs):
+def write_manifest(
+    path: str | os.PathLike, sets: Sequence[PictureSet], *, input_psnrs: Sequence[float]
+) -> None:
     """Write what another machine needs to measure on the same pictures.
 
     Args:
@@ -198,7 +201,7 @@ def write_manifest(path, sets, *, input_psnrs):
     files.write_text(path, text)
 
 
-def read_manifest(path, folder):
+def read_manifest(path: str | os.PathLike, folder: pathlib.Path) -> list[PictureSet]:
     """Read the sets of a manifest and check that the folder holds their very pictures.
 
     Args:

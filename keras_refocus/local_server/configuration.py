@@ -11,6 +11,7 @@ import os
 import posixpath
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import grpc
 from google.protobuf import (
@@ -158,7 +159,7 @@ class BatchingParameters:
         return self.num_batch_threads or os.cpu_count() or 1
 
 
-def read_text_message(path, message_name: str):
+def read_text_message(path: Path, message_name: str) -> Any:
     """Reads one text-format configuration file.
 
     Args:
@@ -188,7 +189,7 @@ def read_text_message(path, message_name: str):
         ) from error
 
 
-def read_model_config(path, *, models_root=None):
+def read_model_config(path: Path, *, models_root: Path | None = None) -> Any:
     """Reads a `models.config` as `tensorflow_model_server --model_config_file` does.
 
     Args:
@@ -211,7 +212,7 @@ def read_model_config(path, *, models_root=None):
     return config
 
 
-def model_config_for(folder):
+def model_config_for(folder: Path) -> Any:
     """Lists every model of a folder as a `ModelServerConfig`.
 
     Args:
@@ -237,7 +238,7 @@ def model_config_for(folder):
     return config
 
 
-def check_model_config(config) -> None:
+def check_model_config(config: Any) -> None:
     """Refuses what TensorFlow Serving would refuse in a `ModelServerConfig`.
 
     Raises:
@@ -263,7 +264,7 @@ def check_model_config(config) -> None:
             )
 
 
-def version_folders(base_path) -> dict[int, Path]:
+def version_folders(base_path: Path) -> dict[int, Path]:
     """Returns the version folders of one model, by number; other entries are skipped.
 
     A number of 2^63 or more is none: the API has 64 bits for it, and TensorFlow Serving skips it.
@@ -281,7 +282,7 @@ def version_folders(base_path) -> dict[int, Path]:
     }
 
 
-def read_batching_parameters(path) -> BatchingParameters:
+def read_batching_parameters(path: Path) -> BatchingParameters:
     """Reads a `batching.config` as `--batching_parameters_file` does."""
     message = read_text_message(path, "BatchingParameters")
     values = {}
@@ -297,7 +298,7 @@ def read_batching_parameters(path) -> BatchingParameters:
         raise ValueError(f"{path}: {error}") from error
 
 
-def read_ssl_config(path) -> grpc.ServerCredentials:
+def read_ssl_config(path: Path) -> grpc.ServerCredentials:
     """Reads an `ssl.config` as `--ssl_config_file` does.
 
     Returns:

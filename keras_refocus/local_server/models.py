@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import grpc
 
@@ -199,7 +200,7 @@ class ModelManager:
 
     def __init__(
         self,
-        config,
+        config: Any,
         *,
         scheduler: BatchScheduler | None = None,
         poll_seconds: float = 1.0,
@@ -248,7 +249,7 @@ class ModelManager:
             )
 
     @contextlib.contextmanager
-    def lease(self, spec) -> Iterator[LoadedVersion]:
+    def lease(self, spec: Any) -> Iterator[LoadedVersion]:
         """Gives the version that a request's `ModelSpec` asks for, and keeps it loaded meanwhile.
 
         Raises:
@@ -267,7 +268,7 @@ class ModelManager:
             if finished:
                 self._unload(entry)
 
-    def statuses(self, spec) -> dict[int, VersionStatus]:
+    def statuses(self, spec: Any) -> dict[int, VersionStatus]:
         """Returns the status of the version that `spec` names, or of all versions, newest first.
 
         Raises:
@@ -294,7 +295,7 @@ class ModelManager:
                 for number in sorted(model.versions, reverse=True)
             }
 
-    def reload(self, config) -> None:
+    def reload(self, config: Any) -> None:
         """Replaces the configuration: models that are not in it are unloaded.
 
         Raises:

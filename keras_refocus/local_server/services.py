@@ -16,6 +16,7 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent import futures
+from typing import Any
 
 import grpc
 import numpy as np
@@ -103,7 +104,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         timer.start()
 
     @_with_status
-    def Predict(self, request, context):
+    def Predict(self, request: Any, context: Any) -> Any:
         """Runs a signature of a model."""
         if request.ByteSize() >= _LARGE:
             context.add_callback(self._let_go)
@@ -121,7 +122,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
             return _response(model, name, {key: outputs[key] for key in wanted})
 
     @_with_status
-    def GetModelMetadata(self, request, context):
+    def GetModelMetadata(self, request: Any, context: Any) -> Any:
         """Describes the signatures of a model."""
         if not request.HasField("model_spec"):
             raise StatusError(_INVALID, "Missing ModelSpec")
@@ -150,7 +151,7 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
         self._manager = manager
 
     @_with_status
-    def GetModelStatus(self, request, context):
+    def GetModelStatus(self, request: Any, context: Any) -> Any:
         """Lists the versions of a model with their states, newest first."""
         if not request.HasField("model_spec"):
             raise StatusError(_INVALID, "Missing ModelSpec")
@@ -162,7 +163,7 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
         return response
 
     @_with_status
-    def HandleReloadConfigRequest(self, request, context):
+    def HandleReloadConfigRequest(self, request: Any, context: Any) -> Any:
         """Replaces the list of models; models that are not in the new list are unloaded."""
         if request.config.WhichOneof("config") != "model_config_list":
             raise StatusError(
@@ -220,7 +221,7 @@ class LocalServer:
 
     def __init__(
         self,
-        config,
+        config: Any,
         *,
         host: str = "127.0.0.1",
         port: int = DEFAULT_PORT,

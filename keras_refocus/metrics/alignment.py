@@ -14,7 +14,7 @@ _GAIN = 1e-6  # of the correlation in one iteration: less than this is none
 _SMOOTHING = 3  # pixels a side, of the Gaussian before derivatives are taken
 
 
-def homography(picture, truth):
+def homography(picture: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """Find the homography from the pixels of `truth` to those of `picture`.
 
     Args:
@@ -43,7 +43,7 @@ def homography(picture, truth):
     return found.astype(np.float32) if after > before else identity
 
 
-def warp(picture, matrix):
+def warp(picture: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     """Draw a picture where a homography has its pixels.
 
     Args:
@@ -60,7 +60,7 @@ def warp(picture, matrix):
     return warped.reshape(picture.shape)
 
 
-def covered(shape, matrix):
+def covered(shape: tuple[int, ...], matrix: np.ndarray) -> tuple[slice, slice]:
     """Slices of a rectangle that a warped picture covers.
 
     Args:

@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops
 
 from keras_refocus.pictures import color
+from keras_refocus.pictures.color import Tensor
 
 # Wang et al. 2004: an 11x11 Gaussian window of sigma 1.5 pixels, K1 = 0.01, K2 = 0.03.
 _WINDOW = 11
@@ -67,7 +68,15 @@ def _finish(values, numpy):
     return ops.convert_to_numpy(values) if numpy else values
 
 
-def psnr(image_true, image_test, *, max_value=1.0, border=0, channel=None, highest=HIGHEST_PSNR):
+def psnr(
+    image_true: Tensor,
+    image_test: Tensor,
+    *,
+    max_value: float = 1.0,
+    border: int = 0,
+    channel: int | None = None,
+    highest: float = HIGHEST_PSNR,
+) -> Tensor:
     """Peak signal-to-noise ratio in decibels, over all pixels and channels of a picture.
 
     Args:
@@ -132,7 +141,14 @@ def _similarity(x, y, max_value):
     return ops.stack(similarities, axis=1), ops.stack(contrasts, axis=1)
 
 
-def ssim(image_true, image_test, *, max_value=1.0, border=0, channel=None):
+def ssim(
+    image_true: Tensor,
+    image_test: Tensor,
+    *,
+    max_value: float = 1.0,
+    border: int = 0,
+    channel: int | None = None,
+) -> Tensor:
     """Structural similarity (Wang et al. 2004), the mean over windows and channels.
 
     An 11x11 Gaussian window of sigma 1.5 pixels, K1 = 0.01, K2 = 0.03, weighted population
@@ -158,7 +174,14 @@ def ssim(image_true, image_test, *, max_value=1.0, border=0, channel=None):
     return _finish(ops.mean(similarity, axis=1), numpy)
 
 
-def ms_ssim(image_true, image_test, *, max_value=1.0, border=0, channel=None):
+def ms_ssim(
+    image_true: Tensor,
+    image_test: Tensor,
+    *,
+    max_value: float = 1.0,
+    border: int = 0,
+    channel: int | None = None,
+) -> Tensor:
     """Multi-scale SSIM (Wang et al. 2003), the mean over channels.
 
     Five scales need sides of 176 pixels. Smaller pictures use as many scales as fit, with the
@@ -207,7 +230,7 @@ def ms_ssim(image_true, image_test, *, max_value=1.0, border=0, channel=None):
     return _finish(values, numpy)
 
 
-def chroma_error(image_true, image_test, *, border=0):
+def chroma_error(image_true: Tensor, image_test: Tensor, *, border: int = 0) -> Tensor:
     """Mean Euclidean distance of colours in the a*b* plane, in CIELAB units.
 
     Args:
@@ -227,7 +250,7 @@ def chroma_error(image_true, image_test, *, border=0):
     return _finish(color.LAB_PER_CHROMA * ops.mean(distances, axis=(1, 2)), numpy)
 
 
-def colorfulness(rgb):
+def colorfulness(rgb: Tensor) -> Tensor:
     """Measure how colourful pictures are: 0 for grey, about 15 slightly, 45 quite, 80 very.
 
     Reference: Hasler and Suesstrunk, Measuring colourfulness in natural images, 2003; with R, G

@@ -4,6 +4,7 @@ Neither is downloaded unasked, and figures of other weights, sizes or numbers of
 compare; both say what they did.
 """
 
+import os
 import pathlib
 
 import cv2
@@ -55,7 +56,7 @@ class LPIPS:
 
     protocol = f"LPIPS 0.1, AlexNet, pictures resized to {_LPIPS_SIZE}x{_LPIPS_SIZE}"
 
-    def __init__(self, path):
+    def __init__(self, path: str | os.PathLike):
         path = pathlib.Path(path)
         if not path.is_file():
             raise FileNotFoundError(f"The weights of LPIPS must exist. Received: {path}.")
@@ -102,7 +103,7 @@ class InceptionFeatures:
         f"{_INCEPTION_SIZE}; papers use other weights of it and thousands of pictures"
     )
 
-    def __init__(self, weights):
+    def __init__(self, weights: str | os.PathLike):
         import keras
 
         self._network = keras.applications.InceptionV3(
@@ -115,7 +116,7 @@ class InceptionFeatures:
         return ops.convert_to_numpy(self._network(picture, training=False))[0]
 
 
-def frechet_distance(first, second):
+def frechet_distance(first: np.ndarray, second: np.ndarray) -> float:
     """Fréchet distance of two sets of features, taken as Gaussian (Heusel et al. 2017).
 
     Args:

@@ -9,6 +9,8 @@ layers and `keras.ops`: a saved generator loads with no custom objects, under ev
 
 import difflib
 import inspect
+from collections.abc import Mapping
+from typing import Any
 
 from keras_refocus.networks.blind_wiener import blind_wiener_generator
 from keras_refocus.networks.ddcolor import ddcolor_colorizer
@@ -91,7 +93,7 @@ def _nearest(word, choices):
     return f" Did you mean {matches[0]!r}?" if matches else ""
 
 
-def options(name):
+def options(name: str) -> dict[str, Any]:
     """Options that a network takes, with their defaults.
 
     Args:
@@ -117,7 +119,7 @@ def _builder(name):
     return builders[name]
 
 
-def architecture(name, chosen):
+def architecture(name: str, chosen: Mapping[str, Any]) -> dict[str, Any]:
     """Options of a trained network that others build it with, to set its weights.
 
     Args:
@@ -139,7 +141,7 @@ def architecture(name, chosen):
     return result
 
 
-def build(name, /, **chosen):
+def build(name: str, /, **chosen: Any) -> Any:
     """Build a network by name.
 
     Args:

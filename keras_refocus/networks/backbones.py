@@ -9,8 +9,11 @@ import dataclasses
 import difflib
 import inspect
 import logging
+import os
 import pathlib
 import re
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -87,7 +90,7 @@ BACKBONES = {
 }
 
 
-def find(name):
+def find(name: str) -> _Backbone:
     """Look a backbone up: a key of `BACKBONES`, or any other network of `keras.applications`.
 
     Args:
@@ -208,15 +211,15 @@ def _call(layer, *args, **kwargs):
 
 
 def feature_extractor(
-    name,
-    layers,
+    name: str,
+    layers: Sequence[str],
     *,
-    weights,
-    required=False,
-    freeze_batch_normalization=None,
-    dtype=None,
-    **options,
-):
+    weights: str | os.PathLike | None,
+    required: bool = False,
+    freeze_batch_normalization: bool | None = None,
+    dtype: Any = None,
+    **options: Any,
+) -> keras.Model:
     """Build a network from luminance to feature maps of a classification network.
 
     Luminance is repeated to three channels and brought to the range the network was trained on. The

@@ -1,12 +1,15 @@
 """Blind Wiener filtering: a network reads the blur out of local power spectra and inverts it."""
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
 from keras_refocus.networks import blocks, filter_bank
+from keras_refocus.pictures.color import Tensor
 
 # Power of a window's spectrum that is added before the logarithm: rounding to 8 bits leaves as
 # much, (1 / 255)^2 / 12 times the sum of the squared window.
@@ -18,15 +21,15 @@ _AGREEMENT = 3  # windows a side, side by side, whose cross spectra are averaged
 
 def blind_wiener_generator(
     *,
-    window=64,
-    features=16,
-    width=192,
-    gates=6,
-    planes=2,
-    refine=True,
-    refine_options=None,
-    name="blind_wiener",
-):
+    window: int = 64,
+    features: int = 16,
+    width: int = 192,
+    gates: int = 6,
+    planes: int = 2,
+    refine: bool = True,
+    refine_options: Mapping[str, Any] | None = None,
+    name: str = "blind_wiener",
+) -> keras.Model:
     """Build a generator that estimates the inverse filter of each neighbourhood.
 
     What blur has taken shows in the power spectrum: a motion leaves dark bands across its
@@ -88,8 +91,17 @@ def blind_wiener_generator(
 
 
 def restore(
-    picture, *, prior=None, window, features, width, gates, planes, refine=True, refine_options=None
-):
+    picture: Tensor,
+    *,
+    prior: Tensor | None = None,
+    window: int,
+    features: int,
+    width: int,
+    gates: int,
+    planes: int,
+    refine: bool = True,
+    refine_options: Mapping[str, Any] | None = None,
+) -> Tensor:
     """Restore a picture by filters that are estimated from it, and by the filter bank.
 
     Args:

@@ -5,12 +5,15 @@ without custom objects, and everything works on symbolic tensors whose height an
 """
 
 import re
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
 from keras_refocus.pictures import color
+from keras_refocus.pictures.color import Tensor
 
 # What a network can be shown of a picture, and in how many channels.
 SIGNALS = {"luminance": 1, "gray": 1, "rgb": 3}
@@ -24,7 +27,7 @@ _CONTRAST_WINDOW = 5  # blocks over which contrast is measured
 _SCALE_NAME = re.compile(r"restored_at_(\d+)")
 
 
-def luminance_input():
+def luminance_input() -> Tensor:
     """Input of every restoration network: `(batch, height, width, 1)`, float32 in [0, 1].
 
     The dtype is fixed because under a 16-bit policy the picture itself must keep its precision:
@@ -33,7 +36,7 @@ def luminance_input():
     return keras.Input(shape=(None, None, 1), dtype="float32", name="luminance")
 
 
-def from_luminance(luminance, signal):
+def from_luminance(luminance: Tensor, signal: str) -> Tensor:
     """What a network sees of a picture whose luminance is given.
 
     Published networks were trained on sRGB, where greys lie elsewhere than on the scale of L.
@@ -58,7 +61,7 @@ def from_luminance(luminance, signal):
     return ops.repeat(color.luminance_to_gray(luminance), SIGNALS[signal], axis=-1)
 
 
-def to_luminance(result, signal):
+def to_luminance(result: Tensor, signal: str) -> Tensor:
     """Luminance of what a network gives, float32; undoes `from_luminance`.
 
     sRGB beyond [0, 1] has no luminance, so it is clipped before; luminance stays as it is.
@@ -79,7 +82,7 @@ def _indices(x, axis):
     return ops.cumsum(ops.ones_like(line, dtype="int32")) - 1
 
 
-def axis_indices(x):
+def axis_indices(x: Tensor) -> tuple[Tensor, Tensor]:
     """Row numbers and column numbers of a tensor `(batch, height, width, channels)`, from 0.
 
     The pair is what `crop_to_size` needs to cut another tensor to this height and width.
@@ -87,7 +90,7 @@ def axis_indices(x):
     return _indices(x, 1), _indices(x, 2)
 
 
-def pad_to_multiple(x, multiple, *, zeros=False):
+def pad_to_multiple(x: Tensor, multiple: int, *, zeros: bool = False) -> tuple[Tensor, Any]:
     """Repeat the last row and column until both sides are multiples of a number.
 
     Clamped gather, because reflecting fails on sides of one pixel.
@@ -116,7 +119,7 @@ def pad_to_multiple(x, multiple, *, zeros=False):
     return x, size
 
 
-def extend_edges(x, margin):
+def extend_edges(x: Tensor, margin: int) -> Tensor:
     """Repeat the outermost rows and columns `margin` times on all four sides.
 
     Args:
@@ -134,7 +137,7 @@ def extend_edges(x, margin):
     return x
 
 
-def local_mean(x, window):
+def local_mean(x: Tensor, window: int) -> Tensor:
     """Mean over a square window around each position; beyond the border, the border goes on.
 
     Args:
@@ -147,7 +150,7 @@ def local_mean(x, window):
     return ops.average_pool(extend_edges(x, window // 2), window, 1)
 
 
-def local_contrast(blocks):
+def local_contrast(blocks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Take local mean and contrast out of luminance, which hide what blur has left.
 
     Local contrast normalisation (Jarrett et al. 2009) over five blocks.
@@ -166,13 +169,13 @@ def local_contrast(blocks):
     return deviations / contrast, contrast, mean
 
 
-def crop_to_size(x, size):
+def crop_to_size(x: Tensor, size: Any) -> Tensor:
     """Cut a tensor to the top left `height` x `width` that `pad_to_multiple` saw."""
     rows, columns = size
     return ops.take(ops.take(x, rows, axis=1), columns, axis=2)
 
 
-def window_mean(x, window, axis, *, before=None):
+def window_mean(x: Tensor, window: int, axis: int, *, before: int | None = None) -> Tensor:
     """Mean along one axis over a window around each position, moved inwards at the borders.
 
     Where the axis is no longer than the window, that is the mean of the whole axis. By cumulative
@@ -203,7 +206,9 @@ def window_mean(x, window, axis, *, before=None):
     return ops.cast(ops.divide(total, count), x.dtype)
 
 
-def upsample_shuffle(x, channels, *, use_bias=True, name=None):
+def upsample_shuffle(
+    x: Tensor, channels: int, *, use_bias: bool = True, name: str | None = None
+) -> Tensor:
     """Double the size: 1x1 convolution to four times the channels, then depth to space.
 
     A transposed convolution of stride 2 would leave a checkerboard.
@@ -212,7 +217,15 @@ def upsample_shuffle(x, channels, *, use_bias=True, name=None):
     return ops.depth_to_space(x, 2)
 
 
-def upsample_transposed(x, channels, *, kernel_size=4, activation=None, use_bias=True, name=None):
+def upsample_transposed(
+    x: Tensor,
+    channels: int,
+    *,
+    kernel_size: int = 4,
+    activation: str | None = None,
+    use_bias: bool = True,
+    name: str | None = None,
+) -> Tensor:
     """Double the size by a transposed convolution, as published networks do.
 
     With a kernel of 4, output pixel i sees the inputs at i / 2 - 1 to i / 2 + 1.
@@ -228,14 +241,23 @@ def upsample_transposed(x, channels, *, kernel_size=4, activation=None, use_bias
     )(x)
 
 
-def convolution_relu(x, channels, *, dilation=1, name=None):
+def convolution_relu(
+    x: Tensor, channels: int, *, dilation: int = 1, name: str | None = None
+) -> Tensor:
     """3x3 convolution and a ReLU, the size kept."""
     return keras.layers.Conv2D(
         channels, 3, padding="same", dilation_rate=dilation, activation="relu", name=name
     )(x)
 
 
-def halve_centred(x, channels, *, kernel_size=3, use_bias=True, name=None):
+def halve_centred(
+    x: Tensor,
+    channels: int,
+    *,
+    kernel_size: int = 3,
+    use_bias: bool = True,
+    name: str | None = None,
+) -> Tensor:
     """Halve the size by a convolution with as many zeros before the picture as after it.
 
     As PyTorch pads; TensorFlow's `"same"` puts the odd zero after it.
@@ -244,7 +266,7 @@ def halve_centred(x, channels, *, kernel_size=3, use_bias=True, name=None):
     return keras.layers.Conv2D(channels, kernel_size, strides=2, use_bias=use_bias, name=name)(x)
 
 
-def enlarge_bilinear(x, factor=2):
+def enlarge_bilinear(x: Tensor, factor: int = 2) -> Tensor:
     """Enlarge by bilinear interpolation, the edges repeated.
 
     As `UpSampling2D` does it, which however refuses sizes that only the running graph knows (Keras
@@ -285,7 +307,7 @@ def enlarge_bilinear(x, factor=2):
     return x
 
 
-def shrink_gaussian(x):
+def shrink_gaussian(x: Tensor) -> Tensor:
     """Halve the size as `skimage.transform.pyramid_gaussian` does.
 
     A Gaussian of 2/3 pixel, cut off beyond three pixels, over the mirrored picture; then 2x2 means.
@@ -318,14 +340,14 @@ def _extend_mirrored(x, margin):
     return x
 
 
-def every_second(x):
+def every_second(x: Tensor) -> Tensor:
     """Halve the size by leaving out every second row and column."""
     rows, columns = axis_indices(x)
     even = (slice(None, None, 2),)
     return ops.take(ops.take(x, rows[even], axis=1), columns[even], axis=2)
 
 
-def enlarge_from_corner(x):
+def enlarge_from_corner(x: Tensor) -> Tensor:
     """Double the size so that old pixels stay where `every_second` finds them, others between.
 
     As `tf.image.resize_images` of TensorFlow 1 does it bilinearly; the last row and column are
@@ -345,7 +367,7 @@ def enlarge_from_corner(x):
     return x
 
 
-def residual_block(x, channels, *, kernel_size=3, name):
+def residual_block(x: Tensor, channels: int, *, kernel_size: int = 3, name: str) -> Tensor:
     """Two convolutions around a ReLU, added to the input (EDSR, Lim et al. 2017, section 3.1).
 
     No normalisation: statistics of a training crop differ from those of a whole picture.
@@ -370,7 +392,15 @@ def residual_block(x, channels, *, kernel_size=3, name):
     return keras.layers.Add(name=f"{name}_add")([x, y])
 
 
-def u_shape(x, *, widths, depths, decoder_depths, hint=None, prefix=""):
+def u_shape(
+    x: Tensor,
+    *,
+    widths: Sequence[int],
+    depths: Sequence[int],
+    decoder_depths: Sequence[int],
+    hint: Tensor | None = None,
+    prefix: str = "",
+) -> Tensor:
     """Residual blocks at several scales, down and up again: a U-Net without its ends.
 
     Skips from encoder to decoder are added, not concatenated.
@@ -404,7 +434,7 @@ def u_shape(x, *, widths, depths, decoder_depths, hint=None, prefix=""):
     return x
 
 
-def instance_normalization(x, *, name):
+def instance_normalization(x: Tensor, *, name: str) -> Tensor:
     """Normalise each channel of each picture, without scale and offset (Ulyanov et al. 2016).
 
     A bias just before it has no effect. Its statistics are those of the whole map: on a crop they
@@ -415,7 +445,9 @@ def instance_normalization(x, *, name):
     )(x)
 
 
-def last_convolution(x, channels, *, kernel_size=3, residual=True, name):
+def last_convolution(
+    x: Tensor, channels: int, *, kernel_size: int = 3, residual: bool = True, name: str
+) -> Tensor:
     """Convolution in float32 to what a network adds to its picture; at first it adds nothing.
 
     Args:
@@ -435,12 +467,20 @@ def last_convolution(x, channels, *, kernel_size=3, residual=True, name):
     )(x)
 
 
-def add_residual(picture, residual):
+def add_residual(picture: Tensor, residual: Tensor) -> Tensor:
     """Add what a network predicts to its input picture, in float32 under every policy."""
     return keras.layers.Add(dtype="float32", name="restored")([picture, residual])
 
 
-def finish(picture, result, size, *, global_skip, offset=0.0, signal="luminance"):
+def finish(
+    picture: Tensor,
+    result: Tensor,
+    size: Any,
+    *,
+    global_skip: bool,
+    offset: float = 0.0,
+    signal: str = "luminance",
+) -> Tensor:
     """Crop what a network predicts, and make the restored luminance of it.
 
     Args:
@@ -461,7 +501,7 @@ def finish(picture, result, size, *, global_skip, offset=0.0, signal="luminance"
     return to_luminance(result, signal)
 
 
-def mark_scale(result, factor, *, offset=0.0):
+def mark_scale(result: Tensor, factor: int, *, offset: float = 0.0) -> Tensor:
     """Let the restored picture of a coarser scale be found by `restore_at_scales`.
 
     Args:
@@ -482,7 +522,7 @@ def mark_scale(result, factor, *, offset=0.0):
     )(result)
 
 
-def restore_at_scales(generator):
+def restore_at_scales(generator: keras.Model) -> Callable[..., dict[int, Tensor]]:
     """Let a generator show what it restores at its coarser scales, where it has some.
 
     Args:
@@ -506,7 +546,9 @@ def restore_at_scales(generator):
     return restore
 
 
-def read_scales(widths, depths, decoder_depths):
+def read_scales(
+    widths: Sequence[int], depths: Sequence[int], decoder_depths: Sequence[int]
+) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
     """Give the scales of a `u_shape` as tuples; raise `ValueError` unless they describe some."""
     widths, depths, decoder_depths = tuple(widths), tuple(depths), tuple(decoder_depths)
     check_positive(widths=widths, depths=depths)
@@ -520,7 +562,7 @@ def read_scales(widths, depths, decoder_depths):
     return widths, depths, decoder_depths
 
 
-def check_positive(**options):
+def check_positive(**options: Any) -> None:
     """Raise `ValueError` unless every named option is a positive integer or a tuple of them."""
     for name, value in options.items():
         values = value if isinstance(value, (tuple, list)) else (value,)

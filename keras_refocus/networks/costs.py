@@ -24,12 +24,12 @@ _UNCOUNTED = (
 )
 
 
-def count_parameters(model):
+def count_parameters(model: keras.Model) -> int:
     """Count trainable and frozen parameters."""
     return model.count_params()
 
 
-def count_macs(model, height, width):
+def count_macs(model: keras.Model, height: int, width: int) -> int:
     """Count the multiply-accumulate operations for one picture.
 
     Convolutions, also those by `ops.conv`, and dense layers are counted, each time they are called,
@@ -107,7 +107,7 @@ def _layer_macs(layer, input_shape, output_shape):
     return outputs * input_shape[-1]
 
 
-def bytes_on_disk(model):
+def bytes_on_disk(model: keras.Model) -> int:
     """Size of the `.keras` file that the model is saved to."""
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / "network.keras"

@@ -6,7 +6,9 @@ from keras import ops
 from keras_refocus.networks import blocks
 
 
-def dncnn_generator(*, width=64, depth=17, signal="luminance", name="dncnn"):
+def dncnn_generator(
+    *, width: int = 64, depth: int = 17, signal: str = "luminance", name: str = "dncnn"
+) -> keras.Model:
     """Build DnCNN (Zhang et al. 2017, "Beyond a Gaussian Denoiser").
 
     c3s1-64 and a ReLU, `depth` - 2 times c3s1-64 and a ReLU, c3s1-1: the noise, which is taken from

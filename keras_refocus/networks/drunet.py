@@ -1,5 +1,7 @@
 """DRUNet: a U-Net of residual blocks that is told how noisy the picture is."""
 
+from collections.abc import Sequence
+
 import keras
 from keras import ops
 
@@ -9,13 +11,13 @@ from keras_refocus.pictures import color
 
 def drunet_generator(
     *,
-    widths=(64, 128, 256, 512),
-    depth=4,
-    noise=15.0,
-    use_bias=False,
-    signal="luminance",
-    name="drunet",
-):
+    widths: Sequence[int] = (64, 128, 256, 512),
+    depth: int = 4,
+    noise: float = 15.0,
+    use_bias: bool = False,
+    signal: str = "luminance",
+    name: str = "drunet",
+) -> keras.Model:
     """Build DRUNet (Zhang et al. 2021, "Plug-and-Play Image Restoration with Deep Denoiser Prior").
 
     c3s1-64; at three scales 4xR64 and a 2x2 convolution of stride 2; 4xR512; at three scales the

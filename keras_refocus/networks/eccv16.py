@@ -1,5 +1,7 @@
 """The colorizer of Zhang et al. 2016, which chooses among classes of colours."""
 
+from collections.abc import Sequence
+
 import keras
 
 from keras_refocus.networks import blocks
@@ -7,7 +9,12 @@ from keras_refocus.networks import blocks
 _MULTIPLE = 8
 
 
-def eccv16_colorizer(*, widths=(64, 128, 256, 512), classes=313, name="eccv16_colorizer"):
+def eccv16_colorizer(
+    *,
+    widths: Sequence[int] = (64, 128, 256, 512),
+    classes: int = 313,
+    name: str = "eccv16_colorizer",
+) -> keras.Model:
     """Build the colorizer of Zhang, Isola and Efros 2016 ("Colorful Image Colorization").
 
     c3s1-64, d64, b; c3s1-128, d128, b; 2xc3s1-256, d256, b; 3xc3s1-512, b; twice 3xc3s1-512 of

@@ -1,29 +1,32 @@
 """Restoration by a bank of inverse filters, which a small U-shaped network mixes for each pixel."""
 
+from collections.abc import Sequence
+
 import keras
 import numpy as np
 from keras import ops
 
 from keras_refocus.networks import blocks
+from keras_refocus.pictures.color import Tensor
 
 _WIDE_WINDOW = 5  # pixels of the coarsest scale over which the filters' answers are compared
 
 
 def filter_bank_generator(
     *,
-    widths=(48, 96, 192),
-    depths=(1, 2, 4),
-    decoder_depths=(1, 1),
-    stem_factor=4,
-    filter_size=21,
-    motion_lengths=(3.0, 6.0, 11.0),
-    motion_angles=8,
-    disk_radii=(1.0, 2.0, 3.0),
-    smoothings=(1.0, 5.0, 30.0),
-    regularization=0.1,
-    train_filters=False,
-    name="filter_bank",
-):
+    widths: Sequence[int] = (48, 96, 192),
+    depths: Sequence[int] = (1, 2, 4),
+    decoder_depths: Sequence[int] = (1, 1),
+    stem_factor: int = 4,
+    filter_size: int = 21,
+    motion_lengths: Sequence[float] = (3.0, 6.0, 11.0),
+    motion_angles: int = 8,
+    disk_radii: Sequence[float] = (1.0, 2.0, 3.0),
+    smoothings: Sequence[float] = (1.0, 5.0, 30.0),
+    regularization: float = 0.1,
+    train_filters: bool = False,
+    name: str = "filter_bank",
+) -> keras.Model:
     """Build a U-Net that chooses among inverse filters for each pixel.
 
     Deblurring is mostly linear filtering with a kernel that nobody knows. A network of 3x3
@@ -89,23 +92,23 @@ def filter_bank_generator(
 
 
 def restore(
-    picture,
+    picture: Tensor,
     *,
-    estimate=None,
-    prior=None,
-    context=None,
-    widths=(48, 96, 192),
-    depths=(1, 2, 4),
-    decoder_depths=(1, 1),
-    stem_factor=4,
-    filter_size=21,
-    motion_lengths=(3.0, 6.0, 11.0),
-    motion_angles=8,
-    disk_radii=(1.0, 2.0, 3.0),
-    smoothings=(1.0, 5.0, 30.0),
-    regularization=0.1,
-    train_filters=False,
-):
+    estimate: Tensor | None = None,
+    prior: Tensor | None = None,
+    context: Tensor | None = None,
+    widths: Sequence[int] = (48, 96, 192),
+    depths: Sequence[int] = (1, 2, 4),
+    decoder_depths: Sequence[int] = (1, 1),
+    stem_factor: int = 4,
+    filter_size: int = 21,
+    motion_lengths: Sequence[float] = (3.0, 6.0, 11.0),
+    motion_angles: int = 8,
+    disk_radii: Sequence[float] = (1.0, 2.0, 3.0),
+    smoothings: Sequence[float] = (1.0, 5.0, 30.0),
+    regularization: float = 0.1,
+    train_filters: bool = False,
+) -> Tensor:
     """Restore a picture, by the filters of the bank and perhaps by another estimate.
 
     Args:
@@ -293,7 +296,15 @@ def _kernel_of_blocks(bank, x, side):
     return ops.reshape(kernel, (len(tap), len(tap), 1, side**2 * filters))
 
 
-def inverse_filters(*, size, motion_lengths, motion_angles, disk_radii, smoothings, regularization):
+def inverse_filters(
+    *,
+    size: int,
+    motion_lengths: Sequence[float],
+    motion_angles: int,
+    disk_radii: Sequence[float],
+    smoothings: Sequence[float],
+    regularization: float,
+) -> np.ndarray:
     """What Wiener filters of motion and defocus, and smoothing ones, change in a picture.
 
     Args:

@@ -93,13 +93,13 @@ def _check_options(filters, pyramid_filters, normalization):
 
 def fpn_inception_resnet_v2_generator(
     *,
-    weights="imagenet",
-    filters=128,
-    pyramid_filters=256,
-    normalization="instance",
-    freeze_batch_normalization=None,
-    name="fpn_inception_resnet_v2",
-):
+    weights: str = "imagenet",
+    filters: int = 128,
+    pyramid_filters: int = 256,
+    normalization: str = "instance",
+    freeze_batch_normalization: bool | None = None,
+    name: str = "fpn_inception_resnet_v2",
+) -> keras.Model:
     """Build the DeblurGAN-v2 generator with the Inception-ResNet-v2 backbone (Kupyn et al. 2019).
 
     A feature pyramid (Lin et al. 2017): the backbone's maps at 1/2 to 1/32 of the size; 1x1 lateral
@@ -144,14 +144,14 @@ def fpn_inception_resnet_v2_generator(
 
 def fpn_mobilenet_v2_generator(
     *,
-    weights="imagenet",
-    alpha=1.0,
-    filters=64,
-    pyramid_filters=128,
-    normalization="instance",
-    freeze_batch_normalization=None,
-    name="fpn_mobilenet_v2",
-):
+    weights: str = "imagenet",
+    alpha: float = 1.0,
+    filters: int = 64,
+    pyramid_filters: int = 128,
+    normalization: str = "instance",
+    freeze_batch_normalization: bool | None = None,
+    name: str = "fpn_mobilenet_v2",
+) -> keras.Model:
     """Build the DeblurGAN-v2 generator with the MobileNetV2 backbone.
 
     As `fpn_inception_resnet_v2_generator`, with half the channels in pyramid and heads.
@@ -183,14 +183,14 @@ def fpn_mobilenet_v2_generator(
 
 def fpn_mobilenet_dsc_generator(
     *,
-    weights="imagenet",
-    alpha=1.0,
-    filters=64,
-    pyramid_filters=128,
-    normalization="instance",
-    freeze_batch_normalization=None,
-    name="fpn_mobilenet_dsc",
-):
+    weights: str = "imagenet",
+    alpha: float = 1.0,
+    filters: int = 64,
+    pyramid_filters: int = 128,
+    normalization: str = "instance",
+    freeze_batch_normalization: bool | None = None,
+    name: str = "fpn_mobilenet_dsc",
+) -> keras.Model:
     """Build the DeblurGAN-v2 generator with MobileNetV2 and depthwise separable convolutions.
 
     As `fpn_mobilenet_v2_generator`, every 3x3 convolution outside the backbone but the last being a

@@ -1,5 +1,7 @@
 """HINet: two U-Nets, one after the other, with half of their channels normalised."""
 
+from collections.abc import Sequence
+
 import keras
 from keras import ops
 
@@ -61,8 +63,13 @@ def _stage(x, width, depth, normalized, name, before=None):
 
 
 def hinet_generator(
-    *, width=64, depth=5, normalized=(0, 1, 2, 3, 4), signal="luminance", name="hinet"
-):
+    *,
+    width: int = 64,
+    depth: int = 5,
+    normalized: Sequence[int] = (0, 1, 2, 3, 4),
+    signal: str = "luminance",
+    name: str = "hinet",
+) -> keras.Model:
     """Build HINet (Chen et al. 2021, "HINet: Half Instance Normalization Network for Image
     Restoration").
 

@@ -1,5 +1,7 @@
 """Fast colorizer: a MobileNetV2 encoder and a light decoder to chroma at a part of the size."""
 
+from collections.abc import Sequence
+
 import keras
 import numpy as np
 from keras import ops
@@ -32,17 +34,17 @@ _SCALES = (
 
 def mobilenet_v2_colorizer(
     *,
-    weights="imagenet",
-    alpha=1.0,
-    widths=(256, 192, 128, 64, 32),
-    depths=(1, 1, 1, 1, 1),
-    chroma_scale=4,
-    head="bins",
-    temperature=0.38,
-    frozen_scales=0,
-    freeze_batch_normalization=None,
-    name="mobilenet_v2_colorizer",
-):
+    weights: str = "imagenet",
+    alpha: float = 1.0,
+    widths: Sequence[int] = (256, 192, 128, 64, 32),
+    depths: Sequence[int] = (1, 1, 1, 1, 1),
+    chroma_scale: int = 4,
+    head: str = "bins",
+    temperature: float = 0.38,
+    frozen_scales: int = 0,
+    freeze_batch_normalization: bool | None = None,
+    name: str = "mobilenet_v2_colorizer",
+) -> keras.Model:
     """Build the efficient colorizer.
 
     What a thing is decides its colour, so most of the work is done at 1/32 and 1/16 of the size, on
@@ -121,7 +123,13 @@ def mobilenet_v2_colorizer(
     return keras.Model(picture, blocks.crop_to_size(x, size), name=name)
 
 
-def tune_colors(model, *, temperature=None, gain=None, smoothing=None):
+def tune_colors(
+    model: keras.Model,
+    *,
+    temperature: float | None = None,
+    gain: float | None = None,
+    smoothing: float | None = None,
+) -> keras.Model:
     """Choose how much colour a trained colorizer gives, and how even.
 
     None of these is trained: they are chosen afterwards. More colour is more wrong colour, too.

@@ -1,5 +1,7 @@
 """DMPHN: a hierarchy of networks on halves and quarters of the picture."""
 
+from collections.abc import Sequence
+
 import keras
 from keras import ops
 
@@ -54,14 +56,14 @@ def _axis(level):
 
 def multipatch_generator(
     *,
-    widths=(32, 64, 128),
-    levels=3,
-    stacks=1,
-    global_skip=True,
-    signal="luminance",
-    as_published=False,
-    name="multipatch",
-):
+    widths: Sequence[int] = (32, 64, 128),
+    levels: int = 3,
+    stacks: int = 1,
+    global_skip: bool = True,
+    signal: str = "luminance",
+    as_published: bool = False,
+    name: str = "multipatch",
+) -> keras.Model:
     """Build DMPHN 1-2-4 (Zhang et al. 2019, "Deep Stacked Hierarchical Multi-patch Network").
 
     Three levels, each an encoder c3s1-32, 2xR32, d64, 2xR64, d128, 2xR128 and a decoder 2xR128,

@@ -8,15 +8,15 @@ from keras_refocus.networks import blocks
 
 def multiscale_generator(
     *,
-    width=64,
-    residual_blocks=19,
-    kernel_size=5,
-    scales=3,
-    global_skip=True,
-    signal="luminance",
-    as_published=False,
-    name="multiscale",
-):
+    width: int = 64,
+    residual_blocks: int = 19,
+    kernel_size: int = 5,
+    scales: int = 3,
+    global_skip: bool = True,
+    signal: str = "luminance",
+    as_published: bool = False,
+    name: str = "multiscale",
+) -> keras.Model:
     """Build the multi-scale network (Nah et al. 2017, "Deep Multi-scale Convolutional Neural
     Network for Dynamic Scene Deblurring").
 

@@ -1,5 +1,7 @@
 """NAFNet: a restoration network without nonlinear activations."""
 
+from collections.abc import Sequence
+
 import keras
 from keras import ops
 
@@ -66,15 +68,15 @@ def _naf_block(x, channels, cell, window, name, *, exact):
 
 def nafnet_generator(
     *,
-    width=32,
-    encoder_blocks=(1, 1, 1, 28),
-    middle_blocks=1,
-    decoder_blocks=(1, 1, 1, 1),
-    local_window=384,
-    signal="luminance",
-    as_published=False,
-    name="nafnet",
-):
+    width: int = 32,
+    encoder_blocks: Sequence[int] = (1, 1, 1, 28),
+    middle_blocks: int = 1,
+    decoder_blocks: Sequence[int] = (1, 1, 1, 1),
+    local_window: int = 384,
+    signal: str = "luminance",
+    as_published: bool = False,
+    name: str = "nafnet",
+) -> keras.Model:
     """Build NAFNet (Chen et al. 2022, "Simple Baselines for Image Restoration").
 
     c3s1-32; at each of four scales the blocks of the encoder, then a 2x2 convolution of stride 2 to

@@ -38,8 +38,13 @@ def _convolution(x, filters, *, strides, normalization, name, use_bias=True, dty
 
 
 def patch_discriminator(
-    *, channels=1, filters=64, layers=3, normalization="instance", name="patchgan"
-):
+    *,
+    channels: int = 1,
+    filters: int = 64,
+    layers: int = 3,
+    normalization: str = "instance",
+    name: str = "patchgan",
+) -> keras.Model:
     """Build the PatchGAN discriminator (Isola et al. 2017; 70x70 pixels with the defaults).
 
     C64-C128-C256-C512 and a convolution to one channel, all 4x4; stride 2 but for the last two;
@@ -89,7 +94,9 @@ def patch_discriminator(
     return keras.Model(picture, scores, name=name)
 
 
-def critic(*, channels=1, filters=64, layers=3, name="critic"):
+def critic(
+    *, channels: int = 1, filters: int = 64, layers: int = 3, name: str = "critic"
+) -> keras.Model:
     """Build the critic of DeblurGAN: a PatchGAN for WGAN-GP, without normalisation.
 
     The gradient penalty is a property of single pictures, so no layer may mix or normalise them
@@ -112,13 +119,13 @@ def critic(*, channels=1, filters=64, layers=3, name="critic"):
 
 def double_scale_discriminator(
     *,
-    channels=1,
-    filters=64,
-    layers=3,
-    global_layers=5,
-    normalization="instance",
-    name="double_scale",
-):
+    channels: int = 1,
+    filters: int = 64,
+    layers: int = 3,
+    global_layers: int = 5,
+    normalization: str = "instance",
+    name: str = "double_scale",
+) -> keras.Model:
     """Build the local and the global discriminator of DeblurGAN-v2 (Kupyn et al. 2019, 3.3).
 
     Two PatchGANs without shared weights on the same picture: one sees patches of 70x70 pixels, one

@@ -1,5 +1,8 @@
 """Coarse to fine: blind Wiener filtering at several sizes of a picture, with the same weights."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -8,15 +11,15 @@ from keras_refocus.networks import blind_wiener, blocks
 
 def pyramid_generator(
     *,
-    scales=3,
-    window=64,
-    features=16,
-    width=192,
-    gates=6,
-    planes=2,
-    refine_options=None,
-    name="pyramid",
-):
+    scales: int = 3,
+    window: int = 64,
+    features: int = 16,
+    width: int = 192,
+    gates: int = 6,
+    planes: int = 2,
+    refine_options: Mapping[str, Any] | None = None,
+    name: str = "pyramid",
+) -> keras.Model:
     """Build a `blind_wiener` generator that begins with a small copy of the picture.
 
     A blur that is longer than the windows and filters of a network cannot be seen by it, and at

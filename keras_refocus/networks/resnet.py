@@ -42,7 +42,13 @@ def _trunk(x, filters, residual_blocks, normalization):
     return convolution(keras.layers.UpSampling2D(2, name="enlarge1")(x), filters, 3, "up1")
 
 
-def resnet_generator(*, filters=64, residual_blocks=9, normalization="instance", name="resnet"):
+def resnet_generator(
+    *,
+    filters: int = 64,
+    residual_blocks: int = 9,
+    normalization: str = "instance",
+    name: str = "resnet",
+) -> keras.Model:
     """Build the DeblurGAN generator (Kupyn et al. 2018, figure 3, after Johnson et al. 2016).
 
     c7s1-64, d128, d256, 9xR256, u128, u64, c7s1-1, tanh, global skip. `dk` is a 3x3 convolution of
@@ -87,8 +93,12 @@ def resnet_generator(*, filters=64, residual_blocks=9, normalization="instance",
 
 
 def resnet_colorizer(
-    *, filters=64, residual_blocks=9, normalization="instance", name="resnet_colorizer"
-):
+    *,
+    filters: int = 64,
+    residual_blocks: int = 9,
+    normalization: str = "instance",
+    name: str = "resnet_colorizer",
+) -> keras.Model:
     """Build the generator of CycleGAN from grey to colour (Zhu et al. 2017, section 7.2).
 
     c7s1-64, d128, d256, 9xR256, u128, u64, c7s1-2, tanh. Where we differ: it predicts chroma alone,
@@ -119,8 +129,12 @@ def resnet_colorizer(
 
 
 def resnet_decolorizer(
-    *, filters=64, residual_blocks=9, normalization="instance", name="resnet_decolorizer"
-):
+    *,
+    filters: int = 64,
+    residual_blocks: int = 9,
+    normalization: str = "instance",
+    name: str = "resnet_decolorizer",
+) -> keras.Model:
     """Build the generator of CycleGAN from colour to grey (Zhu et al. 2017, section 7.2).
 
     As `resnet_colorizer`, from three channels to one.

@@ -1,5 +1,7 @@
 """SRN: one encoder and decoder run over three scales, coarse to fine."""
 
+from collections.abc import Sequence
+
 import keras
 from keras import ops
 
@@ -101,16 +103,16 @@ class _SharedLayers:
 
 def scale_recurrent_generator(
     *,
-    widths=(32, 64, 128),
-    depth=3,
-    kernel_size=5,
-    scales=3,
-    recurrent=True,
-    global_skip=True,
-    signal="luminance",
-    as_published=False,
-    name="scale_recurrent",
-):
+    widths: Sequence[int] = (32, 64, 128),
+    depth: int = 3,
+    kernel_size: int = 5,
+    scales: int = 3,
+    recurrent: bool = True,
+    global_skip: bool = True,
+    signal: str = "luminance",
+    as_published: bool = False,
+    name: str = "scale_recurrent",
+) -> keras.Model:
     """Build the scale-recurrent network SRN-DeblurNet (Tao et al. 2018).
 
     The same encoder c5s1-32, 3xR32, d64, 3xR64, d128, 3xR128, convolutional LSTM, and decoder

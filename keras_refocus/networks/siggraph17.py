@@ -1,5 +1,7 @@
 """The colorizer of Zhang et al. 2017, without the hints of its user."""
 
+from collections.abc import Sequence
+
 import keras
 from keras import ops
 
@@ -8,7 +10,9 @@ from keras_refocus.networks import blocks
 _MULTIPLE = 8
 
 
-def siggraph17_colorizer(*, widths=(64, 128, 256, 512), name="siggraph17_colorizer"):
+def siggraph17_colorizer(
+    *, widths: Sequence[int] = (64, 128, 256, 512), name: str = "siggraph17_colorizer"
+) -> keras.Model:
     """Build the colorizer of Zhang et al. 2017 ("Real-Time User-Guided Image Colorization").
 
     2xc3s1-64, b; 2xc3s1-128, b; 3xc3s1-256, b; 3xc3s1-512, b, each on every second pixel of what

@@ -1,5 +1,7 @@
 """Fast U-shaped restoration network on pixel-unshuffled input."""
 
+from collections.abc import Sequence
+
 import keras
 from keras import ops
 
@@ -8,12 +10,12 @@ from keras_refocus.networks import blocks
 
 def unet_generator(
     *,
-    widths=(48, 96, 192),
-    depths=(1, 2, 4),
-    decoder_depths=(1, 1),
-    stem_factor=4,
-    name="unet",
-):
+    widths: Sequence[int] = (48, 96, 192),
+    depths: Sequence[int] = (1, 2, 4),
+    decoder_depths: Sequence[int] = (1, 1),
+    stem_factor: int = 4,
+    name: str = "unet",
+) -> keras.Model:
     """Build the fast plain generator.
 
     With the default options, in the notation of the CycleGAN paper: space-to-depth 4, c3s1-48,

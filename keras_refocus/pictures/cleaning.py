@@ -32,7 +32,9 @@ def fault_of_size(sizes: list[tuple[int, int]], min_size: int) -> tuple[str, str
     return None
 
 
-def fault_of_photo(photo: Photo, *, min_size: int = 1, drop_gray: bool = False):
+def fault_of_photo(
+    photo: Photo, *, min_size: int = 1, drop_gray: bool = False
+) -> tuple[str, str] | None:
     """Reason and detail of what makes a photo unfit, `None` if nothing does.
 
     Args:

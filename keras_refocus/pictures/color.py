@@ -17,8 +17,13 @@ Reference: IEC 61966-2-1:1999 (sRGB); CIE 15:2004 (CIELAB).
 """
 
 import functools
+from typing import Any
 
 import numpy as np
+
+#: What networks, losses and the functions here take and give: an array, or a tensor of the backend
+#: of Keras, which has no type of its own for those.
+Tensor = Any
 
 _RGB_TO_XYZ = np.array(
     [
@@ -176,7 +181,7 @@ def _linear_from_array(rgb):
     return _decode_srgb(_NumPyOps, rgb.astype("float32", copy=False)).astype("float64")
 
 
-def as_array(image, name):
+def as_array(image: Any, name: str) -> np.ndarray:
     """Take what is handed in as a picture for an array of one of the types of pictures.
 
     Args:
@@ -199,7 +204,7 @@ def _blocks(pixels):
     return (slice(start, start + _BLOCK) for start in range(0, pixels, _BLOCK))
 
 
-def rgb_to_lab(rgb):
+def rgb_to_lab(rgb: Tensor) -> tuple[Tensor, Tensor]:
     """Convert sRGB to luminance and chroma.
 
     Args:
@@ -229,7 +234,7 @@ def rgb_to_lab(rgb):
     return luminance.reshape(*rgb.shape[:-1], 1), chroma.reshape(*rgb.shape[:-1], 2)
 
 
-def rgb_to_luminance(rgb):
+def rgb_to_luminance(rgb: Tensor) -> Tensor:
     """Convert sRGB to luminance alone, at about a third of the work of `rgb_to_lab`.
 
     Args:
@@ -252,7 +257,7 @@ def rgb_to_luminance(rgb):
     return luminance.reshape(*rgb.shape[:-1], 1)
 
 
-def lab_to_rgb(luminance, chroma):
+def lab_to_rgb(luminance: Tensor, chroma: Tensor) -> Tensor:
     """Convert luminance and chroma to sRGB, without clipping.
 
     Colours outside the sRGB gamut give values below 0 or above 1: `recompose` brings them inside.
@@ -294,7 +299,7 @@ def _check_lab_arrays(luminance, chroma):
     return luminance, chroma
 
 
-def luminance_to_gray(luminance):
+def luminance_to_gray(luminance: Tensor) -> Tensor:
     """Convert luminance to the sRGB value of the grey that has it.
 
     Args:
@@ -310,7 +315,7 @@ def luminance_to_gray(luminance):
     return _luminance_to_gray(_NumPyOps, np.asarray(luminance, "float32")).astype("float32")
 
 
-def gray_to_luminance(gray):
+def gray_to_luminance(gray: Tensor) -> Tensor:
     """Convert the sRGB value of greys to their luminance; undoes `luminance_to_gray`."""
     if not _is_array(gray):
         ops = _keras_ops()
@@ -402,7 +407,7 @@ def _map_into_gamut(ops, luminance, chroma):
     return ops.where(shows, _clipped(ops, *at(scale))[0], linear)
 
 
-def recompose(luminance, chroma):
+def recompose(luminance: Tensor, chroma: Tensor) -> Tensor:
     """Convert luminance and chroma to sRGB inside the gamut.
 
     Where the colour leaves sRGB its chroma is reduced, at constant hue to Delta E 1, and the
@@ -504,7 +509,7 @@ def _to_integer(image, dtype, scale, offset=0.0):
     return result.astype(dtype)
 
 
-def to_float(image):
+def to_float(image: Tensor) -> Tensor:
     """Bring a picture into [0, 1].
 
     Args:
@@ -527,7 +532,7 @@ def to_float(image):
     return np.asarray(image, "float32") if _is_array(image) else _float_tensor(image)
 
 
-def from_float(image, dtype):
+def from_float(image: Tensor, dtype: Any) -> Tensor:
     """Take a picture in [0, 1] to a type of files: rounded to nearest, clipped to the range.
 
     Args:
@@ -560,18 +565,18 @@ def _bits_type(bits):
     return f"uint{bits}"
 
 
-def encode_luminance(luminance, bits=8):
+def encode_luminance(luminance: Tensor, bits: int = 8) -> Tensor:
     """Store luminance in [0, 1] as integers: `round(255 L)`, or `round(65535 L)` in 16 bits."""
     dtype = _bits_type(bits)
     return _to_integer(luminance, dtype, _INTEGER_MAXIMUM[dtype])
 
 
-def decode_luminance(encoded):
+def decode_luminance(encoded: Tensor) -> Tensor:
     """Take integers of `encode_luminance` back to luminance; the type tells the number of bits."""
     return _divide(encoded, _integer_maximum(encoded, "encoded"))
 
 
-def encode_chroma(chroma, bits=8):
+def encode_chroma(chroma: Tensor, bits: int = 8) -> Tensor:
     """Store chroma in [-1, 1] as integers: `round(127.5 (chroma + 1))`, 32767.5 in 16 bits.
 
     In 8 bits zero chroma lies halfway between two codes: grey comes back as 0.004 of chroma
@@ -582,6 +587,6 @@ def encode_chroma(chroma, bits=8):
     return _to_integer(chroma, dtype, half, half)
 
 
-def decode_chroma(encoded):
+def decode_chroma(encoded: Tensor) -> Tensor:
     """Take integers of `encode_chroma` back to chroma; the type tells the number of bits."""
     return _divide(encoded, _integer_maximum(encoded, "encoded") / 2, 1.0)

@@ -11,6 +11,7 @@ import functools
 import numpy as np
 
 from keras_refocus.pictures import color
+from keras_refocus.pictures.color import Tensor
 
 COUNT = 313
 # Ten units of a* or b*, of which one of chroma has 110; see `color`.
@@ -22,7 +23,7 @@ _SURFACE = 64  # Samples along an edge of the sRGB cube, whose surface bounds it
 
 
 @functools.cache
-def centers():
+def centers() -> np.ndarray:
     """Chroma of the classes.
 
     Returns:
@@ -59,7 +60,7 @@ def _table():
     return np.square(grid - kept).sum(axis=-1).argmin(axis=1).astype("int32")
 
 
-def neighbors(chroma):
+def neighbors(chroma: Tensor) -> tuple[Tensor, Tensor]:
     """Write each colour as a mixture of the four classes around it.
 
     Bilinear weights, so that the mixture's mean is the colour itself. Where we differ: the paper
@@ -85,7 +86,7 @@ def neighbors(chroma):
     return ops.take(_table(), cells), ops.stack(weights, axis=-1)
 
 
-def nearest(chroma):
+def nearest(chroma: Tensor) -> Tensor:
     """Find the class of each colour.
 
     Args:
@@ -101,7 +102,7 @@ def nearest(chroma):
     return ops.take(_table(), place[..., 0] * _SIDE + place[..., 1])
 
 
-def histogram(chroma):
+def histogram(chroma: Tensor) -> np.ndarray:
     """Count the colours of each class.
 
     Args:
@@ -116,7 +117,7 @@ def histogram(chroma):
     return np.bincount(classes, minlength=COUNT).astype("float64")
 
 
-def rarity(counts, *, uniform=0.5, sigma=0.5):
+def rarity(counts: np.ndarray, *, uniform: float = 0.5, sigma: float = 0.5) -> np.ndarray:
     """Weigh each class by how rare it is (Zhang et al. 2016, equation 4).
 
     The share of each class in the training pictures, smoothed, is mixed with equal shares; the

@@ -38,7 +38,7 @@ class Decoded:
     notices: list[str] = dataclasses.field(default_factory=list)
 
 
-def from_array(array, space, *, has_alpha):
+def from_array(array: np.ndarray, space: str, *, has_alpha: bool) -> Decoded:
     return Decoded(
         height=array.shape[0],
         width=array.shape[1],
@@ -50,7 +50,7 @@ def from_array(array, space, *, has_alpha):
     )
 
 
-def take_info(picture, image):
+def take_info(picture: Decoded, image: Image.Image) -> None:
     """Take profile, EXIF and resolution from a file that Pillow has opened."""
     picture.icc = image.info.get("icc_profile")
     if image.format != "BMP":  # Its writers put in what they like.

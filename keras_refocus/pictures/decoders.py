@@ -8,6 +8,8 @@ import hashlib
 import importlib.util
 import io
 import struct
+from collections.abc import Callable
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import (
@@ -40,7 +42,7 @@ _PILLOW_SPACES = {
 }
 
 
-def read_jpeg(file, check_size, enough):
+def read_jpeg(file: BinaryIO, check_size: Callable[[int, int], None], enough: Any) -> Decoded:
     header = codestreams.header(file)
     check_size(header.width, header.height)
     if header.bits != 8 or header.marker not in _PILLOW_FRAMES:
@@ -143,7 +145,7 @@ def _from_bits(array, bits):
     return picture
 
 
-def read_webp(file, check_size):
+def read_webp(file: BinaryIO, check_size: Callable[[int, int], None]) -> Decoded:
     head = file.read(32)
     header = codestreams.header(head)
     check_size(header.width, header.height)
@@ -180,19 +182,19 @@ def read_webp(file, check_size):
     return picture
 
 
-def read_bmp(file, check_size):
+def read_bmp(file: BinaryIO, check_size: Callable[[int, int], None]) -> Decoded:
     image = BmpImagePlugin.BmpImageFile(file)
     check_size(*image.size)
     return _from_pillow(image)
 
 
-def read_gif(file, check_size):
+def read_gif(file: BinaryIO, check_size: Callable[[int, int], None]) -> Decoded:
     image = GifImagePlugin.GifImageFile(file)
     check_size(*image.size)
     return _from_pillow(image, is_first=image.is_animated)
 
 
-def read_avif(file, check_size):
+def read_avif(file: BinaryIO, check_size: Callable[[int, int], None]) -> Decoded:
     from PIL import AvifImagePlugin, features
 
     if not features.check("avif"):
@@ -208,7 +210,7 @@ def read_avif(file, check_size):
     return picture
 
 
-def read_jpeg_2000(file, check_size):
+def read_jpeg_2000(file: BinaryIO, check_size: Callable[[int, int], None]) -> Decoded:
     header = codestreams.header(file)
     check_size(header.width, header.height)
     file.seek(0)
@@ -221,7 +223,7 @@ def read_jpeg_2000(file, check_size):
     return _from_bits(imagecodecs.jpeg2k_decode(file.read()), header.bits)
 
 
-def read_jpeg_xl(file, check_size):
+def read_jpeg_xl(file: BinaryIO, check_size: Callable[[int, int], None]) -> Decoded:
     header = codestreams.header(file)
     check_size(header.width, header.height)
     import imagecodecs
@@ -232,7 +234,7 @@ def read_jpeg_xl(file, check_size):
     return _from_bits(array, 8 * array.dtype.itemsize)
 
 
-def from_image(image):
+def from_image(image: Image.Image) -> Decoded:
     """Take over a picture that Pillow has in memory, of any of its modes."""
     image.load()
     if image.mode == "LAB":
@@ -300,7 +302,7 @@ def _from_pillow(image, *, is_first=False):
     return picture
 
 
-def read_heic(file, check_size):
+def read_heic(file: BinaryIO, check_size: Callable[[int, int], None]) -> Decoded:
     if importlib.util.find_spec("pillow_heif") is None:
         raise Refused(
             "HEIC pictures need the package pillow-heif, which is not installed. "

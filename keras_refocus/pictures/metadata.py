@@ -2,6 +2,8 @@
 
 from PIL import ExifTags, Image
 
+from keras_refocus.pictures.decoded import Decoded
+
 _ORIENTATION = 274
 RESOLUTION = (282, 283)  # XResolution, YResolution; kept where they say something.
 RESOLUTION_UNIT = 296
@@ -24,7 +26,7 @@ _INTEROPERABILITY = 0xA005
 _DROPPED_EXIF_TAGS = (0x927C, 0xA002, 0xA003, 0xA005)
 
 
-def clean_exif(picture):
+def clean_exif(picture: Decoded) -> tuple[bytes, int]:
     """Give the EXIF that is kept, as bytes, and the orientation."""
     exif = picture.exif
     orientation = exif.get(_ORIENTATION, 1)
@@ -93,7 +95,7 @@ def _resolution_tags(exif, dpi):
     return {**dict(zip(RESOLUTION, values, strict=True)), RESOLUTION_UNIT: unit}
 
 
-def metadata_to_write(metadata, keep_gps):
+def metadata_to_write(metadata: bytes, keep_gps: bool) -> bytes:
     exif = Image.Exif()
     if metadata:
         exif.load(metadata)

@@ -7,11 +7,13 @@ stands in its way; it refuses pixels that end early, which Pillow shows as black
 import io
 import struct
 import zlib
+from collections.abc import Callable
+from typing import BinaryIO
 
 import numpy as np
 from PIL import PngImagePlugin
 
-from keras_refocus.pictures.decoded import FIRST_ONLY, from_array, take_info
+from keras_refocus.pictures.decoded import FIRST_ONLY, Decoded, from_array, take_info
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT")
@@ -23,7 +25,7 @@ _EXIF_TEXT = b"Raw profile type "
 _MOST = 16 << 20
 
 
-def read_png(file, check_size):
+def read_png(file: BinaryIO, check_size: Callable[[int, int], None]) -> Decoded:
     pixels, found, metadata = [_SIGNATURE], {}, []
     data_size = 0
     for name, length in _chunks(file):

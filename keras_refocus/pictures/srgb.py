@@ -3,10 +3,11 @@
 import numpy as np
 
 from keras_refocus.pictures import code_points, color, metadata
+from keras_refocus.pictures.decoded import Decoded
 from keras_refocus.pictures.photo import bands
 
 
-def to_srgb(picture):
+def to_srgb(picture: Decoded) -> tuple[np.ndarray, np.ndarray | None]:
     """Give `(rgb, alpha)` of a source, band by band."""
     rgb = np.empty((picture.height, picture.width, 3), picture.dtype)
     alpha = np.empty(rgb.shape[:2], picture.dtype) if picture.has_alpha else None

@@ -8,12 +8,14 @@ become. The codecs that have no header are told how much room there is.
 import math
 import os
 import struct
+from collections.abc import Callable
+from typing import BinaryIO
 
 import numpy as np
 from PIL import ExifTags, Image, TiffImagePlugin
 
 from keras_refocus.pictures import codestreams, color, metadata
-from keras_refocus.pictures.decoded import FIRST_ONLY, READABLE, Refused, from_array
+from keras_refocus.pictures.decoded import FIRST_ONLY, READABLE, Decoded, Refused, from_array
 
 # Codes of compression (TIFF 6.0 and the registry of libtiff) whose decoders stop at a given size.
 _BOUNDED = {1, 2, 3, 4, 5, 8, 32773, 32946, 34925, 34926, 50000}
@@ -26,7 +28,7 @@ _STREAMS = {33003, 33004, 33005, 34712, 34927, 34933, 50001, 50002, 52546}
 _SEGMENT = 16 << 20
 
 
-def read_tiff(file, check_size):
+def read_tiff(file: BinaryIO, check_size: Callable[[int, int], None]) -> Decoded:
     import tifffile
 
     photometrics = tifffile.PHOTOMETRIC

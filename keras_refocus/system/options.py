@@ -7,13 +7,13 @@ servers is in `engines.options`.
 import argparse
 import pathlib
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 
 class Options(Protocol):
     """What options can be added to: a parser, or a group of one."""
 
-    def add_argument(self, *names: str, **settings) -> argparse.Action:
+    def add_argument(self, *names: str, **settings: Any) -> argparse.Action:
         """As `argparse.ArgumentParser.add_argument`."""
 
 

@@ -3,6 +3,8 @@
 import dataclasses
 import logging
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import cv2
 import numpy as np
@@ -90,7 +92,7 @@ class ColorizerJob(Job):
                 f"of pictures. Received: strategy={self.strategy!r}. Leave --strategy out."
             )
 
-    def collect(self):
+    def collect(self) -> Any:
         """Find and check the photos; see `job.Job`."""
         data_set = self.data_set()
         if data_set is not None:
@@ -147,11 +149,11 @@ class ColorizerJob(Job):
     def _source(self, paths):
         return sampling.ColorSource(paths=tuple(paths), smallest_part=self.config.smallest_part)
 
-    def build(self, pictures):
+    def build(self, pictures: Any) -> Any:
         """Build and compile the model; see `job.Job`."""
         return build_cycle_gan(self.config, color_counts=pictures.color_counts)
 
-    def sampler(self, pictures, phase):
+    def sampler(self, pictures: Any, phase: Any) -> Any:
         """Examples of a phase; see `job.Job`."""
         photos, *gray = pictures.sources
         return sampling.ColorSampler(
@@ -165,11 +167,11 @@ class ColorizerJob(Job):
             tone=self.config.tone,
         )
 
-    def prepared_options(self):
+    def prepared_options(self) -> dict[str, Any]:
         """What a prepared data set is asked for; see `job.Job`."""
         return {"smallest_part": self.config.smallest_part, "tone": self.config.tone}
 
-    def validation(self, pictures):
+    def validation(self, pictures: Any) -> tuple[np.ndarray, np.ndarray]:
         """Whole photos as the pipeline shows them; see `job.Job`."""
         (source,) = pictures.validation
         if not isinstance(source, sampling.ColorSource):
@@ -185,7 +187,7 @@ class ColorizerJob(Job):
         )
         return workers.validation_arrays(sampler, min(len(source), self.validation_count))
 
-    def input_scores(self, validation):
+    def input_scores(self, validation: Any) -> dict[str, float]:
         """What the grey picture scores, and the photo itself; see `job.Job`."""
         luminance, chroma = validation
         gray, true = (_to_rgb(luminance, side) for side in (np.zeros_like(chroma), chroma))
@@ -196,7 +198,7 @@ class ColorizerJob(Job):
             "truth": {"colorfulness": float(np.mean(fidelity.colorfulness(true)))},
         }
 
-    def draw(self, model, validation):
+    def draw(self, model: Any, validation: Any) -> np.ndarray:
         """Rows of grey, coloured and true; see `job.Job`."""
         luminance, chroma = (side[:_SHOWN] for side in validation)
         predicted = model.averaged_generator(ops.convert_to_tensor(luminance), training=False)
@@ -204,7 +206,7 @@ class ColorizerJob(Job):
         rows = np.concatenate([_to_rgb(luminance, side) for side in sides], axis=2)
         return color.from_float(rows.reshape(-1, *rows.shape[2:]), np.uint8)
 
-    def score(self, row, before):
+    def score(self, row: Mapping[str, float], before: Mapping[str, float]) -> float:
         """Minus the chroma error, plus what is missing of the colours, as shares; higher is better.
 
         Nothing but grey has a small error, so an epoch whose pictures have too little colour pays
@@ -217,7 +219,7 @@ class ColorizerJob(Job):
         share = row["val_colorfulness"] / max(before["truth"]["colorfulness"], 1e-6)
         return -error - max(0.0, self.config.colorfulness_target - share)
 
-    def describe(self, row, before):
+    def describe(self, row: Mapping[str, float], before: Mapping[str, float]) -> str:
         """The validation of an epoch in words; see `job.Job`."""
         return (
             f"chroma error {row.get('val_chroma_error', math.nan):.2f} "
@@ -239,7 +241,7 @@ def _check_kind(name, kind, table):
         )
 
 
-def build_cycle_gan(config, *, color_counts=None):
+def build_cycle_gan(config: Any, *, color_counts: np.ndarray | None = None) -> CycleGAN:
     """Build and compile the GAN of a configuration.
 
     Args:

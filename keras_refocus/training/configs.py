@@ -13,6 +13,8 @@ import pathlib
 import tomllib
 import types
 import typing
+from collections.abc import Mapping
+from typing import Any
 
 # Kinds of adversarial game, as `losses` implements them.
 Adversarial = typing.Literal["none", "wgan_gp", "lsgan", "ragan", "ralsgan"]
@@ -27,7 +29,7 @@ LENGTHS = ("epochs", "adversarial_epochs", "patience")
 BACKENDS = ("tensorflow", "torch")
 
 
-def check_backend(name):
+def check_backend(name: str) -> None:
     """Refuse a backend of Keras under which no training runs.
 
     Raises:
@@ -153,10 +155,10 @@ class TrainingConfig:
             )
 
     @property
-    def total_epochs(self):
+    def total_epochs(self) -> int:
         return self.epochs + self.adversarial_epochs
 
-    def patches(self, epoch):
+    def patches(self, epoch: int) -> tuple[int, int]:
         """Side and number of the patches of an epoch: `(patch_size, batch_size)`."""
         if epoch < self.epochs - self.final_epochs:
             return self.patch_size, self.batch_size
@@ -309,7 +311,7 @@ class ColorizerConfig(TrainingConfig):
             )
 
 
-def settled(config):
+def settled(config: TrainingConfig) -> TrainingConfig:
     """Fill in what of the networks follows from the rest of a configuration.
 
     The window of NAFNet's channel attention becomes 1.5 times the largest patch (Chu et al. 2022),
@@ -322,12 +324,12 @@ def settled(config):
     return dataclasses.replace(config, generator_options=options)
 
 
-def to_json(config):
+def to_json(config: TrainingConfig) -> dict[str, Any]:
     """Write a configuration as a JSON-ready dict."""
     return dataclasses.asdict(config)
 
 
-def from_json(config_class, values):
+def from_json(config_class: type[TrainingConfig], values: Mapping[str, Any]) -> Any:
     """Build a configuration out of a dict.
 
     Raises:
@@ -337,7 +339,7 @@ def from_json(config_class, values):
     return config_class(**checked(config_class, values))
 
 
-def checked(config_class, values):
+def checked(config_class: type[TrainingConfig], values: Mapping[str, Any]) -> dict[str, Any]:
     """Fields of a configuration out of a dict of JSON or TOML, which has no null: "none" is `None`.
 
     Raises:
@@ -432,7 +434,7 @@ def _optional(convert):
     return parse
 
 
-def add_arguments(parser, config_class):
+def add_arguments(parser: argparse.ArgumentParser, config_class: type[TrainingConfig]) -> None:
     """Add one flag for each field; a flag that is not given stays out of the namespace."""
     for field in dataclasses.fields(config_class):
         flag = "--" + field.name.replace("_", "-")
@@ -452,7 +454,7 @@ def add_arguments(parser, config_class):
         parser.add_argument(flag, **options)
 
 
-def to_arguments(config, base):
+def to_arguments(config: TrainingConfig, base: TrainingConfig) -> list[str]:
     """Write the flags that make `config` out of `base`: the inverse of `from_arguments`.
 
     Returns:
@@ -473,7 +475,9 @@ def to_arguments(config, base):
     return words
 
 
-def from_arguments(base, arguments, told=None):
+def from_arguments(
+    base: TrainingConfig, arguments: argparse.Namespace, told: dict[str, Any] | None = None
+) -> Any:
     """Replace the fields of `base` for which a flag was given, or else a value of the dict `told`.
 
     At once, because some values have a meaning only together.

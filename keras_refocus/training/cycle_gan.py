@@ -5,12 +5,16 @@ Networks", ICCV 2017. The paper's X is grey, its Y colour; G is `to_color`, F `t
 `color_discriminator` and D_X `gray_discriminator` here.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
 
 from keras_refocus.metrics import fidelity
 from keras_refocus.pictures import color
+from keras_refocus.pictures.color import Tensor
 from keras_refocus.training import gan, losses
 
 # What a generator predicts its distribution over quantised colours in, where it has one.
@@ -33,7 +37,7 @@ class HistoryPool(keras.layers.Layer):
         picture_shape: Tuple `(height, width, channels)`.
     """
 
-    def __init__(self, size, picture_shape, *, name="history_pool"):
+    def __init__(self, size: int, picture_shape: tuple[int, ...], *, name: str = "history_pool"):
         super().__init__(name=name, dtype="float32", trainable=False)
         if size < 0:
             raise ValueError(f"`size` must not be negative. Received: size={size}.")
@@ -47,7 +51,7 @@ class HistoryPool(keras.layers.Layer):
         )
         self.built = True
 
-    def exchange(self, pictures, seed):
+    def exchange(self, pictures: Tensor, seed: Any) -> Tensor:
         """Keep new pictures and choose what to show.
 
         Args:
@@ -78,7 +82,7 @@ class HistoryPool(keras.layers.Layer):
         self.filled.assign(ops.minimum(self.filled + ops.cast(count, "int32"), self.size))
         return ops.where(swap, old, pictures)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"size": self.size, "picture_shape": self.picture_shape, "name": self.name}
 
 
@@ -171,24 +175,24 @@ class CycleGAN(gan.GAN):
 
     def __init__(
         self,
-        to_color,
-        to_gray=None,
-        color_discriminator=None,
-        gray_discriminator=None,
+        to_color: keras.Model,
+        to_gray: keras.Model | None = None,
+        color_discriminator: keras.Model | None = None,
+        gray_discriminator: keras.Model | None = None,
         *,
-        color_losses,
-        rarity=None,
-        paired=True,
-        adversarial="lsgan",
-        adversarial_weight=1.0,
-        cycle_weight=10.0,
-        identity_weight=0.5,
-        pool_size=50,
-        patch_size=128,
-        gradient_accumulation=1,
-        average_decay=0.999,
-        seed=0,
-        name="cycle_gan",
+        color_losses: Mapping[str, Any],
+        rarity: Any = None,
+        paired: bool = True,
+        adversarial: str = "lsgan",
+        adversarial_weight: float = 1.0,
+        cycle_weight: float = 10.0,
+        identity_weight: float = 0.5,
+        pool_size: int = 50,
+        patch_size: int = 128,
+        gradient_accumulation: int = 1,
+        average_decay: float = 0.999,
+        seed: int = 0,
+        name: str = "cycle_gan",
     ):
         _check_opponents(to_gray, color_discriminator, gray_discriminator, color_losses)
         rarity = None if rarity is None else np.asarray(rarity, "float32")
@@ -236,17 +240,17 @@ class CycleGAN(gan.GAN):
         self.built = True  # All that it holds is.
 
     @property
-    def generator(self):
+    def generator(self) -> keras.Model:
         """The network that is exported, as trained; `averaged_generator` is its average."""
         return self.to_color
 
     @property
-    def adversarial_phase(self):
+    def adversarial_phase(self) -> bool:
         """Whether the adversarial game is played; the colour losses are always there."""
         return self._adversarial_phase
 
     @adversarial_phase.setter
-    def adversarial_phase(self, value):
+    def adversarial_phase(self, value: bool) -> bool:
         if value and self.to_gray is None:
             raise ValueError(
                 "The adversarial phase needs `to_gray` and both discriminators. Received: None."
@@ -258,12 +262,12 @@ class CycleGAN(gan.GAN):
         self.train_function = self.test_function = None
 
     @property
-    def players(self):
+    def players(self) -> tuple[list[keras.Model], list[keras.Model]]:
         if self.to_gray is None:
             return [self.to_color], []
         return [self.to_color, self.to_gray], [self.color_discriminator, self.gray_discriminator]
 
-    def call(self, luminance, training=False):
+    def call(self, luminance: Tensor, training: bool = False) -> Tensor:
         """Predict chroma with the averaged generator."""
         return self.averaged_generator(luminance, training=False)
 
@@ -372,7 +376,7 @@ class CycleGAN(gan.GAN):
         )
         return sum(found) / len(found)
 
-    def update_networks(self, data):
+    def update_networks(self, data: Any) -> dict[str, Tensor]:
         gray, picture = data
         if self.paired:
             picture = ops.concatenate([gray, picture], axis=-1)
@@ -384,10 +388,10 @@ class CycleGAN(gan.GAN):
         return values
 
     @property
-    def averages(self):
+    def averages(self) -> list[tuple[keras.Model, keras.Model]]:
         return [(self.averaged_generator, self.to_color)]
 
-    def score(self, luminance, chroma):
+    def score(self, luminance: Tensor, chroma: Tensor) -> dict[str, Tensor]:
         """Score the averaged generator: a dict from metric name to one value per picture.
 
         PSNR is that of sRGB, against the photo; the chroma error is in units of a* and b*.
@@ -408,7 +412,7 @@ class CycleGAN(gan.GAN):
             values["loss"] = ops.broadcast_to(loss, ops.shape(values["psnr"]))
         return values
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         serialize = keras.saving.serialize_keras_object
         return {
             "to_color": serialize(self.to_color),

@@ -12,11 +12,15 @@ not have. It fills pictures up to multiples of 32 with zeros, we repeat the edge
 (`blocks.pad_to_multiple`).
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import keras
 from keras import ops
 
 from keras_refocus.metrics import fidelity
 from keras_refocus.networks import blocks
+from keras_refocus.pictures.color import Tensor
 from keras_refocus.training import gan, losses
 
 
@@ -27,7 +31,7 @@ def _at_scale(sharp, restored, factor):
     return sharp, restored[:, :height, :width]
 
 
-def validation_psnr(sharp, restored):
+def validation_psnr(sharp: Tensor, restored: Tensor) -> Tensor:
     """PSNR of validation patches: at most 50 dB.
 
     Where the blurred side is the sharp side, it has 100 dB and the best network perhaps 55: a few
@@ -78,22 +82,22 @@ class DeblurGAN(gan.GAN):
 
     def __init__(
         self,
-        generator,
-        discriminator=None,
+        generator: keras.Model,
+        discriminator: keras.Model | None = None,
         *,
-        content,
-        warm_up_content=None,
-        scale_weight=1.0,
-        teacher=None,
-        teacher_weight=0.5,
-        adversarial="ralsgan",
-        adversarial_weight=0.01,
-        gradient_penalty_weight=10.0,
-        critic_steps=1,
-        gradient_accumulation=1,
-        average_decay=0.999,
-        seed=0,
-        name="deblur_gan",
+        content: Mapping[str, Any],
+        warm_up_content: Mapping[str, Any] | None = None,
+        scale_weight: float = 1.0,
+        teacher: keras.Model | None = None,
+        teacher_weight: float = 0.5,
+        adversarial: str = "ralsgan",
+        adversarial_weight: float = 0.01,
+        gradient_penalty_weight: float = 10.0,
+        critic_steps: int = 1,
+        gradient_accumulation: int = 1,
+        average_decay: float = 0.999,
+        seed: int = 0,
+        name: str = "deblur_gan",
     ):
         content, warm_up_content = dict(content), dict(warm_up_content or {})
         if discriminator is None and warm_up_content:
@@ -132,12 +136,12 @@ class DeblurGAN(gan.GAN):
         self.built = True
 
     @property
-    def adversarial_phase(self):
+    def adversarial_phase(self) -> bool:
         """Whether `train_step` plays the adversarial game; the content loss is always there."""
         return self._adversarial_phase
 
     @adversarial_phase.setter
-    def adversarial_phase(self, value):
+    def adversarial_phase(self, value: bool) -> bool:
         if value and self.discriminator is None:
             raise ValueError("The adversarial phase needs a discriminator. Received: None.")
         self._adversarial_phase = value
@@ -145,10 +149,10 @@ class DeblurGAN(gan.GAN):
         self.train_function = self.test_function = None
 
     @property
-    def players(self):
+    def players(self) -> tuple[list[keras.Model], list[keras.Model]]:
         return [self.generator], [] if self.discriminator is None else [self.discriminator]
 
-    def call(self, blurred, training=False):
+    def call(self, blurred: Tensor, training: bool = False) -> Tensor:
         """Restore with the averaged generator."""
         return self.averaged_generator(blurred, training=False)
 
@@ -268,10 +272,10 @@ class DeblurGAN(gan.GAN):
         return [variable for variable in variables if id(variable) not in frozen]
 
     @property
-    def averages(self):
+    def averages(self) -> list[tuple[keras.Model, keras.Model]]:
         return [(self.averaged_generator, self.generator)]
 
-    def update_networks(self, data):
+    def update_networks(self, data: Any) -> dict[str, Tensor]:
         blurred, sharp = data
         values = {}
         if self.adversarial_phase:
@@ -279,7 +283,7 @@ class DeblurGAN(gan.GAN):
                 values = self._update_discriminator(blurred, sharp)
         return values | self._update_generator(blurred, sharp)
 
-    def score(self, blurred, sharp):
+    def score(self, blurred: Tensor, sharp: Tensor) -> dict[str, Tensor]:
         """Score the averaged generator: dict from metric name to one value for each picture."""
         # What a user sees is clipped, so that is what is measured.
         restored = ops.clip(self(blurred), 0.0, 1.0)
@@ -291,7 +295,7 @@ class DeblurGAN(gan.GAN):
             "ssim": fidelity.ssim(sharp, restored),
         }
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         serialize = keras.saving.serialize_keras_object
         return {
             "generator": serialize(self.generator),

@@ -5,6 +5,9 @@ all gradients: the result is that of one device with the whole batch. `keras.Mod
 this for several machines (Keras 3.15), so the loop here is our own, for both kinds.
 """
 
+from collections.abc import Callable, Iterable
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
@@ -12,7 +15,7 @@ from keras import ops
 STRATEGIES = ("mirrored", "multi-worker")
 
 
-def open_strategy(name):
+def open_strategy(name: str | None) -> Any:
     """Open a `tf.distribute` strategy.
 
     `"mirrored"` takes every GPU of this machine, or its logical CPUs where it has none.
@@ -48,7 +51,7 @@ def open_strategy(name):
     return tf.distribute.MirroredStrategy([device.name for device in devices])
 
 
-def place(strategy):
+def place(strategy: Any) -> tuple[int, int]:
     """Tell where this process stands among those that train together.
 
     Args:
@@ -67,7 +70,7 @@ def place(strategy):
     return offset + resolver.task_id, chiefs + workers
 
 
-def check_batches(strategy, batch_sizes, *, parts=1):
+def check_batches(strategy: Any, batch_sizes: Iterable[int], *, parts: int = 1) -> None:
     """Refuse batches that cannot be shared equally, by replicas that compute them in parts.
 
     Raises:
@@ -91,12 +94,12 @@ class Trainer:
         strategy: `tf.distribute.Strategy`.
     """
 
-    def __init__(self, model, strategy):
+    def __init__(self, model: Any, strategy: Any):
         self._model = model
         self._strategy = strategy
         self.retrace()
 
-    def retrace(self):
+    def retrace(self) -> None:
         """Forget the traced step; needed after the phase of the model has changed."""
         import tensorflow as tf
 
@@ -132,7 +135,9 @@ class Trainer:
     def _first_replica(self):
         return place(self._strategy)[0] * len(self._strategy.extended.worker_devices)
 
-    def train_epoch(self, batches, *, after_step=None):
+    def train_epoch(
+        self, batches: Iterable[Any], *, after_step: Callable[..., Any] | None = None
+    ) -> dict[str, float]:
         """Train on every batch of an epoch.
 
         Args:
@@ -156,7 +161,9 @@ class Trainer:
         return {name: value / count for name, value in sums.items()}
 
 
-def validate(model, blurred, sharp, *, batch_size=8):
+def validate(
+    model: Any, blurred: np.ndarray, sharp: np.ndarray, *, batch_size: int = 8
+) -> dict[str, float]:
     """Score the averaged generator; every process does it alike, on all pictures.
 
     Args:

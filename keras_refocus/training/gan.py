@@ -5,18 +5,29 @@ losses and trainers are written in `keras.ops` and train under TensorFlow and un
 """
 
 import contextlib
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Self
 
 import keras
 import numpy as np
 from keras import ops
 
+from keras_refocus.pictures.color import Tensor
 from keras_refocus.training import configs
 
 # Distance between the seeds of two replicas; far from the small seeds that people choose.
 _REPLICA_STRIDE = 1_000_003
 
 
-def minimize(loss_fn, optimizer, variables, *, clip_norm=None, parts=((),)):
+def minimize(
+    loss_fn: Callable[..., tuple[Tensor, Any]],
+    optimizer: Any,
+    variables: Sequence[Any],
+    *,
+    clip_norm: float | None = None,
+    parts: Sequence[Any] = ((),),
+) -> Any:
     """Take one optimizer step on the mean of a scalar loss over the parts of a batch.
 
     Under a `tf.distribute` strategy this is called in every replica: the step is then that of the
@@ -94,7 +105,7 @@ def _sums(gradients, more):
     ]
 
 
-def split_batch(tensors, count):
+def split_batch(tensors: Sequence[Tensor], count: int) -> list[tuple[Tensor, ...]]:
     """Split the tensors of a batch into parts of equal size.
 
     Args:
@@ -119,7 +130,7 @@ def split_batch(tensors, count):
     return list(zip(*(ops.split(tensor, count) for tensor in tensors), strict=True))
 
 
-def means(dicts):
+def means(dicts: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     """Mean of each value over dicts with the same keys, one for each part of a batch."""
     return {name: sum(one[name] for one in dicts) / len(dicts) for name in dicts[0]}
 
@@ -157,7 +168,7 @@ def _clip(gradients, clip_norm, optimizer):
     ]
 
 
-def input_gradient(function, inputs):
+def input_gradient(function: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
     """Differentiate the sum of `function(inputs)` with respect to `inputs`.
 
     The result can be differentiated again with respect to the variables inside `function`, which
@@ -193,7 +204,7 @@ def _update_average(averaged, network, decay):
         mean.assign(mean + step * (ops.cast(variable, mean.dtype) - mean))
 
 
-def update_average(averaged, network, decay):
+def update_average(averaged: keras.Model, network: keras.Model, decay: float) -> None:
     """Exponential moving average of a network's variables, outside any gradient.
 
     Args:
@@ -210,7 +221,7 @@ def update_average(averaged, network, decay):
         _update_average(averaged, network, decay)
 
 
-def averaged_copy(network):
+def averaged_copy(network: keras.Model) -> keras.Model:
     """Clone a network, weights included, as the holder of its moving average."""
     copy = keras.models.clone_model(network)
     copy.set_weights(network.get_weights())
@@ -218,7 +229,7 @@ def averaged_copy(network):
     return copy
 
 
-def prepare_optimizer(optimizer, *networks):
+def prepare_optimizer(optimizer: Any, *networks: Sequence[keras.Model]) -> Any:
     """Build an optimizer on networks' variables, with loss scaling where float16 needs it.
 
     Args:
@@ -243,7 +254,7 @@ class ReplicaSeedGenerator(keras.random.SeedGenerator):
     Keras' own keeps one state for all replicas, which they may not change from within a step.
     """
 
-    def next(self, ordered=True):
+    def next(self, ordered: bool = True) -> Tensor:
         if keras.backend.backend() != "tensorflow":
             return super().next(ordered)
         import tensorflow as tf
@@ -307,7 +318,14 @@ class GAN(keras.Model):
         seed: Seed of every random number drawn inside a step.
     """
 
-    def __init__(self, *, metric_names, average_decay, seed, name=None):
+    def __init__(
+        self,
+        *,
+        metric_names: Sequence[str],
+        average_decay: float,
+        seed: int,
+        name: str | None = None,
+    ):
         super().__init__(name=name)
         if not 0.0 <= average_decay < 1.0:
             raise ValueError(
@@ -323,31 +341,31 @@ class GAN(keras.Model):
         )
 
     @property
-    def frozen(self):
+    def frozen(self) -> bool:
         """Whether the pretrained backbone of a generator that has one stays as it is."""
         return self._frozen
 
     @frozen.setter
-    def frozen(self, value):
+    def frozen(self, value: bool) -> bool:
         self._frozen = value
         # The step is traced once; with other variables it is another graph.
         self.train_function = None
 
     def compile(
         self,
-        optimizer=None,
-        loss=None,
+        optimizer: Any = None,
+        loss: Any = None,
         *,
-        generator_optimizer=None,
-        discriminator_optimizer=None,
-        clip_norm=None,
-        jit_compile=False,
-        run_eagerly=False,
-        steps_per_execution=1,
-        loss_weights=None,
-        metrics=None,
-        weighted_metrics=None,
-    ):
+        generator_optimizer: Any = None,
+        discriminator_optimizer: Any = None,
+        clip_norm: float | None = None,
+        jit_compile: bool = False,
+        run_eagerly: bool = False,
+        steps_per_execution: int = 1,
+        loss_weights: Any = None,
+        metrics: Any = None,
+        weighted_metrics: Any = None,
+    ) -> None:
         """Set the optimizers, each built on the variables of its own networks.
 
         Args:
@@ -416,20 +434,20 @@ class GAN(keras.Model):
             self.discriminator_optimizer = prepare_optimizer(theirs, *discriminators)
 
     @property
-    def optimizer(self):
+    def optimizer(self) -> Any:
         """What callbacks of Keras that change learning rates find: every optimizer, or `None`."""
         ours = getattr(self, "generator_optimizer", None)
         theirs = getattr(self, "discriminator_optimizer", None)
         return ours if theirs is None else _Optimizers(ours, theirs)
 
     @optimizer.setter
-    def optimizer(self, value):
+    def optimizer(self, value: Any) -> Any:
         if value is not None:
             raise AttributeError(
                 "The optimizers are set by `compile`. Received: an assignment to `optimizer`."
             )
 
-    def export(self, filepath, *args, **kwargs):
+    def export(self, filepath: str | os.PathLike, *args: Any, **kwargs: Any) -> Any:
         """Export the averaged generator; see `keras.Model.export`.
 
         What `refocus restore --models` and TensorFlow Serving read is written by
@@ -437,7 +455,7 @@ class GAN(keras.Model):
         """
         return self.averaged_generator.export(filepath, *args, **kwargs)
 
-    def get_compile_config(self):
+    def get_compile_config(self) -> dict[str, Any]:
         serialize = keras.saving.serialize_keras_object
         return {
             "generator_optimizer": serialize(self.generator_optimizer),
@@ -448,14 +466,16 @@ class GAN(keras.Model):
             "steps_per_execution": self.steps_per_execution,
         }
 
-    def compile_from_config(self, config):
+    def compile_from_config(self, config: Mapping[str, Any]) -> None:
         self.compile(**keras.saving.deserialize_keras_object(config))
 
     @property
-    def metrics(self):
+    def metrics(self) -> list[keras.metrics.Metric]:
         return list(self._means.values())
 
-    def report(self, values, *, batch_size=None):
+    def report(
+        self, values: Mapping[str, Tensor], *, batch_size: int | None = None
+    ) -> dict[str, Tensor]:
         """Update the means named in `values` and return them, and only them.
 
         Args:
@@ -467,12 +487,12 @@ class GAN(keras.Model):
             self._means[name].update_state(value, sample_weight=batch_size)
         return {name: self._means[name].result() for name in values}
 
-    def train_step(self, data):
+    def train_step(self, data: Any) -> dict[str, Tensor]:
         values = self.update_networks(self._sides(data))
         self.finish_step(self.averages)
         return self.report(values)
 
-    def test_step(self, data):
+    def test_step(self, data: Any) -> dict[str, Tensor]:
         return self.report(self.score(*self._sides(data)))
 
     def _sides(self, data):
@@ -494,7 +514,7 @@ class GAN(keras.Model):
         self.check_channels(first, second)
         return first, second
 
-    def check_channels(self, first, second):
+    def check_channels(self, first: Tensor, second: Tensor) -> None:
         """Refuse a batch whose numbers of channels are not those of the networks."""
         expected = self.averaged_generator.input_shape[-1]
         if first.shape[-1] != expected:
@@ -504,7 +524,7 @@ class GAN(keras.Model):
                 "makes it."
             )
 
-    def finish_step(self, pairs):
+    def finish_step(self, pairs: Sequence[tuple[keras.Model, keras.Model]]) -> None:
         """Count the step and update the averages.
 
         Args:
@@ -517,13 +537,13 @@ class GAN(keras.Model):
         self.steps.assign_add(1)
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
         networks = {
             name: keras.saving.deserialize_keras_object(config[name]) for name in cls.network_names
         }
         return cls(**config | networks)
 
-    def save_own_variables(self, store):
+    def save_own_variables(self, store: Any) -> None:
         super().save_own_variables(store)
         # Keras leaves the random state out of its files; without it a resumed run draws other
         # numbers than an uninterrupted one.
@@ -531,7 +551,7 @@ class GAN(keras.Model):
             ops.convert_to_numpy(self.seed_generator.state.value)
         )
 
-    def load_own_variables(self, store):
+    def load_own_variables(self, store: Any) -> None:
         self.seed_generator.state.assign(store["seed_generator_state"][()])
         own = {key: store[key][()] for key in store.keys() if key != "seed_generator_state"}
         super().load_own_variables(own)

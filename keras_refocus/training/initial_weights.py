@@ -2,7 +2,10 @@
 
 import json
 import logging
+import os
 import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -14,7 +17,7 @@ from keras_refocus.training import run_folder
 _log = logging.getLogger(__name__)
 
 
-def network_of(path):
+def network_of(path: str | os.PathLike) -> dict[str, Any] | None:
     """Tell which generator a run, a weights file inside one, or a SavedModel holds.
 
     Args:
@@ -37,7 +40,7 @@ def network_of(path):
     return network_of_config(config) if "generator" in config else None
 
 
-def load_network(path):
+def load_network(path: str | os.PathLike) -> keras.Model:
     """Load a generator, whatever the backend that trains, to be asked and not trained.
 
     Args:
@@ -73,13 +76,15 @@ def load_network(path):
     return model
 
 
-def network_of_config(config):
+def network_of_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """The generator of a configuration, without the file that its weights began with."""
     name, options = config["generator"], config.get("generator_options", {})
     return {"generator": name, "generator_options": networks.architecture(name, options)}
 
 
-def load(generator, paths, network):
+def load(
+    generator: keras.Model, paths: Sequence[str | os.PathLike], network: Mapping[str, Any]
+) -> None:
     """Load weights of run folders, SavedModels or files into a generator or its parts.
 
     One source must hold the whole generator, unless it says that it is another network: who starts

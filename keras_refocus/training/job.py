@@ -7,6 +7,8 @@ import pathlib
 import shlex
 import sys
 import typing
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Self
 
 import numpy as np
 from tqdm import tqdm
@@ -31,7 +33,7 @@ class Phase:
     frozen: bool = False
 
 
-def phases(config):
+def phases(config: Any) -> list[Phase]:
     """Split the epochs of a configuration into phases."""
     frozen = getattr(config, "frozen_epochs", 0)
     result = []
@@ -69,7 +71,7 @@ class Pictures:
     decoded_bytes: int = 0
 
 
-def manifest_lines(facts):
+def manifest_lines(facts: Mapping[pathlib.Path, tuple[Any, ...]]) -> str:
     """Write SHA-256 and path of pictures, by path.
 
     Args:
@@ -89,7 +91,9 @@ def _inspect(path, look):
     return (files.sha256(content), rgb.shape[:2], seen), None
 
 
-def inspect_pictures(paths, *, look=None):
+def inspect_pictures(
+    paths: Iterable[pathlib.Path], *, look: Callable[..., Any] | None = None
+) -> tuple[dict[pathlib.Path, Any], Any]:
     """Read every picture once, so that training meets no bad file after hours.
 
     Args:
@@ -117,14 +121,16 @@ def inspect_pictures(paths, *, look=None):
     return facts, bad
 
 
-def log_bad(bad):
+def log_bad(bad: Mapping[pathlib.Path, str]) -> None:
     for path, reason in bad.items():
         _log.warning("left out: %s: %s", path, reason)
     if bad:
         _log.warning("%d unreadable files were left out", len(bad))
 
 
-def usable_photos(folder, *, look=None):
+def usable_photos(
+    folder: pathlib.Path, *, look: Callable[..., Any] | None = None
+) -> dict[pathlib.Path, Any]:
     """Inspect the photos of a folder, and say which are left out.
 
     Raises:
@@ -219,7 +225,14 @@ class Job:
             )
 
     @classmethod
-    def from_run(cls, folder, *, workers=None, strategy=None, changes=None):
+    def from_run(
+        cls,
+        folder: pathlib.Path,
+        *,
+        workers: int | None = None,
+        strategy: str | None = None,
+        changes: Mapping[str, Any] | None = None,
+    ) -> Self:
         """Read a job back from its run folder.
 
         Args:
@@ -258,7 +271,7 @@ class Job:
         )
 
     @classmethod
-    def pictures_of(cls, record):
+    def pictures_of(cls, record: Mapping[str, Any]) -> dict[str, Any]:
         """What a record says about pictures, as arguments of the job."""
         values = record["data"]
         # Records of older runs know no data sets.
@@ -273,7 +286,7 @@ class Job:
             "data_license": values["license"],
         }
 
-    def data_set(self):
+    def data_set(self) -> Any:
         """`prepared.PreparedSet` of `data`, or `None`."""
         if self.data is None:
             return None
@@ -282,7 +295,7 @@ class Job:
 
         return prepared.PreparedSet(self.data, keys=self.sides, data_dir=self.data_dir)
 
-    def batches(self, pictures, phase, **place):
+    def batches(self, pictures: Any, phase: Any, **place: Any) -> Any:
         """Batches of a phase.
 
         Args:
@@ -303,7 +316,7 @@ class Job:
             **place,
         )
 
-    def data_record(self):
+    def data_record(self) -> dict[str, Any]:
         """The data part of the record, without what only reading the files can tell."""
 
         def text(path):
@@ -316,7 +329,7 @@ class Job:
             | {"validation_count": self.validation_count, "license": self.data_license}
         )
 
-    def command(self):
+    def command(self) -> str:
         """Command line that repeats this run from its start."""
         words = ["refocus", "train", self.stage, "--run", str(self.folder)]
         for name in self._path_lists:
@@ -330,7 +343,7 @@ class Job:
                 words += ["--" + name.replace("_", "-"), str(getattr(self, name))]
         return shlex.join(words + configs.to_arguments(self.config, self.config_class()))
 
-    def next_steps(self):
+    def next_steps(self) -> list[tuple[str, str]]:
         """What to do with the run: list of `(what, command line)`."""
         run = shlex.quote(str(self.folder))
         pictures = "--pairs" if getattr(self, "pairs", ()) else "--photos"

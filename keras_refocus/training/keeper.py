@@ -4,6 +4,8 @@ import logging
 import math
 import pathlib
 import time
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -74,7 +76,15 @@ class RunKeeper(keras.callbacks.Callback):
     # A check costs a wait for the device.
     _NAN_INTERVAL = 50
 
-    def __init__(self, job, record, *, draw, rows=(), write=True):
+    def __init__(
+        self,
+        job: Any,
+        record: dict[str, Any],
+        *,
+        draw: Callable[..., Any],
+        rows: Sequence[dict[str, float]] = (),
+        write: bool = True,
+    ):
         super().__init__()
         self._job = job
         self._folder = pathlib.Path(job.folder)
@@ -89,7 +99,7 @@ class RunKeeper(keras.callbacks.Callback):
         self.stopped_on_nan = False
 
     @property
-    def rows(self):
+    def rows(self) -> list[dict[str, float]]:
         return list(self._rows)
 
     def _score(self, row):
@@ -101,16 +111,16 @@ class RunKeeper(keras.callbacks.Callback):
         return max(self._rows, key=self._score, default=None)
 
     @property
-    def out_of_patience(self):
+    def out_of_patience(self) -> bool:
         """Whether validation has not become better for too long."""
         if self._patience is None or not self._rows:
             return False
         return len(self._rows) - 1 - self._rows.index(self._best) >= self._patience
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._started = time.perf_counter()
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         if (batch + 1) % self._NAN_INTERVAL == 0:
             self._check(logs)
 
@@ -120,7 +130,7 @@ class RunKeeper(keras.callbacks.Callback):
             self.stopped_on_nan = True
             self.model.stop_training = True
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         logs = {name: float(value) for name, value in (logs or {}).items()}
         self._check(logs)
         if self.stopped_on_nan:

@@ -14,12 +14,16 @@ import difflib
 import functools
 import inspect
 import json
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from keras import ops
 
 from keras_refocus.metrics import fidelity
 from keras_refocus.networks import backbones
 from keras_refocus.pictures import color, color_bins
+from keras_refocus.pictures.color import Tensor
 
 # Under the root of a gradient norm: keeps its derivative finite where the gradient vanishes.
 _NORM_EPSILON = 1e-12
@@ -30,25 +34,25 @@ def _float32(*tensors):
     return [ops.cast(tensor, "float32") for tensor in tensors]
 
 
-def l1(sharp, restored):
+def l1(sharp: Tensor, restored: Tensor) -> Tensor:
     """Mean absolute difference."""
     sharp, restored = _float32(sharp, restored)
     return ops.mean(ops.abs(restored - sharp))
 
 
-def mse(sharp, restored):
+def mse(sharp: Tensor, restored: Tensor) -> Tensor:
     """Mean squared difference."""
     sharp, restored = _float32(sharp, restored)
     return ops.mean(ops.square(restored - sharp))
 
 
-def charbonnier(sharp, restored, *, epsilon=1e-3):
+def charbonnier(sharp: Tensor, restored: Tensor, *, epsilon: float = 1e-3) -> Tensor:
     """Mean of `sqrt(difference^2 + epsilon^2)` (Charbonnier et al. 1994; Lai et al. 2017)."""
     sharp, restored = _float32(sharp, restored)
     return ops.mean(ops.sqrt(ops.square(restored - sharp) + epsilon**2))
 
 
-def psnr_loss(sharp, restored, *, epsilon=1e-8):
+def psnr_loss(sharp: Tensor, restored: Tensor, *, epsilon: float = 1e-8) -> Tensor:
     """Negative PSNR in decibels, mean over pictures (NAFNet, Chen et al. 2022).
 
     The mean squared error is taken per picture before the logarithm, so easy pictures weigh as
@@ -73,7 +77,7 @@ def _real_fft2(x):
     return ops.fft((ops.swapaxes(real, 2, 3), ops.swapaxes(imaginary, 2, 3)))
 
 
-def frequency(sharp, restored):
+def frequency(sharp: Tensor, restored: Tensor) -> Tensor:
     """Mean absolute difference of Fourier coefficients (MIMO-UNet, Cho et al. 2021, section 3.2).
 
     Real and imaginary parts count as separate values, and the transform is not normalised: the loss
@@ -86,17 +90,19 @@ def frequency(sharp, restored):
     return 0.5 * (ops.mean(ops.abs(real)) + ops.mean(ops.abs(imaginary)))
 
 
-def ssim(sharp, restored):
+def ssim(sharp: Tensor, restored: Tensor) -> Tensor:
     """One minus the mean SSIM (Zhao et al. 2017); sides of at least 11 pixels."""
     return 1.0 - ops.mean(fidelity.ssim(sharp, restored))
 
 
-def ms_ssim(sharp, restored):
+def ms_ssim(sharp: Tensor, restored: Tensor) -> Tensor:
     """One minus the mean multi-scale SSIM; as many of its five scales as fit, see `metrics`."""
     return 1.0 - ops.mean(fidelity.ms_ssim(sharp, restored))
 
 
-def weighted(terms, kind, make):
+def weighted(
+    terms: Mapping[str, Any], kind: str, make: Callable[..., Any]
+) -> dict[str, tuple[float, Any]]:
     """Read weights and options of losses.
 
     Args:
@@ -157,7 +163,14 @@ class PerceptualLoss:
             backbone has no usual layer.
     """
 
-    def __init__(self, *, weights="imagenet", backbone="vgg19", layer=None, scale=None):
+    def __init__(
+        self,
+        *,
+        weights: str | os.PathLike | None = "imagenet",
+        backbone: str = "vgg19",
+        layer: str | None = None,
+        scale: float | None = None,
+    ):
         layer = layer or backbones.find(backbone).perceptual
         if layer is None:
             raise ValueError(
@@ -309,7 +322,7 @@ def _look_up(table, name, kind, *, also=()):
     return table[name]
 
 
-def content_loss(name, **options):
+def content_loss(name: str, **options: Any) -> Callable[..., Tensor]:
     """Look a content loss up, or build the perceptual one.
 
     Args:
@@ -328,7 +341,7 @@ def content_loss(name, **options):
     return functools.partial(loss, **options) if options else loss
 
 
-def adversarial(name):
+def adversarial(name: str) -> Any:
     """Look an adversarial game up.
 
     Raises:
@@ -337,7 +350,7 @@ def adversarial(name):
     return _look_up(ADVERSARIAL, name, "adversarial loss")
 
 
-def gradient_penalty(gradients, *, target=1.0):
+def gradient_penalty(gradients: Tensor, *, target: float = 1.0) -> Tensor:
     """Mean of `(norm - target)^2` over pictures (Gulrajani et al. 2017, equation 3).
 
     The norm runs over all pixels and channels of one picture: taken over the channel axis alone it
@@ -357,12 +370,19 @@ def gradient_penalty(gradients, *, target=1.0):
     return ops.mean(ops.square(norms - target))
 
 
-def chroma_l1(luminance, chroma, predicted):
+def chroma_l1(luminance: Tensor, chroma: Tensor, predicted: Tensor) -> Tensor:
     """Mean absolute difference of chroma."""
     return l1(chroma, predicted)
 
 
-def color_aware(luminance, chroma, predicted, *, strength=10.0, rarity=None):
+def color_aware(
+    luminance: Tensor,
+    chroma: Tensor,
+    predicted: Tensor,
+    *,
+    strength: float = 10.0,
+    rarity: Tensor | None = None,
+) -> Tensor:
     """Absolute difference of chroma, weighted by how coloured the pixel is in truth.
 
     Most pixels of most photos are nearly grey, so the plain mean is best served by sepia. Here a
@@ -388,7 +408,7 @@ def color_aware(luminance, chroma, predicted, *, strength=10.0, rarity=None):
     return ops.mean(weights * ops.mean(ops.abs(predicted - chroma), axis=-1))
 
 
-def colorfulness_loss(luminance, chroma, predicted):
+def colorfulness_loss(luminance: Tensor, chroma: Tensor, predicted: Tensor) -> Tensor:
     """One minus a hundredth of the colourfulness of the result (DDColor, Kang et al. 2023, eq. 7).
 
     The true chroma does not matter: every picture is to be more colourful, so this needs a small
@@ -399,7 +419,7 @@ def colorfulness_loss(luminance, chroma, predicted):
     return 1.0 - ops.mean(fidelity.colorfulness(rgb)) / 100.0
 
 
-def color_cross_entropy(chroma, logits, *, rarity=None):
+def color_cross_entropy(chroma: Tensor, logits: Tensor, *, rarity: Tensor | None = None) -> Tensor:
     """Cross entropy of a distribution over quantised colours (Zhang et al. 2016, equations 2, 3).
 
     Args:
@@ -430,7 +450,7 @@ COLOR_LOSSES = {
 REBALANCED = ("color_aware", "cross_entropy")
 
 
-def color_loss(name, **options):
+def color_loss(name: str, **options: Any) -> Callable[..., Tensor]:
     """Look a colour loss up.
 
     Args:

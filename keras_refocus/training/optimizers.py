@@ -1,6 +1,7 @@
 """Optimizers of a training, and how their learning rates rise and fall."""
 
 import math
+from typing import Any
 
 import keras
 from keras import ops
@@ -24,15 +25,15 @@ class LearningRate(keras.optimizers.schedules.LearningRateSchedule):
 
     def __init__(
         self,
-        peak,
-        end,
+        peak: float,
+        end: float,
         *,
-        warmup_steps,
-        steps,
-        second_peak=0.0,
-        second_end=0.0,
-        second_steps=0,
-        kind="cosine",
+        warmup_steps: int,
+        steps: int,
+        second_peak: float = 0.0,
+        second_end: float = 0.0,
+        second_steps: int = 0,
+        kind: str = "cosine",
     ):
         self.peak, self.end = peak, end
         self.warmup_steps, self.steps = warmup_steps, steps
@@ -61,7 +62,7 @@ class LearningRate(keras.optimizers.schedules.LearningRateSchedule):
             return ops.minimum(1.0, 2.0 * (1.0 - done))
         return 0.5 * (1.0 + ops.cos(math.pi * done))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             "peak": self.peak,
             "end": self.end,
@@ -74,7 +75,7 @@ class LearningRate(keras.optimizers.schedules.LearningRateSchedule):
         }
 
 
-def generator_optimizer(config):
+def generator_optimizer(config: Any) -> keras.optimizers.Optimizer:
     """AdamW over all epochs of a `config.TrainingConfig`."""
     optimizer = keras.optimizers.AdamW(
         LearningRate(
@@ -96,7 +97,7 @@ def generator_optimizer(config):
     return optimizer
 
 
-def discriminator_optimizer(config, *, repeats=1):
+def discriminator_optimizer(config: Any, *, repeats: int = 1) -> keras.optimizers.Optimizer:
     """Adam over the adversarial epochs of a `config.TrainingConfig`.
 
     Args:

@@ -4,6 +4,8 @@ A preset is an instance of a `config` class; an experiment is one more preset.
 """
 
 import difflib
+from collections.abc import Mapping
+from typing import Any
 
 from keras_refocus.training.configs import ColorizerConfig, RestorerConfig
 
@@ -242,7 +244,7 @@ COLORIZER_PRESETS = {
 }
 
 
-def preset(presets, name):
+def preset(presets: Mapping[str, Any], name: str) -> Any:
     """Look a preset up.
 
     Raises:

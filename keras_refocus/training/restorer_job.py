@@ -3,6 +3,8 @@
 import dataclasses
 import math
 import pathlib
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from keras import ops
@@ -54,14 +56,14 @@ class RestorerJob(Job):
     _path_lists = ("pairs",)
     _folder_flags = "--photos or --pairs"
 
-    def collect(self):
+    def collect(self) -> Any:
         return _collect(self)
 
-    def build(self, pictures):
+    def build(self, pictures: Any) -> Any:
         teacher = self.teacher and initial_weights.load_network(self.teacher)
         return build_deblur_gan(self.config, teacher=teacher)
 
-    def sampler(self, pictures, phase):
+    def sampler(self, pictures: Any, phase: Any) -> Any:
         return sampling.Sampler(
             sources=pictures.sources,
             shares=pictures.shares,
@@ -72,25 +74,25 @@ class RestorerJob(Job):
             echo=self.config.echo or sampling.default_echo(pictures.decoded_bytes),
         )
 
-    def prepared_options(self):
+    def prepared_options(self) -> dict[str, Any]:
         from keras_refocus.data import prepared
 
         echo = self.config.echo or prepared.DEFAULT_ECHO
         return {"degradations": self.config.pair_degradations, "echo": echo}
 
-    def validation(self, pictures):
+    def validation(self, pictures: Any) -> tuple[np.ndarray, np.ndarray]:
         return _validation_arrays(pictures.validation, self.validation_count)
 
-    def input_scores(self, validation):
+    def input_scores(self, validation: Any) -> dict[str, float]:
         return _input_scores(validation)
 
-    def draw(self, model, validation):
+    def draw(self, model: Any, validation: Any) -> np.ndarray:
         return sample_sheet(model.averaged_generator, *(side[:_SHOWN] for side in validation))
 
-    def score(self, row, before):
+    def score(self, row: Mapping[str, float], before: Mapping[str, float]) -> float:
         return row.get("val_psnr", -math.inf)
 
-    def describe(self, row, before):
+    def describe(self, row: Mapping[str, float], before: Mapping[str, float]) -> str:
         values = row.get("val_psnr", math.nan), row.get("val_ssim", math.nan)
         return "validation PSNR {:.2f} dB, SSIM {:.4f}".format(*values)
 
@@ -217,7 +219,7 @@ def _input_scores(validation):
     }
 
 
-def sample_sheet(generator, blurred, sharp):
+def sample_sheet(generator: Any, blurred: np.ndarray, sharp: np.ndarray) -> np.ndarray:
     """Draw rows of blurred, restored and sharp luminance.
 
     Args:
@@ -233,7 +235,7 @@ def sample_sheet(generator, blurred, sharp):
     return color.from_float(rows.reshape(-1, rows.shape[2]), np.uint8)
 
 
-def build_deblur_gan(config, *, teacher=None):
+def build_deblur_gan(config: Any, *, teacher: Any = None) -> DeblurGAN:
     """Build and compile the GAN of a configuration.
 
     Args:

@@ -6,6 +6,7 @@ import itertools
 import logging
 import pathlib
 import sys
+from typing import Any
 
 import keras
 from keras import ops
@@ -19,7 +20,7 @@ from keras_refocus.training.keeper import RunKeeper
 _log = logging.getLogger(__name__)
 
 
-def run(job, *, resume=False):
+def run(job: Any, *, resume: bool = False) -> Any:
     """Train to the end, or go on from the last whole epoch; before the first, from the start.
 
     Args:
@@ -164,7 +165,7 @@ def _check_length(config, record, done):
         )
 
 
-def new_record(job, pictures):
+def new_record(job: Any, pictures: Any) -> dict[str, Any]:
     """Record of a run that begins: a JSON-ready dict of its configuration and its pictures."""
     return {
         "stage": job.stage,

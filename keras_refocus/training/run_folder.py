@@ -24,6 +24,8 @@ import pathlib
 import platform
 import shutil
 import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -77,7 +79,7 @@ _MEASURES = {
 }
 
 
-def validation_columns(rows):
+def validation_columns(rows: Sequence[Mapping[str, float]]) -> list[tuple[Any, ...]]:
     """Names, titles and decimals of what the rows of a log measure in validation."""
     return [
         (name, *values)
@@ -86,7 +88,7 @@ def validation_columns(rows):
     ]
 
 
-def write_atomically(path, write):
+def write_atomically(path: str | os.PathLike, write: Callable[[pathlib.Path], Any]) -> None:
     """Write a file under a temporary name and rename it, so that no half file is ever seen.
 
     Args:
@@ -114,7 +116,7 @@ def _full_disk(path):
     )
 
 
-def check_room(folder, size):
+def check_room(folder: str | os.PathLike, size: int) -> None:
     """Refuse to begin writing what will not fit.
 
     HDF5 leaves a process in pieces when the disk fills under it, so it is better asked before.
@@ -130,22 +132,22 @@ def check_room(folder, size):
         raise _full_disk(folder)
 
 
-def write_json(path, values):
+def write_json(path: str | os.PathLike, values: Any) -> None:
     """Write a JSON file atomically."""
     write_text(path, json.dumps(values, indent=2) + "\n")
 
 
-def write_text(path, text):
+def write_text(path: str | os.PathLike, text: str) -> None:
     """Write a text file atomically."""
     write_atomically(path, lambda target: target.write_text(text, encoding="utf-8"))
 
 
-def read_record(folder):
+def read_record(folder: str | os.PathLike) -> dict[str, Any]:
     """Read the record of a run."""
     return json.loads((pathlib.Path(folder) / RECORD).read_text(encoding="utf-8"))
 
 
-def own_commit(file=__file__):
+def own_commit(file: str = __file__) -> str | None:
     """Commit of this package's own repository, or `None` where a module of it is not in one.
 
     An installed package, or a copy in somebody's project, may lie below the repository of another
@@ -183,7 +185,7 @@ def _is_this_project(root, package):
     return setup.get("metadata", "name", fallback=None) == package.name
 
 
-def environment():
+def environment() -> dict[str, Any]:
     """Commit, versions and machine of this process, for the record of a run.
 
     The commit is `None` where the package is not in a checkout of its own repository; its version
@@ -210,7 +212,7 @@ def environment():
     }
 
 
-def read_log(path):
+def read_log(path: str | os.PathLike) -> list[dict[str, float]]:
     """Read `log.csv` as a list of dicts; numbers as floats, empty cells left out."""
     with pathlib.Path(path).open(newline="", encoding="utf-8") as file:
         return [
@@ -219,7 +221,7 @@ def read_log(path):
         ]
 
 
-def write_log(path, rows):
+def write_log(path: str | os.PathLike, rows: Sequence[Mapping[str, float]]) -> None:
     """Write `log.csv`; a name that a row lacks stays empty."""
     names = list(dict.fromkeys(name for row in rows for name in row))
 
@@ -232,7 +234,7 @@ def write_log(path, rows):
     write_atomically(path, write)
 
 
-def draw_curves(path, rows):
+def draw_curves(path: str | os.PathLike, rows: Sequence[Mapping[str, float]]) -> None:
     """Draw losses and validation scores over epochs as a PNG.
 
     Args:
@@ -264,7 +266,7 @@ def draw_curves(path, rows):
     write_atomically(path, lambda target: figure.savefig(target, dpi=110))
 
 
-def duration(seconds):
+def duration(seconds: float) -> str:
     """Write a duration in hours and minutes, or in minutes alone."""
     minutes = round(seconds / 60)
     if minutes < 1:
@@ -273,16 +275,16 @@ def duration(seconds):
 
 
 def write_report(
-    folder,
-    record,
-    rows,
+    folder: str | os.PathLike,
+    record: Mapping[str, Any],
+    rows: Sequence[Mapping[str, float]],
     *,
-    status,
-    command,
-    next_steps,
-    best=None,
-    columns=("blurred", "restored", "sharp"),
-):
+    status: str,
+    command: str,
+    next_steps: Sequence[tuple[str, str]],
+    best: Mapping[str, float] | None = None,
+    columns: Sequence[str] = ("blurred", "restored", "sharp"),
+) -> None:
     """Write the run on one page, `report.md`.
 
     Args:

@@ -10,6 +10,7 @@ guided by its own luminance (`restoration.chroma`).
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import cv2
 import numpy as np
@@ -90,14 +91,14 @@ def carried(
 
 
 def put_on(
-    frame,
+    frame: Any,
     layout: frames.Layout,
     luma: np.ndarray,
     small: np.ndarray,
     chroma: np.ndarray,
     format: str,
     saturation: float = 1.0,
-):
+) -> Any:
     """Make a frame in colour.
 
     Args:
