@@ -9,4 +9,5 @@ Floor 5.
     serving   requests over gRPC: throughput and latency
     cloud     jobs over stores beside files, batches, the start of a function
     video     clips: dB and steadiness beside per-frame restoration, frames in between
+    live      frames a second of a stream, with jobs; memory by length
 """
