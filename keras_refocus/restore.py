@@ -28,7 +28,7 @@ from keras_refocus.cloud import restoring, retries, storage
 from keras_refocus.engines import local
 from keras_refocus.engines import options as engine_options
 from keras_refocus.pictures import images
-from keras_refocus.restoration import batch, hints, jobs, pipeline, tiling
+from keras_refocus.restoration import batch, hints, jobs, pipeline, regions, tiling
 from keras_refocus.restoration.reports import Report
 from keras_refocus.system import console, extras, memory
 
@@ -402,14 +402,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _region(text: str) -> tuple[int, ...]:
-    """Read LEFT,TOP,WIDTH,HEIGHT, as a `type` of argparse."""
-    parts = text.split(",")
-    if len(parts) != 4 or not all(part.strip().isdecimal() for part in parts):
-        raise argparse.ArgumentTypeError(
-            f"must be LEFT,TOP,WIDTH,HEIGHT in pixels, such as 400,120,300,200: {text!r}"
-        )
-    return tuple(int(part) for part in parts)
+def _region(text: str) -> regions.Region:
+    """Read a region, as a `type` of argparse."""
+    try:
+        return regions.read(text)
+    except (OSError, ValueError) as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _report_file(text: str) -> Path:
@@ -441,9 +439,10 @@ def _add_what(what) -> None:
     what.add_argument(
         "--region",
         type=_region,
-        metavar="LEFT,TOP,WIDTH,HEIGHT",
-        help="restore this rectangle only, in pixels of the upright picture, with soft edges; the "
-        "rest stays as it is",
+        metavar="REGION",
+        help="restore this part only, with soft edges; the rest stays as it is: "
+        "LEFT,TOP,WIDTH,HEIGHT in pixels of the upright picture, a mask (a picture of that size, "
+        "white where to work), or strokes of a brush (.json)",
     )
     what.add_argument(
         "--best",

@@ -418,7 +418,7 @@ def _record(picture: Picture, shared: SharedFile, settings: Finish) -> dict[str,
         "stages": [*result.stages, *["blur_faces"] * settings.blur_faces],
         "model_versions": result.versions,
         "seconds": round(picture.seconds, 3),
-        "options": dataclasses.asdict(result.options) | dataclasses.asdict(settings),
+        "options": result.options.record() | dataclasses.asdict(settings),
     }
 
 

@@ -58,9 +58,9 @@ class RestoreOptions:
         colorizer: Name of the model of stage 2.
         best: Whether stage 1 is the mean over the four flips of every tile, which takes four times
             as long; see `flips`.
-        region: Left, top, width and height in pixels of the only part to work on, of the picture as
-            it is seen; the rest stays as it is to the bit. `None`: all of it. Faces are blurred
-            everywhere.
+        region: The only part to work on, of the picture as it is seen: left, top, width and
+            height in pixels, `regions.Strokes` of a brush, or a `regions.Mask`; the rest stays as
+            it is to the bit. `None`: all of it. Faces are blurred everywhere.
         hints: What a person says of the colours, in pixels of the picture as it is seen: the
             colorizer's guess is corrected around them. `None`, or no hints: as it guesses. Also
             what a file of hints holds, as dicts and lists (`hints.ColorHints.from_json`).
@@ -116,6 +116,10 @@ class RestoreOptions:
                 "The tile must be larger than the overlap, or 0 for the whole picture, and the "
                 f"overlap at least 0. Received: tile={tile}, overlap={self.overlap}."
             )
+
+    def record(self) -> dict[str, Any]:
+        """What a report says of them: what JSON can hold."""
+        return {**dataclasses.asdict(self), "region": regions.record(self.region)}
 
     def colorizes(self, *, is_grayscale: bool) -> bool:
         """Decide whether stage 2 runs on a picture."""

@@ -4,7 +4,6 @@ Every picture adds its record, with the end of the file behind it, in one write,
 is killed loses nothing. While a run lasts, `finished` is `null`.
 """
 
-import dataclasses
 import datetime
 import json
 from collections.abc import Callable, Collection, Mapping
@@ -64,7 +63,7 @@ class Report:
         head = {
             "program": f"keras_refocus {keras_refocus.__version__}",
             "models": models,
-            "options": json.loads(json.dumps(dataclasses.asdict(options))),
+            "options": json.loads(json.dumps(options.record())),
         }
         try:
             earlier = self._file.read() if goes_on else b""

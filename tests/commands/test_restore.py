@@ -109,6 +109,25 @@ def test_a_region_alone_is_restored(folder, models):
     assert not changed.any()
 
 
+def test_what_a_mask_or_strokes_cover_is_restored(folder, models):
+    size = images.read("album/one.png").rgb.shape[:2]
+    mask = np.zeros((*size, 3), np.uint8)
+    mask[3:7, 2:7] = 255
+    images.write("mask.png", images.Photo(rgb=mask))
+    strokes = {"strokes": [{"points": [[4, 5], [5, 5]], "radius": 2}]}
+    pathlib.Path("strokes.json").write_text(json.dumps(strokes))
+    for region in ("mask.png", "strokes.json"):
+        arguments = ("--region", region, "--out", region[:4], "--report", f"{region[:4]}.json")
+        assert run("album/one.png", *arguments, models=models) == 0
+        before, after = (images.read(f"{place}/one.png").rgb for place in ("album", region[:4]))
+        changed = (before != after).any(axis=-1)
+        assert changed[4:6, 3:6].all()
+        changed[2:8, 1:8] = False
+        assert not changed.any()
+    told = json.loads(pathlib.Path("stro.json").read_text())["options"]["region"]
+    assert told["strokes"][0]["radius"] == 2
+
+
 def test_the_model_can_be_chosen(folder, models):
     assert run("album/one.png", "--model", "restorer_gan", models=models) == 0
     before, after = images.read("album/one.png").rgb, images.read("album/one_restored.png").rgb
