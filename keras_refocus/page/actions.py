@@ -23,7 +23,7 @@ from keras_refocus.page import decoding, finishing, uploads, views
 from keras_refocus.page.jobs import Job, QueueFull, TimeLimit, Wish, WorkQueue
 from keras_refocus.page.sessions import Picture, Session, Sessions
 from keras_refocus.page.words import Words
-from keras_refocus.restoration import pipeline
+from keras_refocus.restoration import pipeline, regions
 from keras_refocus.system import memory
 
 logger = logging.getLogger(__name__)
@@ -97,7 +97,7 @@ class Choices:
         names = [field.name for field in dataclasses.fields(cls)]
         return cls(**dict(zip(names, controls, strict=True)))
 
-    def options(self, region: tuple[int, int, int, int] | None = None) -> pipeline.RestoreOptions:
+    def options(self, region: regions.Region | None = None) -> pipeline.RestoreOptions:
         """What the networks have to do with."""
         return pipeline.RestoreOptions(
             mode=MODES.get(self.mode, self.mode),
@@ -421,7 +421,7 @@ class PageActions:
         return self._shown(session, request, message)
 
     def mark(self, event: gr.EventData, request: gr.Request) -> tuple:
-        """Take a rectangle of a photo as the only part to restore, or the whole photo again."""
+        """Take a part of a photo as all there is to restore, or the whole photo again."""
         session, words = self._session(request), Words.of(request)
         picture = session.picture(event._data.get("id"))
         if picture is None:
@@ -727,9 +727,11 @@ def _nothing(session: Session, words: Words) -> str:
     return words.say("gone" if session.is_renewed else "nothing")
 
 
-def _region(given: Any) -> tuple[int, int, int, int] | None:
-    """Read left, top, width and height of a rectangle; nothing sensible is the whole photo."""
+def _region(given: Any) -> regions.Region | None:
+    """Read a rectangle or strokes of a brush; nothing sensible is the whole photo."""
     try:
+        if isinstance(given, dict):
+            return regions.Strokes.of(given)
         left, top, width, height = (round(float(number)) for number in given)
     except (TypeError, ValueError, OverflowError):
         return None

@@ -22,7 +22,7 @@ import keras_refocus
 from keras_refocus.page.sessions import Picture, Session, SharedFile
 from keras_refocus.page.words import Words
 from keras_refocus.pictures import color, faces, images, provenance
-from keras_refocus.restoration import pipeline
+from keras_refocus.restoration import pipeline, regions
 from keras_refocus.system import files
 
 #: Pixels of the largest preview; a larger picture is shown reduced, and the page says so.
@@ -370,9 +370,10 @@ def _details(
     removed = "metadata_removed" if settings.remove_metadata else "metadata_kept"
     chosen = words.say("strength_is", strength=settings.strength, saturation=settings.saturation)
     if result.options.region is not None:
-        left, top, *size = result.options.region
+        left, top, *size = regions.bounds(result.options.region, (height, width))
         place = f"{size[0]} × {size[1]} + {left} + {top}"
-        chosen += f", {words.say('in_region', region=place)}"
+        painted = isinstance(result.options.region, regions.Strokes)
+        chosen += f", {words.say('in_painted' if painted else 'in_region', region=place)}"
     what = words.say("in_seconds", what=", ".join(done), seconds=picture.seconds)
     models = ", ".join(f"{name} {version}" for name, version in result.versions.items())
     details = {

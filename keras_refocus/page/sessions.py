@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import psutil
 
-from keras_refocus.restoration import pipeline
+from keras_refocus.restoration import pipeline, regions
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ class Picture:
         upload: The uploaded file.
         id: What the browser calls it.
         example: Whether it is one of the page's own.
-        region: Left, top, width and height of the only part to restore, in pixels; or `None`.
+        region: The only part to restore, as `RestoreOptions` has it; or `None`.
         size: Width and height in pixels, as far as the file's head tells; or `None`.
         result: What the networks made of it; `None` before, and while it is stored.
         stored: File that holds the result while memory is needed elsewhere.
@@ -85,7 +85,7 @@ class Picture:
     upload: Path
     id: str = dataclasses.field(default_factory=lambda: secrets.token_urlsafe(9))
     example: bool = False
-    region: tuple[int, int, int, int] | None = None
+    region: regions.Region | None = None
     size: tuple[int, int] | None = None
     result: pipeline.RestoreResult | None = None
     stored: Path | None = None

@@ -12,6 +12,7 @@ from keras_refocus.page import finishing
 from keras_refocus.page.jobs import Job, Progress
 from keras_refocus.page.sessions import Picture, Session
 from keras_refocus.page.words import Words
+from keras_refocus.restoration import regions
 
 #: Names of the parts.
 SHOWN = ("status", "photos", "viewer", "downloads", "details")
@@ -73,7 +74,7 @@ def shown(session: Session, words: Words, door: str, *, message: Any) -> tuple:
     if picture is None or picture.after is None:
         viewer = {}
         if picture is not None:
-            region = None if picture.region is None else list(picture.region)
+            region = regions.record(picture.region)
             viewer = {"id": picture.id, "name": picture.name, "region": region}
         return message, listed, viewer, downloads(session, words), details(None)
     return (
@@ -96,7 +97,7 @@ def viewer_of(picture: Picture, words: Words) -> dict[str, Any]:
         "after": f"pictures/{picture.after}",
         "width": width,
         "height": height,
-        "region": list(picture.region) if picture.region else None,
+        "region": regions.record(picture.region),
         "label": f"{picture.details.get(words.say('models'), '')}, "
         f"{words.say('strength_is', strength=look[0], saturation=look[1])}",
     }

@@ -199,6 +199,7 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "strength {strength:g}, saturation {saturation:g}",
         "Stärke {strength:g}, Sättigung {saturation:g}",
     ),
+    "in_painted": ("only where it was painted, in {region}", "nur wo gemalt wurde, in {region}"),
     "in_region": ("only inside {region}", "nur in {region}"),
     "metadata_removed": ("removed", "entfernt"),
     "metadata_kept": ("kept, but for the place", "behalten, bis auf den Ort"),
@@ -369,6 +370,19 @@ SCRIPTS: dict[str, tuple[str, str]] = {
         "Draw a rectangle: Restore changes only what is inside.",
         "Ziehen Sie ein Rechteck: nur darin wird restauriert.",
     ),
+    "brush_hint": (
+        "Paint over what Restore may change. Keys: arrows move, the space bar paints, [ and ] "
+        "change the size, U takes a stroke back.",
+        "Übermalen Sie, was restauriert werden darf. Tasten: Pfeile bewegen, die Leertaste malt, "
+        "[ und ] ändern die Größe, U nimmt einen Strich zurück.",
+    ),
+    "tools": ("Tool", "Werkzeug"),
+    "rectangle": ("Rectangle", "Rechteck"),
+    "brush": ("Brush", "Pinsel"),
+    "eraser": ("Eraser", "Radierer"),
+    "brush_size": ("Size of the brush", "Größe des Pinsels"),
+    "undo": ("Undo", "Zurücknehmen"),
+    "finish_marking": ("Finish", "Fertig"),
     "mark_label": ("Marked part", "Markierter Teil"),
     "panes": (
         "Before and after. Plus and minus zoom, arrows move, 0 fits, 1 shows pixels, B held shows "

@@ -585,6 +585,48 @@ def test_a_part_of_a_photo_is_marked_with_mouse_and_keys(visit):
     assert (preview(page, "after") != colorful((300, 500))).any(axis=-1).mean() > 0.9
 
 
+def test_a_part_is_painted_with_mouse_keys_and_fingers(visit):
+    page = visit(has_touch=True)
+    source = colorful((300, 500))
+    upload(page, ("a.png", content(source)))
+    page.get_by_role("button", name="Mark a part").click()
+    page.get_by_role("button", name="Brush").click()
+    box = page.locator(".rf-panes").bounding_box()
+    scale = box["width"] / 500
+
+    def drag(*points):
+        page.mouse.move(*points[0])
+        page.mouse.down()
+        for point in points[1:]:
+            page.mouse.move(*point, steps=4)
+        page.mouse.up()
+
+    def at(x, y):
+        return box["x"] + x * scale, box["y"] + y * scale
+
+    drag(at(100, 60), at(200, 60), at(200, 160))
+    ready(page, "marked part only")
+    page.get_by_role("button", name="Eraser").click()
+    drag(at(150, 20), at(150, 110))
+    # A stroke too many is taken back.
+    page.get_by_role("button", name="Brush").click()
+    drag(at(400, 250), at(450, 250))
+    page.get_by_role("button", name="Undo").click()
+    page.touchscreen.tap(*at(350, 100))
+    # The keys paint at the brush: it stands where the finger was.
+    page.locator(".rf-panes").focus()
+    for key in ("ArrowDown", "ArrowDown", "ArrowDown", " ", "Escape"):
+        page.keyboard.press(key)
+    screenshot(page, "painted")
+    restore(page)
+    changed = (preview(page, "after") != source).any(axis=-1)
+    for x, y in ((110, 60), (190, 60), (200, 150), (350, 100), (350, 120)):
+        assert changed[y - 2 : y + 2, x - 2 : x + 2].any(), (x, y)
+    for x, y in ((150, 60), (425, 250), (250, 250), (20, 20)):
+        assert not changed[y - 2 : y + 2, x - 2 : x + 2].any(), (x, y)
+    assert "only where it was painted" in page.locator("#details").inner_text()
+
+
 def test_odd_shapes_show_something(visit):
     page = visit()
     rng = np.random.default_rng(0)

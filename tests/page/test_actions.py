@@ -620,7 +620,15 @@ def test_a_part_is_marked_and_only_that_is_restored(actions, kept):
     assert changed[60:110, 40:140].mean() > 0.9
     changed[60:110, 40:140] = False
     assert not changed.any()
-    for nonsense in (None, [1, 2], "abcd", [0, 0, 0, 5], [float("nan")] * 4):
+    painted = {"strokes": [{"points": [[200, 100], [240, 100]], "radius": 20.0, "erases": False}]}
+    values = actions.mark(event(id=picture.id, region=painted), request())
+    assert values[2]["region"]["strokes"][0]["radius"] == 20
+    assert "only where it was painted" in restore(actions)[-1][-1]["value"]
+    changed = (source != picture.result.image).any(axis=-1)
+    assert changed[95:105, 200:240].mean() > 0.9
+    changed[78:122, 178:262] = False
+    assert not changed.any()
+    for nonsense in (None, [1, 2], "abcd", [0, 0, 0, 5], [float("nan")] * 4, {"strokes": [3]}):
         actions.mark(event(id=picture.id, region=nonsense), request())
         assert picture.region is None
     assert text(restore(actions)[-1][0]).startswith("Done")

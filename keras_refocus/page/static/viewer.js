@@ -29,6 +29,14 @@ let pinned = null; // An earlier result to compare with: { id, source, label }.
 let region = null; // Left, top, width, height of the marked part, pixels of the photo.
 let draft = null; // The same, while it is being drawn.
 let marking = false;
+let tool = 'rectangle'; // Or the brush, or the eraser.
+let strokes = []; // Of the brush, pixels of the photo: { points, radius, erases }.
+let stroke = null; // The one that is being drawn.
+let spot = null; // Where the brush is, pixels of the photo.
+const canvas = find('.rf-paint');
+const cursor = find('.rf-cursor');
+const tools = find('.rf-tools');
+const brushSize = find('.rf-brush-size');
 
 const pane = () => ({ width: before.clientWidth, height: before.clientHeight });
 const actual = () => 1 / window.devicePixelRatio;
@@ -89,8 +97,13 @@ function draw() {
   find('.rf-left').textContent = pinned ? refocus.say('pinned', { label: pinned.label }) : refocus.say('before');
   find('.rf-left').hidden = find('.rf-right').hidden = alone;
   find('.rf-pin').textContent = refocus.say(pinned ? 'unpin' : 'pin');
-  const marked = draft || region;
-  box.hidden = !marked || !(marking || alone || draft);
+  const marked = draft || (Array.isArray(region) ? region : null);
+  const painting = marking && tool !== 'rectangle';
+  box.hidden = painting || !marked || !(marking || alone || draft);
+  tools.hidden = !marking;
+  for (const one of tools.querySelectorAll('.rf-tool')) one.setAttribute('aria-pressed', String(one.dataset.tool === tool));
+  brushSize.disabled = find('.rf-undo').disabled = !painting;
+  drawPaint(painting);
   if (marked) {
     box.style.left = `${view.x + marked[0] * view.scale}px`;
     box.style.top = `${view.y + marked[1] * view.scale}px`;
@@ -157,24 +170,125 @@ function rectangle(a, b) {
 
 const inPhoto = (at) => ({ x: (at.x - view.x) / view.scale, y: (at.y - view.y) / view.scale });
 
+// Half the size of the brush, pixels of the photo: the range says it in percent of the shorter side
+// of what is seen.
+const brushRadius = () => (brushSize.value / 200) * Math.min(pane().width, pane().height) / view.scale;
+
+// What the brush has covered, and the brush itself.
+function drawPaint(painting) {
+  const shown = stroke ? [...strokes, stroke] : strokes;
+  canvas.hidden = !shown.length || !(marking || alone) || (marking && !painting);
+  cursor.hidden = !painting || !spot;
+  if (!cursor.hidden) {
+    const radius = brushRadius() * view.scale;
+    cursor.style.width = cursor.style.height = `${2 * radius}px`;
+    cursor.style.transform = `translate(${view.x + spot.x * view.scale - radius}px, ${view.y + spot.y * view.scale - radius}px)`;
+  }
+  if (canvas.hidden) return;
+  const room = pane();
+  const dots = window.devicePixelRatio;
+  canvas.width = Math.round(room.width * dots);
+  canvas.height = Math.round(room.height * dots);
+  canvas.style.width = `${room.width}px`;
+  canvas.style.height = `${room.height}px`;
+  const pen = canvas.getContext('2d');
+  pen.setTransform(view.scale * dots, 0, 0, view.scale * dots, view.x * dots, view.y * dots);
+  pen.lineCap = pen.lineJoin = 'round';
+  pen.strokeStyle = '#2563eb';
+  for (const one of shown) {
+    pen.globalCompositeOperation = one.erases ? 'destination-out' : 'source-over';
+    pen.lineWidth = 2 * one.radius;
+    pen.beginPath();
+    pen.moveTo(...one.points[0]);
+    for (const point of one.points.length > 1 ? one.points.slice(1) : one.points) pen.lineTo(...point);
+    pen.stroke();
+  }
+  // What lies beside the photo is not painted.
+  pen.globalCompositeOperation = 'destination-in';
+  pen.fillRect(0, 0, size.width, size.height);
+}
+
+function begin(at) {
+  stroke = { points: [[at.x, at.y]], radius: brushRadius(), erases: tool === 'eraser' };
+}
+
+function lead(at) {
+  const [x, y] = stroke.points[stroke.points.length - 1];
+  // Points closer together than a pixel of the screen show nothing.
+  if (Math.hypot(at.x - x, at.y - y) * view.scale >= 1) stroke.points.push([at.x, at.y]);
+}
+
+function endStroke() {
+  // Nothing to erase: nothing done.
+  if (!stroke.erases || strokes.length) strokes.push(stroke);
+  stroke = null;
+  painted();
+}
+
+// Tells the server what is covered now.
+function painted() {
+  const round = (number) => Math.round(10 * number) / 10;
+  const told = strokes.map((one) => ({
+    points: one.points.map(([x, y]) => [round(x), round(y)]),
+    radius: round(one.radius) || 0.1,
+    erases: one.erases,
+  }));
+  region = told.some((one) => !one.erases) ? { strokes: told } : null;
+  draw();
+  trigger('marked', { id: current.id, region });
+}
+
+function undo() {
+  if (!strokes.length) return;
+  strokes.pop();
+  if (strokes.every((one) => one.erases)) strokes = [];
+  painted();
+}
+
+function choose(name) {
+  tool = name;
+  draft = null;
+  if (tool === 'rectangle') draft = firstRectangle();
+  spot = tool === 'rectangle' ? null : spot || { x: size.width / 2, y: size.height / 2 };
+  find('.rf-hint').textContent = refocus.say(tool === 'rectangle' ? 'mark_hint' : 'brush_hint');
+  panes.focus();
+  draw();
+}
+
+for (const one of tools.querySelectorAll('.rf-tool')) {
+  one.addEventListener('click', () => choose(one.dataset.tool));
+}
+brushSize.addEventListener('input', draw);
+find('.rf-undo').addEventListener('click', undo);
+find('.rf-finish').addEventListener('click', () => {
+  setMarking(false);
+  find('.rf-mark').focus();
+});
+
+// For the keyboard there is a rectangle to begin with.
+function firstRectangle() {
+  const room = pane();
+  if (Array.isArray(region)) return region;
+  return rectangle(
+    inPhoto({ x: room.width * 0.35, y: room.height * 0.35 }),
+    inPhoto({ x: room.width * 0.65, y: room.height * 0.65 }),
+  );
+}
+
 function setMarking(yes) {
   marking = yes;
-  draft = null;
+  draft = stroke = null;
   if (marking) {
-    // For the keyboard there is a rectangle to begin with.
-    const room = pane();
-    draft = region || rectangle(
-      inPhoto({ x: room.width * 0.35, y: room.height * 0.35 }),
-      inPhoto({ x: room.width * 0.65, y: room.height * 0.65 }),
-    );
-    panes.focus();
+    choose(tool);
+  } else {
+    find('.rf-hint').textContent = '';
   }
-  find('.rf-hint').textContent = marking ? refocus.say('mark_hint') : '';
   draw();
 }
 
 function mark(part) {
   region = part;
+  strokes = [];
   marking = false;
   draft = null;
   find('.rf-hint').textContent = '';
@@ -214,6 +328,13 @@ panes.addEventListener('pointerdown', (event) => {
     action = 'pinch';
     draft = marking ? draft : null;
     apart = Math.hypot(a.x - b.x, a.y - b.y);
+    stroke = null;
+    draw();
+  } else if (marking && tool !== 'rectangle') {
+    action = 'paint';
+    spot = inPhoto(at);
+    begin(spot);
+    draw();
   } else if (marking) {
     action = 'mark';
     corner = inPhoto(at);
@@ -224,7 +345,13 @@ panes.addEventListener('pointerdown', (event) => {
 
 panes.addEventListener('pointermove', (event) => {
   const from = pointers.get(event.pointerId);
-  if (!from) return;
+  if (!from) {
+    if (marking && tool !== 'rectangle') {
+      spot = inPhoto(position(event));
+      draw();
+    }
+    return;
+  }
   // Captured events aim at the panes: keep to the pane where the pointer went down.
   const around = (from.inAfter ? after : before).getBoundingClientRect();
   const at = { x: event.clientX - around.left, y: event.clientY - around.top, inAfter: from.inAfter };
@@ -234,6 +361,10 @@ panes.addEventListener('pointermove', (event) => {
     const wide = Math.hypot(a.x - b.x, a.y - b.y);
     if (apart > 0) zoom(wide / apart, (a.x + b.x) / 2, (a.y + b.y) / 2);
     apart = wide;
+  } else if (action === 'paint') {
+    spot = inPhoto(at);
+    lead(spot);
+    draw();
   } else if (action === 'mark') {
     draft = rectangle(corner, inPhoto(at));
     draw();
@@ -247,6 +378,7 @@ panes.addEventListener('pointermove', (event) => {
 for (const name of ['pointerup', 'pointercancel']) {
   panes.addEventListener(name, (event) => {
     pointers.delete(event.pointerId);
+    if (action === 'paint' && stroke) endStroke();
     if (action === 'mark' && draft && name === 'pointerup') {
       // A mere click marks nothing.
       if (draft[2] * view.scale > 8 && draft[3] * view.scale > 8) mark(draft);
@@ -287,6 +419,30 @@ for (const name of ['gesturestart', 'gesturechange']) {
 
 // ---- Keys.
 
+function paintByKey(event) {
+  const step = Math.max(1, brushRadius() / 2);
+  const by = { ArrowLeft: [-step, 0], ArrowRight: [step, 0], ArrowUp: [0, -step], ArrowDown: [0, step] }[event.key];
+  if (by) {
+    const from = spot;
+    const limit = (value, most) => Math.min(Math.max(value, 0), most);
+    spot = { x: limit(spot.x + by[0], size.width), y: limit(spot.y + by[1], size.height) };
+    if (event.shiftKey) {
+      begin(from);
+      lead(spot);
+      endStroke();
+    }
+  } else if (event.key === ' ') {
+    begin(spot);
+    endStroke();
+  } else if (event.key === '[' || event.key === ']') {
+    brushSize.value = Number(brushSize.value) + (event.key === '[' ? -2 : 2);
+  } else if (event.key.toLowerCase() === 'u') undo();
+  else if (event.key === 'Escape' || event.key === 'Enter') setMarking(false);
+  else return false;
+  draw();
+  return true;
+}
+
 function markByKey(event) {
   const step = Math.max(1, Math.round(8 / view.scale));
   const [x, y, width, height] = draft;
@@ -322,7 +478,7 @@ panes.addEventListener('keydown', (event) => {
     ArrowDown: () => move(0, -step),
   };
   if (event.ctrlKey || event.metaKey || event.altKey) return;
-  if (marking && draft && markByKey(event)) {
+  if (marking && (tool === 'rectangle' ? draft && markByKey(event) : paintByKey(event))) {
     event.preventDefault();
     return;
   }
@@ -452,12 +608,15 @@ async function load() {
   if (anew || width !== size.width || height !== size.height) {
     fits = true;
     marking = false;
-    draft = null;
+    draft = stroke = spot = null;
+    find('.rf-hint').textContent = '';
   }
   if (pinned && pinned.id !== value.id) unpin();
   size = { width, height };
   alone = Boolean(original);
   region = value.region || null;
+  // Those that are just being painted are newer than what the server has heard of.
+  if (anew || !marking) strokes = region && region.strokes ? region.strokes.slice() : [];
   current = { ...value, images: images.map((image) => image.src) };
   refocus.viewed = value.id;
   show(before, pinned ? pinned.source : images[0].src, 'before');
