@@ -255,7 +255,9 @@ def record(region: Region | None) -> Any:
     """What a report says of a part: what JSON can hold."""
     if isinstance(region, Mask):
         return {"mask_sha256": region.sha256, "width": region.size[1], "height": region.size[0]}
-    return dataclasses.asdict(region) if isinstance(region, Strokes) else region
+    if isinstance(region, Strokes):
+        return dataclasses.asdict(region)
+    return None if region is None else list(region)
 
 
 def checked(region: Region) -> Region:

@@ -4,6 +4,7 @@ Floor 3.
 
     segments       a whole clip: cut up, restored by several workers, resumed, put together
     clip           frames of a clip in, frames of the result out
+    playable       a clip as browsers play it, to look at
     live           a stream restored at the rate that the machine gives
     containers     what is in a file, its frames from any place on, a new file with nothing lost
     encoders       which encoder writes which frames, and with what settings

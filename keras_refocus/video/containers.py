@@ -54,6 +54,9 @@ _TECHNICAL = {
     "mimetype",
 }
 
+# Frames that are surveyed beyond the end of a part: its last frames are fused with them.
+_BEYOND = 4
+
 # Frames of colour that are looked at to tell whether a clip is grey: one in so many.
 _GRAY_EVERY = 24
 
@@ -179,11 +182,64 @@ def possible_suffixes(path: Path) -> set[str]:
     return {".mp4", ".mov", ".mkv"}
 
 
+@dataclasses.dataclass(frozen=True)
+class Look:
+    """What the head of a file says of a clip, before it is decoded.
+
+    Attributes:
+        width: Of a frame, in pixels.
+        height: Of a frame, in pixels.
+        seconds: How long it is; `None` if the file does not say.
+        rate: Frames a second on the mean.
+        aspect: Of a pixel.
+        hdr: `"PQ"`, `"HLG"` or `None`.
+        format: FFmpeg's names for the form of the file.
+        has_sound: Whether there is any.
+    """
+
+    width: int
+    height: int
+    seconds: float | None
+    rate: Fraction
+    aspect: Fraction
+    hdr: str | None
+    format: str
+    has_sound: bool
+
+
+def look(path: Path) -> Look:
+    """Look at the head of a clip.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is no video.
+    """
+    with _opened(path) as container:
+        stream = _stream(container, path)
+        context = stream.codec_context
+        seconds = None
+        if stream.duration is not None:
+            seconds = float(stream.duration * stream.time_base)
+        elif container.duration is not None:
+            seconds = container.duration / 1e6
+        return Look(
+            width=context.width,
+            height=context.height,
+            seconds=seconds,
+            rate=stream.average_rate or stream.guessed_rate or Fraction(25),
+            aspect=stream.sample_aspect_ratio or context.sample_aspect_ratio or Fraction(1),
+            hdr=_HDR.get(int(context.color_trc)),
+            format=container.format.name,
+            has_sound=bool(container.streams.audio),
+        )
+
+
 def survey(
     path: Path,
     *,
     deinterlace: bool = False,
     look_for_gray: bool = False,
+    until: float | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Survey:
     """Decode a clip once and note what work on it depends on.
@@ -192,6 +248,8 @@ def survey(
         path: The file.
         deinterlace: Whether frames go through a deinterlacer, here and when they are read.
         look_for_gray: Whether it is found out whether the clip is grey.
+        until: Seconds from the first frame after which the survey ends, a few frames later; `None`
+            for all of the clip.
         progress: Called with frames done and frames in all, 0 where the file does not say.
 
     Returns:
@@ -209,6 +267,8 @@ def survey(
             found.add(frame)
             if progress is not None:
                 progress(len(found.times), total)
+            if until is not None and found.reaches_beyond(until):
+                break
         return found.result(stream)
 
 
@@ -230,6 +290,7 @@ class _Surveyor:
         self._looks = look_for_gray
         self._side_data: set[str] = set()
         self._time_base = stream.time_base
+        self._rate = stream.average_rate or stream.guessed_rate or Fraction(25)
 
     def add(self, frame: Any) -> None:
         layout = frames.layout_of(frame)
@@ -259,6 +320,15 @@ class _Surveyor:
             self._grays.append(layout.is_gray or _is_gray(frame))
         self._side_data |= {_name(data.type) for data in frame.side_data}
         self.times.append((frame.pts, frame.duration or 0))
+
+    def reaches_beyond(self, seconds: float) -> bool:
+        """Whether the last frames are later than this, counted from the first."""
+        if len(self.times) <= _BEYOND:
+            return False
+        first, last = self.times[0][0], self.times[-_BEYOND][0]
+        if first is None or last is None:  # A raw stream: by the count.
+            return len(self.times) * float(1 / self._rate) > seconds + 1
+        return float((last - first) * self._time_base) >= seconds
 
     def result(self, stream: Any) -> Survey:
         if self._layout is None:

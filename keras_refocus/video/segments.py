@@ -110,6 +110,7 @@ def restore(
     progress: Callable[[int, int], None] | None = None,
     surveying: Callable[[int, int], None] | None = None,
     cancel: Callable[[], bool] | None = None,
+    found: containers.Survey | None = None,
 ) -> Outcome:
     """Restore a clip.
 
@@ -123,6 +124,7 @@ def restore(
         progress: Called with the frames of the clip done and all of them.
         surveying: Called with frames looked at, and all of them or 0, before that.
         cancel: Asked between steps; when it says yes, the work stops.
+        found: Survey of the clip, as the options need it, if that was made before.
 
     Returns:
         What became of it.
@@ -139,7 +141,7 @@ def restore(
     # SVT-AV1 writes to standard error unless told, and takes no such option.
     os.environ.setdefault("SVT_LOG", "1")
     options = job.options
-    found = containers.survey(
+    found = found or containers.survey(
         job.source,
         deinterlace=options.deinterlace,
         look_for_gray=options.restore.mode != "restore",
