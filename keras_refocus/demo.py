@@ -92,6 +92,9 @@ def _serve(
         max_pixels=round(arguments.max_megapixels * 1e6),
         max_upload=round(arguments.max_upload_mb * 1e6),
         max_seconds=60 * arguments.max_minutes,
+        max_clip_seconds=arguments.max_clip_seconds,
+        max_clip_upload=round(arguments.max_clip_mb * 1e6),
+        max_clip_work=60 * arguments.max_clip_minutes,
         concurrency=arguments.concurrency,
         queue_size=arguments.queue_size,
         relayed=arguments.share,
@@ -105,6 +108,7 @@ def _serve(
             sessions,
             examples=layout.EXAMPLES,
             max_upload=settings.max_upload,
+            max_clip=settings.max_clip_upload,
             relayed=arguments.share,
             root_path=root_path,
             server_name=arguments.host,
@@ -367,6 +371,24 @@ def _add_limits(limits: argparse._ArgumentGroup) -> None:
         type=float,
         default=10,
         help="give a photo up after this time (default: %(default)s)",
+    )
+    limits.add_argument(
+        "--max-clip-seconds",
+        type=float,
+        default=120,
+        help="refuse longer clips; 0: no Video tab (default: %(default)s)",
+    )
+    limits.add_argument(
+        "--max-clip-mb",
+        type=float,
+        default=500,
+        help="refuse larger files of clips (default: %(default)s)",
+    )
+    limits.add_argument(
+        "--max-clip-minutes",
+        type=float,
+        default=120,
+        help="give a clip up after this time (default: %(default)s)",
     )
     limits.add_argument(
         "--concurrency", type=int, default=1, help="photos at a time (default: %(default)s)"

@@ -18,8 +18,8 @@ PACKAGE = ROOT / "keras_refocus"
 FLOORS = [
     "engines local_server pictures system",
     "blur metrics networks restoration",
-    "cloud data deployment page video",
-    "evaluation training",
+    "cloud data deployment video",
+    "evaluation page training",
     "benchmarks",
 ]
 FLOOR_OF = {name: floor for floor, row in enumerate(FLOORS, 1) for name in row.split()}

@@ -1,11 +1,14 @@
 """The web page.
 
-Floor 3.
+Floor 4.
 
     layout     how it looks, and what hangs on what
     views      values of its parts: list, comparison, downloads, status
     words      what it says, in the languages it speaks
     actions    what its buttons do
+    clips      what the buttons of its Video tab do
+    settings   how it behaves
+    errors     what goes wrong, in words for visitors
     jobs       who works when: places, the line before them, a job a visitor
     decoding   photos read in a process of their own, which can be ended
     uploads    names of files that come in, and whether they can be taken

@@ -7,10 +7,8 @@ logged identifies no picture.
 
 import asyncio
 import dataclasses
-import logging
 import secrets
 import threading
-import traceback
 from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from pathlib import Path
@@ -20,13 +18,14 @@ import gradio as gr
 
 from keras_refocus.engines import contract, installed, store
 from keras_refocus.page import decoding, finishing, uploads, views
-from keras_refocus.page.jobs import Job, QueueFull, TimeLimit, Wish, WorkQueue
+from keras_refocus.page.clips import ClipActions
+from keras_refocus.page.errors import say
+from keras_refocus.page.jobs import Job, Wish, WorkQueue
 from keras_refocus.page.sessions import Picture, Session, Sessions
+from keras_refocus.page.settings import AppSettings
 from keras_refocus.page.words import Words
 from keras_refocus.restoration import pipeline, regions
 from keras_refocus.system import memory
-
-logger = logging.getLogger(__name__)
 
 #: The modes, by the names of their sentences, and what the pipeline calls them.
 MODES = {
@@ -49,31 +48,6 @@ _KNOWN = tuple(_GOOD_FOR)
 # What an event gives that has nothing to show any more. Gradio repeats the last values of an event
 # when it ends, and empties everything if there were none.
 _UNCHANGED = tuple(gr.skip() for _ in views.SHOWN)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class AppSettings:
-    """How the page behaves.
-
-    Attributes:
-        blur_faces: Whether faces are blurred unless the visitor says otherwise.
-        max_pixels: Pixels of the largest photo that is accepted.
-        max_upload: Bytes of the largest file that is accepted.
-        max_files: Photos that one visitor may have at once.
-        max_seconds: How long one photo may be worked on; `None`: as long as it takes.
-        concurrency: Photos that are worked on at the same time, all visitors together.
-        queue_size: Requests that may wait.
-        relayed: Whether visitors come through a relay on the internet, which the page then says.
-    """
-
-    blur_faces: bool = False
-    max_pixels: int = 120_000_000
-    max_upload: int = 250_000_000
-    max_files: int = 50
-    max_seconds: float | None = 600
-    concurrency: int = 1
-    queue_size: int = 20
-    relayed: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -148,6 +122,8 @@ class PageActions:
         self._settings = settings
         self._examples = examples
         self._queue = WorkQueue(settings.concurrency, settings.queue_size, settings.max_seconds)
+        #: Those of the Video tab; clips take turns with photos, frame by frame.
+        self.clips = ClipActions(restorer, sessions, settings, self._queue)
         # Strength and saturation do not wait for anybody's networks.
         self._finishers = ThreadPoolExecutor(2, thread_name_prefix="finish")
 
@@ -236,7 +212,13 @@ class PageActions:
                 raise uploads.Unwanted(words.say("too_many", most=self._settings.max_files))
             if uploads.is_leaving(name):
                 raise uploads.Unwanted(words.say("is_leaving"))
-            size = uploads.check(path, name, max_pixels=self._settings.max_pixels, words=words)
+            size = uploads.check(
+                path,
+                name,
+                max_pixels=self._settings.max_pixels,
+                words=words,
+                videos=self.clips.is_offered,
+            )
         except uploads.Unwanted:
             path.unlink(missing_ok=True)
             raise
@@ -272,7 +254,7 @@ class PageActions:
         """Delete the visitor's photos."""
         session, words = self._session(request), Words.of(request)
         session.say_turn()
-        session.delete()
+        session.delete(session.pictures)
         return self._shown(session, request, views.status(words.say("deleted")))
 
     def set_deletion(self, delete: bool, request: gr.Request) -> None:
@@ -508,8 +490,9 @@ class PageActions:
     def standing(self, session: Session) -> dict[str, Any]:
         """Say how things stand: seconds left, whether work is under way, state of each photo."""
         return {
-            "left": max(session.remaining, 0) if session.pictures else None,
+            "left": max(session.remaining, 0) if session.pictures or session.clip else None,
             "working": session.is_working,
+            "clip": None if session.clip is None else session.clip.id,
             "pictures": {
                 picture.id: views.state_of(session, picture) for picture in session.pictures
             },
@@ -697,30 +680,6 @@ def _model_label(name: str, origin: installed.Origin | None, words: Words) -> st
     if origin is not None:
         return f"{name}: {installed.good_for(name, origin)} (licence {origin.licence})"
     return f"{name}: {words.say(_GOOD_FOR.get(name, 'your_model'))}"
-
-
-def say(error: Exception, words: Words | None = None) -> str:
-    """Put an error into words for the page; what nobody foresaw is logged, without names."""
-    words = words or Words()
-    if isinstance(error, gr.Error):
-        return str(error.message)
-    if isinstance(error, TimeLimit):
-        return words.say("too_long", limit=words.duration(error.seconds))
-    if isinstance(error, QueueFull):
-        return words.say("full", count=error.count)
-    if isinstance(error, FileNotFoundError) and error.errno is not None:
-        return words.say("gone")
-    if isinstance(error, OSError) and error.strerror:  # The rest of it names a file.
-        return words.say("unreadable", reason=error.strerror)
-    if isinstance(error, ValueError | OSError | ImportError) and str(error):
-        return str(error)
-    if isinstance(error, MemoryError):
-        return words.say("no_memory")
-    # Its message might name a picture; the places in the code do not.
-    frames = traceback.extract_tb(error.__traceback__)[-3:]
-    places = ", ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames)
-    logger.error("unexpected %s at %s", type(error).__name__, places)
-    return words.say("unforeseen", kind=type(error).__name__)
 
 
 def _nothing(session: Session, words: Words) -> str:

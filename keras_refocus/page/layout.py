@@ -18,12 +18,15 @@ from typing import Any
 
 import gradio as gr
 
-from keras_refocus.page.actions import AppSettings, PageActions
+from keras_refocus.page.actions import PageActions
+from keras_refocus.page.clips import ClipActions
 from keras_refocus.page.sessions import Sessions
+from keras_refocus.page.settings import AppSettings
 from keras_refocus.page.views import status
 from keras_refocus.page.words import LABELS, SCRIPTS, SENTENCES
 from keras_refocus.pictures import images
 from keras_refocus.restoration import pipeline
+from keras_refocus.video import files
 
 logger = logging.getLogger(__name__)
 
@@ -83,11 +86,17 @@ class _Page(gr.Blocks):
 def _lay_out(page: gr.Blocks, actions: PageActions, settings: AppSettings) -> None:
     """Put the parts on the page, in the order of a narrow one, and connect them."""
     _part("head", "head.html", "head.js")
+    if actions.clips.is_offered:
+        _part("tabs", "tabs.html", "tabs.js")
     # A wide page puts the second column beside the other two.
-    with gr.Row(equal_height=False, elem_id="work"):
-        begin = _begin(settings)
+    with gr.Row(equal_height=False, elem_id="work", elem_classes="rf-work"):
+        begin = _begin(settings, with_clips=actions.clips.is_offered)
         compare = _compare()
         options = _options(settings, compare.strength)
+    if actions.clips.is_offered:
+        with gr.Row(equal_height=False, elem_id="clips", elem_classes="rf-work"):
+            clips = _clips(settings)
+        _connect_clips(page, actions.clips, clips)
     _part("privacy", "privacy.html", "said.js")
     _offer_to_programs(actions)
     _connect(page, actions, begin, compare, options)
@@ -136,14 +145,107 @@ class _Options:
         return [getattr(self, field.name) for field in dataclasses.fields(self)][:-1]
 
 
-def _begin(settings: AppSettings) -> _Begin:
-    with gr.Column(elem_id="begin"):
+@dataclasses.dataclass(frozen=True)
+class _Clips:
+    """The Video tab."""
+
+    clip: gr.HTML
+    preview: gr.Button
+    start: gr.Button
+    cancel: gr.Button
+    state: gr.HTML
+    strength: gr.Slider
+    colors: gr.Checkbox
+    steady: gr.Checkbox
+    smooth: gr.Checkbox
+    blur_faces: gr.Checkbox
+    remove_metadata: gr.Checkbox
+    delete_after: gr.Checkbox
+    film: gr.HTML
+    downloads: gr.HTML
+    details: gr.HTML
+
+    @property
+    def controls(self) -> list:
+        """Those that make a `ClipChoices`, in the order of its fields."""
+        names = "strength colors steady smooth blur_faces remove_metadata"
+        return [getattr(self, name) for name in names.split()]
+
+
+def _clips(settings: AppSettings) -> _Clips:
+    with gr.Column(elem_classes="rf-begin"):
+        clip = _part(
+            "clip",
+            "clip.html",
+            "clip.js",
+            accepted=",".join(["video/*", *sorted(files.SUFFIXES)]),
+            megabytes=round(settings.max_clip_upload / 1e6),
+            seconds=settings.max_clip_seconds,
+        )
+        with gr.Row():
+            preview = gr.Button(_("preview_clip"), variant="primary", elem_id="preview_clip")
+            start = gr.Button(_("restore_clip"), elem_id="start_clip")
+            cancel = gr.Button(_("cancel"), elem_id="cancel_clip", scale=0, min_width=90)
+        state = _part("clip_status", "status.html", "status.js", value=status())
+    with gr.Column(elem_classes="rf-compare"):
+        film = _part("film", "film.html", "film.js", value={})
+        downloads = _part("clip_downloads", "downloads.html", "downloads.js", value={})
+        details = gr.HTML(visible=False, apply_default_css=False, elem_id="clip_details")
+    with gr.Column(elem_classes="rf-options"):
+        strength = gr.Slider(0, 1, value=1, step=0.05, label=_("strength"), info=_("strength_info"))
+        steady = gr.Checkbox(True, label=_("steady"), info=_("steady_info"))
+        smooth = gr.Checkbox(False, label=_("smooth"), info=_("smooth_info"))
+        colors = gr.Checkbox(
+            False, label=_("clip_colors"), info=_("clip_colors_info"), visible=False
+        )
+        remove = gr.Checkbox(True, label=_("remove_metadata"), info=_("remove_metadata_info"))
+        faces = gr.Checkbox(settings.blur_faces, label=_("blur_faces"), info=_("blur_faces_info"))
+        delete_after = gr.Checkbox(True, label=_("delete_after"), info=_("clip_delete_info"))
+    return _Clips(
+        clip=clip,
+        preview=preview,
+        start=start,
+        cancel=cancel,
+        state=state,
+        strength=strength,
+        colors=colors,
+        steady=steady,
+        smooth=smooth,
+        blur_faces=faces,
+        remove_metadata=remove,
+        delete_after=delete_after,
+        film=film,
+        downloads=downloads,
+        details=details,
+    )
+
+
+def _connect_clips(page: gr.Blocks, actions: ClipActions, parts: _Clips) -> None:
+    """Say what happens when on the Video tab."""
+    shown = [parts.state, parts.clip, parts.film, parts.downloads, parts.details]
+    hidden: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+    quick = {"queue": False, "trigger_mode": "multiple", **hidden}
+    slow = {"concurrency_limit": None, "trigger_mode": "multiple", **hidden}
+    page.load(actions.offer, None, [parts.colors, parts.state, parts.clip], **quick)
+    parts.clip.arrived(actions.arrived, None, shown, **quick)
+    parts.clip.removed(actions.remove, None, shown, **quick)
+    parts.clip.expired(actions.expire, None, shown, **quick)
+    parts.preview.click(actions.preview, parts.controls, shown, **slow)
+    parts.start.click(actions.restore, parts.controls, shown, **slow)
+    parts.cancel.click(actions.cancel, None, parts.state, **quick)
+    parts.downloads.downloaded(actions.downloaded, None, shown, **quick)
+    parts.delete_after.change(actions.set_deletion, parts.delete_after, None, **quick)
+
+
+def _begin(settings: AppSettings, *, with_clips: bool) -> _Begin:
+    with gr.Column(elem_id="begin", elem_classes="rf-begin"):
         photos = _part(
             "photos",
             "photos.html",
             "photos.js",
             accepted=",".join(["image/*", *sorted(images.SUFFIXES)]),
             most=settings.max_files,
+            videos=sorted(files.SUFFIXES) if with_clips else [],
         )
         with gr.Row():
             start = gr.Button(_("restore"), variant="primary", elem_id="start", scale=3)
@@ -153,7 +255,7 @@ def _begin(settings: AppSettings) -> _Begin:
 
 
 def _compare() -> _Compare:
-    with gr.Column(elem_id="compare"):
+    with gr.Column(elem_id="compare", elem_classes="rf-compare"):
         viewer = _part("viewer", "viewer.html", "viewer.js", value={})
         strength = gr.Slider(
             0,
@@ -171,7 +273,7 @@ def _compare() -> _Compare:
 
 
 def _options(settings: AppSettings, strength: gr.Slider) -> _Options:
-    with gr.Column(elem_id="options"):
+    with gr.Column(elem_id="options", elem_classes="rf-options"):
         mode = gr.Radio(
             [(SENTENCES["restore_only"][0], "restore")],
             value="restore",

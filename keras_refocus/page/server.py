@@ -187,28 +187,50 @@ class PageRoutes:
         actions: What is done with uploads, and makes downloads.
         sessions: Where pictures are found by their tokens.
         examples: Folder of the examples.
-        max_upload: Bytes of the largest file that is accepted.
+        max_upload: Bytes of the largest photo that is accepted.
+        max_clip: Bytes of the largest clip; 0: none are taken.
     """
 
     def __init__(
-        self, actions: PageActions, sessions: Sessions, examples: Path, *, max_upload: int
+        self,
+        actions: PageActions,
+        sessions: Sessions,
+        examples: Path,
+        *,
+        max_upload: int,
+        max_clip: int = 0,
     ):
         self._actions = actions
         self._sessions = sessions
         self._examples = examples
         self._max_upload = max_upload
+        self._max_clip = max_clip
 
     def routes(self) -> list[Route]:
         """List them."""
         return [
             Route("/uploads/{door}", _for_users(self.upload), methods=["POST"]),
+            *(
+                [Route("/clips/{door}", _for_users(self.clip), methods=["POST"])]
+                * bool(self._max_clip)
+            ),
             Route("/standing/{door}", _for_users(self.standing), methods=["GET", "POST"]),
             Route("/pictures/{token}", _for_users(self.picture), methods=["GET"]),
             Route("/examples/{name}", self.example, methods=["GET"]),
         ]
 
     async def upload(self, request: Request) -> Response:
-        """Take one file; its name comes in the header `x-name`."""
+        """Take one photo; its name comes in the header `x-name`."""
+        return await self._take(request, self._actions.receive, self._max_upload, "--max-upload-mb")
+
+    async def clip(self, request: Request) -> Response:
+        """Take a clip in the same way."""
+        receive = self._actions.clips.receive
+        return await self._take(request, receive, self._max_clip, "--max-clip-mb")
+
+    async def _take(
+        self, request: Request, take: Callable[..., dict], most: int, flag: str
+    ) -> Response:
         said = Words.of(request)
         door = request.path_params["door"]
         visitor = self._sessions.behind(door)
@@ -216,14 +238,14 @@ class PageRoutes:
             return JSONResponse({"error": said.say("gone")}, 404)
         length = request.headers.get("content-length", "")
         announced = int(length) if length.isdecimal() else None
-        if announced is not None and announced > self._max_upload:
-            refusal = uploads.too_heavy(self._max_upload, announced, said)
+        if announced is not None and announced > most:
+            refusal = uploads.too_heavy(most, announced, said, flag=flag)
             return JSONResponse({"error": refusal}, 413, headers={"connection": "close"})
         name = unquote(request.headers.get("x-name", "photo"))
         path = self._sessions.of(visitor).reserve()
         try:
-            await self._receive(request, path, said)
-            answer = await run_in_threadpool(self._actions.receive, door, path, name, said)
+            await self._receive(request, path, said, most, flag)
+            answer = await run_in_threadpool(take, door, path, name, said)
             return JSONResponse(answer)
         except uploads.Unwanted as error:
             path.unlink(missing_ok=True)
@@ -236,13 +258,15 @@ class PageRoutes:
             reason = error.strerror or type(error).__name__
             return JSONResponse({"error": said.say("unreadable", reason=reason)}, 500)
 
-    async def _receive(self, request: Request, path: Path, said: Words) -> None:
+    async def _receive(
+        self, request: Request, path: Path, said: Words, most: int, flag: str
+    ) -> None:
         received = 0
         with path.open("wb") as file:
             async for chunk in request.stream():
                 received += len(chunk)
-                if received > self._max_upload:
-                    raise uploads.Unwanted(uploads.too_heavy(self._max_upload, None, said))
+                if received > most:
+                    raise uploads.Unwanted(uploads.too_heavy(most, None, said, flag=flag))
                 await run_in_threadpool(file.write, chunk)
 
     def standing(self, request: Request) -> Response:
@@ -315,6 +339,7 @@ def launch(
     *,
     examples: Path,
     max_upload: int,
+    max_clip: int = 0,
     relayed: bool = False,
     **options: Any,
 ) -> str:
@@ -325,7 +350,8 @@ def launch(
         actions: What came with it.
         sessions: Where its visitors' pictures are kept.
         examples: Folder of the examples.
-        max_upload: Bytes of the largest file that is accepted.
+        max_upload: Bytes of the largest photo that is accepted.
+        max_clip: Bytes of the largest clip; 0: none are taken.
         relayed: Whether visitors come through a relay, which the page then says.
         **options: Of `gradio.Blocks.launch`: address, port, users, sharing, path behind a proxy.
 
@@ -333,6 +359,8 @@ def launch(
         The address of the page on this machine.
     """
     in_head = head(kept=sessions.keep_seconds, relayed=relayed)
+    if not actions.clips.is_offered:
+        max_clip = 0
     _, address, _ = page.launch(
         prevent_thread_lock=True,
         quiet=True,
@@ -343,7 +371,9 @@ def launch(
         i18n=gr.I18n(**words.for_gradio()),
         auth_message="Refocus",
         app_kwargs={
-            "routes": PageRoutes(actions, sessions, examples, max_upload=max_upload).routes(),
+            "routes": PageRoutes(
+                actions, sessions, examples, max_upload=max_upload, max_clip=max_clip
+            ).routes(),
             "middleware": [Middleware(PrivateHeaders, sessions=sessions, head=in_head)],
             "docs_url": None,
             "redoc_url": None,

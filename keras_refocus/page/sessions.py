@@ -45,11 +45,13 @@ class SharedFile:
         path: The file.
         name: Name to download it by; `None` to show it in the page.
         pictures: What it was made of.
+        clip: The clip that it was made of.
     """
 
     path: Path
     name: str | None = None
     pictures: tuple["Picture", ...] = ()
+    clip: "Clip | None" = None
 
 
 @dataclasses.dataclass(eq=False)
@@ -121,16 +123,61 @@ class Picture:
         return sum(array.nbytes for array in held if array is not None)
 
 
+@dataclasses.dataclass(eq=False)
+class Clip:
+    """The clip of a visitor.
+
+    Attributes:
+        name: Name of the file as the visitor gave it, without folders.
+        upload: The uploaded file.
+        size: Width and height of a frame in pixels.
+        seconds: How long it is, as far as the file's head tells; or `None`.
+        rate: Frames a second.
+        id: What the browser calls it.
+        work: What is under way for it, or was; see `clips.Work`.
+        before: Token of the input as browsers play it.
+        after: Token of the result as browsers play it.
+        download: Token of the result; `None` of a preview.
+        folder: Where what was made of it lies.
+        details: What the page says about it.
+        error: Why there is no result.
+        cost: Seconds that a frame took.
+    """
+
+    name: str
+    upload: Path
+    size: tuple[int, int]
+    seconds: float | None
+    rate: float
+    id: str = dataclasses.field(default_factory=lambda: secrets.token_urlsafe(9))
+    work: Any = None
+    before: str | None = None
+    after: str | None = None
+    download: str | None = None
+    folder: Path | None = None
+    details: dict[str, str] = dataclasses.field(default_factory=dict)
+    error: str = ""
+    cost: float = 0.0
+
+    @property
+    def is_working(self) -> bool:
+        """Whether work is under way for it."""
+        return self.work is not None and not self.work.is_over
+
+
 class Session:
     """The pictures of one visitor. Made by `Sessions`.
 
     Attributes:
         pictures: The visitor's pictures, in the order they came.
-        delete_after_download: Whether a download deletes what it was made of.
+        clip: The visitor's clip.
+        delete_after_download: Whether a download of pictures deletes what it was made of.
+        delete_clip_after_download: The same of a clip.
         finish: What results are to be made with.
         job: What is under way for the visitor.
         chosen: The picture that the visitor looks at.
         turn: Whoever speaks to the visitor last counts it up; who spoke before falls silent.
+        clip_turn: The same of the Video tab.
         archive: Token of the file of all results, which is made whenever it is fetched.
         preparing: How far a download is that has to be made first: files done and all.
         is_renewed: Whether the visitor had pictures before that were kept for long enough.
@@ -141,11 +188,14 @@ class Session:
         self._folder = folder
         self._files: dict[str, SharedFile] = {}
         self.pictures: list[Picture] = []
+        self.clip: Clip | None = None
         self.delete_after_download = True
+        self.delete_clip_after_download = True
         self.finish: Any = None
         self.job: Any = None
         self.chosen: Picture | None = None
         self.turn = 0
+        self.clip_turn = 0
         self.preparing: tuple[int, int] | None = None
         self.archive: str | None = None
         self.expires = 0.0
@@ -156,7 +206,12 @@ class Session:
     @property
     def is_working(self) -> bool:
         """Whether work is under way for the visitor."""
-        return self.preparing is not None or (self.job is not None and not self.job.is_over)
+        restores = self.job is not None and not self.job.is_over
+        return (
+            restores
+            or self.preparing is not None
+            or (self.clip is not None and self.clip.is_working)
+        )
 
     def touch(self) -> None:
         """Start the time anew after which everything is deleted."""
@@ -188,16 +243,96 @@ class Session:
         self.turn += 1
         return self.turn
 
-    def reserve(self) -> Path:
+    def say_clip_turn(self) -> int:
+        """The same for the Video tab."""
+        self.clip_turn += 1
+        return self.clip_turn
+
+    def reserve(self, suffix: str = ".upload") -> Path:
         """Give the path of a new file for an upload."""
         self._folder.mkdir(mode=0o700, exist_ok=True)
-        return self._folder / f"{secrets.token_urlsafe(24)}.upload"
+        return self._folder / f"{secrets.token_urlsafe(24)}{suffix}"
 
     def add(self, upload: Path, name: str, **attributes: Any) -> Picture:
         """Make a file of `reserve` one more of the visitor's pictures."""
         picture = Picture(name, upload, **attributes)
         self.pictures = [*self.pictures, picture]
         return picture
+
+    def set_clip(self, clip: Clip) -> None:
+        """Make this the visitor's clip, in place of an earlier one."""
+        self.drop_clip()
+        self.clip = clip
+
+    def drop_clip(self) -> None:
+        """Stop work on the visitor's clip and delete all of it."""
+        clip, self.clip = self.clip, None
+        if clip is not None:
+            self.delete_clip(clip)
+
+    def delete_clip(self, clip: Clip) -> None:
+        """Stop work on a clip and delete its upload and what was made of it."""
+        if clip.work is not None:
+            clip.work.cancel()
+        self.forget_clip_result(clip)
+        clip.upload.unlink(missing_ok=True)
+
+    def forget_clip_result(self, clip: Clip) -> None:
+        """Delete what was made of a clip."""
+        self.drop_files([clip.before, clip.after, clip.download])
+        clip.before = clip.after = clip.download = None
+        clip.details = {}
+        if clip.folder is not None:
+            shutil.rmtree(clip.folder, ignore_errors=True)
+            clip.folder = None
+
+    def settle_clip(self, clip: Clip) -> None:
+        """Delete what was just made if its clip, or the visitor, has gone meanwhile."""
+        if self.is_over:
+            self.end()
+        if self.clip is not clip:
+            self.delete_clip(clip)
+
+    @contextlib.contextmanager
+    def clip_folder(self) -> Iterator[Path]:
+        """Give a folder to make something of a clip in; what is not shown then is deleted."""
+        folder = self._folder / secrets.token_hex(16)
+        folder.mkdir(mode=0o700, parents=True)
+        try:
+            yield folder
+        finally:
+            if self.clip is None or self.clip.folder != folder:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def show_clip(
+        self,
+        clip: Clip,
+        folder: Path,
+        *,
+        before: Path,
+        after: Path,
+        result: Path | None = None,
+        name: str = "",
+    ) -> None:
+        """Let files of a folder be fetched, in place of what was made of the clip earlier.
+
+        Args:
+            clip: The clip.
+            folder: The folder, of `clip_folder`.
+            before: The input as browsers play it.
+            after: The result as browsers play it.
+            result: The result, if all of the clip was restored.
+            name: Name to download the result by.
+        """
+        self.forget_clip_result(clip)
+        clip.folder = folder
+        shared = {"before": SharedFile(before), "after": SharedFile(after)}
+        if result is not None:
+            shared["download"] = SharedFile(result, name, clip=clip)
+        for kind, file in shared.items():
+            token = secrets.token_urlsafe(24)
+            self._files[token] = file
+            setattr(clip, kind, token)
 
     def picture(self, picture_id: Any) -> Picture | None:
         """Find a picture by what the browser calls it."""
@@ -306,6 +441,7 @@ class Session:
         if self.job is not None:
             self.job.cancel()
         self.delete()
+        self.drop_clip()
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
@@ -402,7 +538,10 @@ class Sessions:
         """Delete what was downloaded, if its visitor wants that; an archive in any case."""
         if shared is session.find(session.archive):
             shared.path.unlink(missing_ok=True)
-        if shared.name is not None and session.delete_after_download:
+        if shared.clip is not None:
+            if session.delete_clip_after_download and session.clip is shared.clip:
+                session.drop_clip()
+        elif shared.name is not None and session.delete_after_download:
             session.delete(shared.pictures)
 
     def door(self, visitor: str) -> str:
@@ -525,8 +664,11 @@ class Sessions:
         with self._lock:
             for session in self._sessions.values():
                 gone = session.gone_since
-                if gone is not None and gone + _WORK_GONE_SECONDS <= now and session.job:
-                    session.job.cancel()
+                if gone is not None and gone + _WORK_GONE_SECONDS <= now:
+                    if session.job is not None:
+                        session.job.cancel()
+                    if session.clip is not None and session.clip.work is not None:
+                        session.clip.work.cancel()
             # Work under way is action, too; it ends or is cancelled.
             over = {
                 visitor: session

@@ -59,7 +59,9 @@ def is_leaving(name: str) -> bool:
     return PurePath(name.replace("\\", "/")).name.startswith("._")
 
 
-def check(path: Path, name: str, *, max_pixels: int, words: Words) -> tuple[int, int]:
+def check(
+    path: Path, name: str, *, max_pixels: int, words: Words, videos: bool = False
+) -> tuple[int, int]:
     """Look at an upload; returns its width and height as they are stored.
 
     Args:
@@ -67,6 +69,7 @@ def check(path: Path, name: str, *, max_pixels: int, words: Words) -> tuple[int,
         name: Its name, which tells raw files of cameras.
         max_pixels: Pixels of the largest photo that is accepted.
         words: The language to refuse it in.
+        videos: Whether the page takes videos, elsewhere.
 
     Raises:
         Unwanted: The page cannot take it.
@@ -88,6 +91,8 @@ def check(path: Path, name: str, *, max_pixels: int, words: Words) -> tuple[int,
             raise Unwanted(message) from None
         for kind, fits in _KINDS:
             if fits(head):
+                if videos and kind == "kind_video":
+                    raise Unwanted(words.say("is_video")) from None
                 message = words.say("is_kind", kind=words.say(kind), formats=FORMATS)
                 raise Unwanted(message) from None
         if "pillow-heif" in said:
@@ -106,7 +111,7 @@ def check(path: Path, name: str, *, max_pixels: int, words: Words) -> tuple[int,
     return width, height
 
 
-def too_heavy(most: int, size: int | None, words: Words) -> str:
+def too_heavy(most: int, size: int | None, words: Words, *, flag: str = "--max-upload-mb") -> str:
     """Say that a file has too many bytes."""
     suggested = math.ceil((size or 2 * most) / 1e6)
     return words.say(
@@ -114,6 +119,7 @@ def too_heavy(most: int, size: int | None, words: Words) -> str:
         size=f"{(size or most) / 1e6:.3g} MB" if size else f"> {most / 1e6:.3g} MB",
         most=f"{most / 1e6:.3g} MB",
         suggested=suggested,
+        flag=flag,
     )
 
 

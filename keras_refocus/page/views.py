@@ -16,6 +16,8 @@ from keras_refocus.restoration import regions
 
 #: Names of the parts.
 SHOWN = ("status", "photos", "viewer", "downloads", "details")
+#: Those of the Video tab, which has its own.
+CLIP_SHOWN = ("status", "clip", "film", "downloads", "details")
 
 
 def status(
@@ -147,13 +149,76 @@ def downloads(session: Session, words: Words) -> dict[str, Any]:
 
 def details(picture: Picture | None) -> Any:
     """The table of what was seen and done."""
-    if picture is None or not picture.details:
+    return _table(None if picture is None else picture.details)
+
+
+def _table(details: dict[str, str] | None) -> Any:
+    if not details:
         return gr.update(visible=False)
     rows = "".join(
         f'<tr><th scope="row">{html.escape(name)}</th><td>{html.escape(value)}</td></tr>'
-        for name, value in picture.details.items()
+        for name, value in details.items()
     )
     return gr.update(value=f'<table class="rf-details">{rows}</table>', visible=True)
+
+
+def clip(session: Session, words: Words, door: str) -> dict[str, Any]:
+    """What the list of the Video tab shows."""
+    listed = {"door": door, "clip": None}
+    if session.clip is not None:
+        one = session.clip
+        length = "" if one.seconds is None else f"{words.duration(one.seconds)}, "
+        listed["clip"] = {
+            "id": one.id,
+            "name": one.name,
+            "about": f"{length}{one.size[0]} × {one.size[1]}",
+        }
+    return listed
+
+
+def clip_shown(session: Session, words: Words, door: str, *, message: Any) -> tuple:
+    """Everything that a visitor sees on the Video tab: values of `CLIP_SHOWN`."""
+    one, film = session.clip, {}
+    if one is not None and one.after is not None:
+        film = {
+            "id": one.id,
+            "name": one.name,
+            "before": f"pictures/{one.before}",
+            "after": f"pictures/{one.after}",
+            "preview": one.download is None,
+        }
+    elif one is not None:
+        film = {"id": one.id, "name": one.name}
+    table = _table(None if one is None else one.details)
+    return message, clip(session, words, door), film, clip_downloads(session, words), table
+
+
+def clip_downloads(session: Session, words: Words) -> dict[str, Any]:
+    """The button that fetches a restored clip."""
+    shared = None if session.clip is None else session.find(session.clip.download)
+    if shared is None:
+        return {"links": []}
+    link = {
+        "label": words.say("download_one"),
+        "href": f"pictures/{session.clip.download}",
+        "name": shared.name,
+        "size": finishing.size_words(shared.path.stat().st_size),
+    }
+    return {"links": [link]}
+
+
+def clip_progress(work: Any, words: Words) -> dict[str, Any]:
+    """Say how far work on a clip is."""
+    if work.was_cancelled:
+        return status(words.say("cancelling"))
+    if work.ahead:
+        return status(words.say("clip_waiting", ahead=work.ahead), progress=(0, 0))
+    said = words.say("clip_starting" if work.step == "clip_waiting" else work.step)
+    if work.step == "clip_restoring" and work.total:
+        said = words.say("clip_frames", done=work.done, total=work.total)
+        if (left := work.seconds_left) is not None:
+            said += f" {words.say('clip_left', time=words.duration(left))}"
+    return status(said, progress=(work.done, work.total))
 
 
 def progress(progress: Progress, job: Job, words: Words) -> dict[str, Any]:

@@ -152,9 +152,9 @@ SENTENCES: dict[str, tuple[str, str]] = {
     ),
     "is_heavy": (
         "The file has {size}; this page takes up to {most}. Make it smaller, or ask whoever runs "
-        "the page to start it with --max-upload-mb {suggested}.",
+        "the page to start it with {flag} {suggested}.",
         "Die Datei hat {size}; diese Seite nimmt bis zu {most}. Verkleinern Sie sie, oder bitten "
-        "Sie, wer die Seite betreibt, sie mit --max-upload-mb {suggested} zu starten.",
+        "Sie, wer die Seite betreibt, sie mit {flag} {suggested} zu starten.",
     ),
     "is_leaving": (
         "Left out: files whose names begin with “._” are notes that macOS leaves, not photos.",
@@ -173,6 +173,159 @@ SENTENCES: dict[str, tuple[str, str]] = {
     "kind_sound": ("a sound", "ein Ton"),
     "kind_psd": ("a Photoshop file", "eine Photoshop-Datei"),
     "kind_text": ("a text", "ein Text"),
+    "is_photo": (
+        "This is a photo. Choose it on the Photos tab.",
+        "Das ist ein Foto. Wählen Sie es unter „Fotos“.",
+    ),
+    "is_video": (
+        "This is a video. Choose it on the Video tab.",
+        "Das ist ein Video. Wählen Sie es unter „Video“.",
+    ),
+    "is_no_clip": (
+        "This is no video that Refocus reads, whatever its name says.",
+        "Das ist kein Video, das Refocus liest, was auch der Name sagt.",
+    ),
+    # What goes wrong in the libraries below.
+    "too_long_sides": (
+        "It is more than {most} pixels wide or high. Make it smaller.",
+        "Es ist mehr als {most} Pixel breit oder hoch. Verkleinern Sie es.",
+    ),
+    "not_supported": (
+        "It is of a kind that is not read. Save it as JPEG or PNG.",
+        "Diese Art der Datei wird nicht gelesen. Speichern Sie das Bild als JPEG oder PNG.",
+    ),
+    "no_such_model": (
+        "The model “{model}” is not there.",
+        "Das Modell „{model}“ ist nicht da.",
+    ),
+    "no_server": (
+        "The server of the models cannot be reached ({address}). Tell whoever runs the page.",
+        "Der Server der Modelle ist nicht zu erreichen ({address}). Sagen Sie es, wer die Seite "
+        "betreibt.",
+    ),
+    "slow_server": (
+        "The server of the models ({address}) does not answer. Try again later.",
+        "Der Server der Modelle ({address}) antwortet nicht. Versuchen Sie es später noch einmal.",
+    ),
+    "failed_server": (
+        "The server of the models ({address}) cannot do this. Tell whoever runs the page.",
+        "Der Server der Modelle ({address}) kann das nicht. Sagen Sie es, wer die Seite betreibt.",
+    ),
+    "region_outside": (
+        "The marked part lies outside of the photo. Mark another one.",
+        "Der markierte Teil liegt außerhalb des Fotos. Markieren Sie einen anderen.",
+    ),
+    "no_face_detector": (
+        "Faces cannot be found here: a package is missing. Tell whoever runs the page.",
+        "Gesichter können hier nicht gefunden werden: ein Paket fehlt. Sagen Sie es, wer die Seite "
+        "betreibt.",
+    ),
+    "format_too_small": (
+        "A {format} picture can be at most {most} pixels wide and high. Choose another format.",
+        "Ein Bild in {format} kann höchstens {most} Pixel breit und hoch sein. Wählen Sie ein "
+        "anderes Format.",
+    ),
+    "said_in_english": (
+        "{message}",
+        "Es hat nicht geklappt. Auf Englisch heißt es: {message}",
+    ),
+    # Clips.
+    "choose_clip": (
+        "Choose a clip. Restoring takes long: Preview restores its first {seconds:g} seconds.",
+        "Wählen Sie ein Video. Das Restaurieren dauert lange: die Vorschau restauriert nur die "
+        "ersten {seconds:g} Sekunden.",
+    ),
+    "clip_ready": (
+        "The clip is ready. Preview its first seconds, or restore all of it.",
+        "Das Video ist bereit. Sehen Sie sich die Vorschau an, oder restaurieren Sie es ganz.",
+    ),
+    "clip_deleted": ("The clip has been deleted here.", "Das Video ist hier gelöscht worden."),
+    "clip_gone": (
+        "The clip has been deleted here. Upload it again.",
+        "Das Video ist hier gelöscht worden. Laden Sie es neu hoch.",
+    ),
+    "clip_expired": (
+        "The clip has been deleted here, {kept} after your last action. Choose a new one.",
+        "Das Video ist hier gelöscht worden, {kept} nach Ihrer letzten Handlung. Wählen Sie ein "
+        "neues.",
+    ),
+    "clip_waiting": (
+        "Waiting: clips before yours: {ahead}. Cancel takes it out of the queue.",
+        "In der Warteschlange: Videos vor Ihrem: {ahead}. „Abbrechen“ nimmt es heraus.",
+    ),
+    "clip_starting": ("Starting…", "Wird begonnen…"),
+    "clip_looking": ("Looking through the clip…", "Das Video wird durchgesehen…"),
+    "clip_restoring": ("Restoring the first frames…", "Die ersten Bilder werden restauriert…"),
+    "clip_frames": (
+        "Restoring: frame {done} of {total}.",
+        "Wird restauriert: Bild {done} von {total}.",
+    ),
+    "clip_left": ("About {time} left.", "Noch etwa {time}."),
+    "clip_preparing": ("Preparing the comparison…", "Der Vergleich wird vorbereitet…"),
+    "clip_previewed": (
+        "These are the first seconds. Restore the clip to get all of it.",
+        "Das sind die ersten Sekunden. Restaurieren Sie das Video, um es ganz zu bekommen.",
+    ),
+    "clip_whole": (
+        "All of it would take about {time}.",
+        "Alles zusammen dauert etwa {time}.",
+    ),
+    "clip_done": (
+        "The clip is restored. Play it, then download it.",
+        "Das Video ist restauriert. Sehen Sie es an, dann laden Sie es herunter.",
+    ),
+    "clip_downloaded": (
+        "Downloaded {name}. Its upload and result have been deleted here; what you still see is "
+        "only in your browser.",
+        "{name} ist heruntergeladen. Video und Ergebnis sind hier gelöscht worden; was Sie noch "
+        "sehen, ist nur in Ihrem Browser.",
+    ),
+    "clip_long": (
+        "The clip lasts {size}; this page takes up to {most}. Cut it, or ask whoever runs the page "
+        "to start it with --max-clip-seconds {suggested}.",
+        "Das Video dauert {size}; diese Seite nimmt bis zu {most}. Kürzen Sie es, oder bitten Sie, "
+        "wer die Seite betreibt, sie mit --max-clip-seconds {suggested} zu starten.",
+    ),
+    "clip_frames_large": (
+        "Its frames are larger than this page takes. Make the clip smaller.",
+        "Seine Bilder sind größer, als diese Seite sie nimmt. Verkleinern Sie das Video.",
+    ),
+    "clip_hdr": (
+        "The clip is HDR ({kind}), whose brightness would come out wrong. Convert it to SDR first.",
+        "Das Video ist HDR ({kind}); seine Helligkeit würde falsch. Wandeln Sie es erst in SDR um.",
+    ),
+    "clip_failed": (
+        "The clip cannot be restored: it is damaged, or its frames change their size midway. "
+        "Convert it to MP4 first.",
+        "Das Video kann nicht restauriert werden: es ist beschädigt, oder seine Bilder ändern "
+        "unterwegs die Größe. Wandeln Sie es erst in MP4 um.",
+    ),
+    "clip_too_long": (
+        "It was given up after {limit}, the time limit for a clip on this page. Cut it, or make it "
+        "smaller.",
+        "Nach {limit}, der Höchstzeit für ein Video auf dieser Seite, wurde es aufgegeben. Kürzen "
+        "oder verkleinern Sie es.",
+    ),
+    "clip_deinterlaced": (
+        "Its interlaced frames were made whole.",
+        "Seine Halbbilder wurden zu ganzen gemacht.",
+    ),
+    "clip_rgb": (
+        "It was not coloured: its frames are RGB.",
+        "Es wurde nicht koloriert: seine Bilder sind RGB.",
+    ),
+    "clip_steadied": ("steadied", "beruhigt"),
+    "clip_doubled": ("frame rate doubled", "Bildrate verdoppelt"),
+    "clip_size": (
+        "{width} × {height} pixels, {frames} frames, {rate:.4g} a second",
+        "{width} × {height} Pixel, {frames} Bilder, {rate:.4g} in der Sekunde",
+    ),
+    "clip_strength": ("strength {strength:g}", "Stärke {strength:g}"),
+    "clip_encoder": ("Written with", "Geschrieben mit"),
+    "clip_frames_failed": (
+        "{count} frames could not be restored and are as they were.",
+        "{count} Bilder konnten nicht restauriert werden und sind, wie sie waren.",
+    ),
     # Details.
     "detected": ("Detected", "Erkannt"),
     "what_done": ("Done", "Getan"),
@@ -220,6 +373,7 @@ SENTENCES: dict[str, tuple[str, str]] = {
     ),
     "download_one": ("Download", "Herunterladen"),
     "download_all": ("Download all", "Alle herunterladen"),
+    "one_second": ("1 second", "1 Sekunde"),
     "seconds": ("{count:.0f} seconds", "{count:.0f} Sekunden"),
     "minutes": ("{count:.0f} minutes", "{count:.0f} Minuten"),
     # What there is to choose.
@@ -281,6 +435,27 @@ LABELS: dict[str, tuple[str, str]] = {
         "Upload and result are deleted as soon as the result is downloaded.",
         "Foto und Ergebnis werden gelöscht, sobald das Ergebnis heruntergeladen ist.",
     ),
+    "restore_clip": ("Restore the clip", "Video restaurieren"),
+    "preview_clip": ("Preview", "Vorschau"),
+    "clip_colors": ("Colour grey footage", "Schwarzweißes kolorieren"),
+    "clip_colors_info": (
+        "Only if all of it is grey. Colour is a guess, not a record.",
+        "Nur wenn alles grau ist. Farbe ist geraten, nicht überliefert.",
+    ),
+    "steady": ("Steady", "Ruhig"),
+    "steady_info": (
+        "Takes neighbouring frames along, so that nothing flickers.",
+        "Nimmt benachbarte Bilder hinzu, damit nichts flackert.",
+    ),
+    "smooth": ("Double the frame rate", "Bildrate verdoppeln"),
+    "smooth_info": (
+        "Puts a frame between every two.",
+        "Setzt zwischen je zwei Bilder ein weiteres.",
+    ),
+    "clip_delete_info": (
+        "Clip and result are deleted as soon as the result is downloaded.",
+        "Video und Ergebnis werden gelöscht, sobald das Ergebnis heruntergeladen ist.",
+    ),
     "format": ("Format of the download", "Format des Downloads"),
     "format_info": (
         "“As uploaded” keeps format and depth.",
@@ -294,19 +469,69 @@ LABELS: dict[str, tuple[str, str]] = {
 #: What the browser's own scripts and templates say.
 SCRIPTS: dict[str, tuple[str, str]] = {
     "lead": (
-        "Removes motion blur from photos and, when asked, colours grey ones. For research use: "
-        "details and colours in a result may be wrong.",
-        "Entfernt Bewegungsunschärfe aus Fotos und färbt auf Wunsch graue. Für die Forschung: "
-        "Einzelheiten und Farben eines Ergebnisses können falsch sein.",
+        "Removes motion blur from photos and clips and, when asked, colours grey ones. For "
+        "research use: details and colours in a result may be wrong.",
+        "Entfernt Bewegungsunschärfe aus Fotos und Videos und färbt auf Wunsch graue. Für die "
+        "Forschung: Einzelheiten und Farben eines Ergebnisses können falsch sein.",
     ),
     "photos": ("Photos", "Fotos"),
+    "video": ("Video", "Video"),
+    "what_to_restore": ("What to restore", "Was zu restaurieren ist"),
+    "add_clip": ("Choose a clip", "Video wählen"),
+    "replace_clip": ("Choose another clip", "Anderes Video wählen"),
+    "clip_hint": (
+        "or drop it anywhere on the page: up to {seconds} and {megabytes} MB, MP4, MOV, MKV, WebM, "
+        "AVI and others",
+        "oder irgendwo auf der Seite ablegen: bis zu {seconds} und {megabytes} MB, MP4, MOV, MKV, "
+        "WebM, AVI und andere",
+    ),
+    "length_seconds": ("{count} seconds", "{count} Sekunden"),
+    "length_minutes": ("{count} minutes", "{count} Minuten"),
+    "clip_heavy": (
+        "The clip has {size} MB; this page takes up to {most} MB. Cut it, or ask whoever runs the "
+        "page to start it with --max-clip-mb {size}.",
+        "Das Video hat {size} MB; diese Seite nimmt bis zu {most} MB. Kürzen Sie es, oder bitten "
+        "Sie, wer die Seite betreibt, sie mit --max-clip-mb {size} zu starten.",
+    ),
+    "clip_lasts": (
+        "The clip lasts {size} seconds; this page takes up to {most}. Cut it, or ask whoever runs "
+        "the page to start it with --max-clip-seconds {size}.",
+        "Das Video dauert {size} Sekunden; diese Seite nimmt bis zu {most}. Kürzen Sie es, oder "
+        "bitten Sie, wer die Seite betreibt, sie mit --max-clip-seconds {size} zu starten.",
+    ),
+    "one_clip": (
+        "One clip at a time: the first one was taken.",
+        "Ein Video auf einmal: das erste wurde genommen.",
+    ),
+    "film_empty": (
+        "The restored clip plays here, beside the original.",
+        "Hier läuft das restaurierte Video neben dem ursprünglichen.",
+    ),
+    "film_screen": (
+        "Before and after, playing together. Space plays and stops, comma and full stop step "
+        "through frames, B held shows before, F fills the screen.",
+        "Vorher und nachher, zugleich abgespielt. Die Leertaste startet und hält an, Komma und "
+        "Punkt gehen bildweise, B gehalten zeigt vorher, F füllt den Bildschirm.",
+    ),
+    "film_unplayable": (
+        "This browser cannot play the comparison (H.264). The download is not affected.",
+        "Dieser Browser kann den Vergleich nicht abspielen (H.264). Der Download geht trotzdem.",
+    ),
+    "film_preview": ("the first seconds", "die ersten Sekunden"),
+    "play": ("Play", "Abspielen"),
+    "pause": ("Pause", "Anhalten"),
+    "film_position": ("Position in the clip", "Stelle im Video"),
+    "film_slow": ("Slowly", "Langsam"),
+    "film_sound": ("Sound", "Ton"),
+    "frame_back": ("One frame back", "Ein Bild zurück"),
+    "frame_on": ("One frame on", "Ein Bild weiter"),
     "add": ("Choose photos", "Fotos wählen"),
     "add_more": ("Add photos", "Fotos hinzufügen"),
     "hint": (
         "or drop them anywhere on the page, or paste them",
         "oder irgendwo auf der Seite ablegen oder einfügen",
     ),
-    "drop_here": ("Drop the photos", "Fotos ablegen"),
+    "drop_here": ("Drop it here", "Hier ablegen"),
     "clear": ("Remove all", "Alle entfernen"),
     "remove": ("Remove {name}", "{name} entfernen"),
     "show": ("Show {name}", "{name} zeigen"),
@@ -340,8 +565,8 @@ SCRIPTS: dict[str, tuple[str, str]] = {
     "camera_name": ("Photo from the camera", "Foto von der Kamera"),
     "pasted_name": ("Pasted photo", "Eingefügtes Foto"),
     "expires": (
-        "The photos will be deleted here in {seconds} seconds.",
-        "Die Fotos werden hier in {seconds} Sekunden gelöscht.",
+        "What you uploaded will be deleted here in {seconds} seconds.",
+        "Was Sie hochgeladen haben, wird hier in {seconds} Sekunden gelöscht.",
     ),
     "keep": ("Keep them", "Behalten"),
     "empty": (
@@ -413,13 +638,14 @@ SCRIPTS: dict[str, tuple[str, str]] = {
     "examples": ("Examples", "Beispiele"),
     "what_is_kept": ("What is kept", "Was aufbewahrt wird"),
     "privacy": (
-        "Photos and results lie in a private temporary folder on the computer that serves this "
-        "page, and nowhere else. They are deleted after the download if “Delete after download” is "
-        "on, {kept} after your last action at the latest, and when the page is shut down. Nothing "
-        "is logged that identifies a photo, and this page asks no other host for anything.",
-        "Fotos und Ergebnisse liegen in einem privaten Ordner auf dem Rechner, der diese Seite "
-        "bereitstellt, und nirgends sonst. Sie werden nach dem Download gelöscht, wenn „Nach dem "
-        "Download löschen“ an ist, spätestens {kept} nach Ihrer letzten Handlung, und wenn die "
+        "Photos, clips and results lie in a private temporary folder on the computer that serves "
+        "this page, and nowhere else. They are deleted after the download if “Delete after "
+        "download” is on, {kept} after your last action at the latest, and when the page is shut "
+        "down. Nothing is logged that identifies one, and this page asks no other host for "
+        "anything.",
+        "Fotos, Videos und Ergebnisse liegen in einem privaten Ordner auf dem Rechner, der diese "
+        "Seite bereitstellt, und nirgends sonst. Sie werden nach dem Download gelöscht, wenn „Nach "
+        "dem Download löschen“ an ist, spätestens {kept} nach Ihrer letzten Handlung, und wenn die "
         "Seite beendet wird. Nichts wird aufgezeichnet, was ein Foto erkennen lässt, und diese "
         "Seite fragt keinen anderen Rechner nach irgendetwas.",
     ),
@@ -459,6 +685,8 @@ class Words:
 
     def duration(self, seconds: float) -> str:
         """Say a time: `10 minutes`, `45 seconds`."""
+        if round(seconds) == 1:
+            return self.say("one_second")
         if seconds < 90:
             return self.say("seconds", count=seconds)
         return self.say("minutes", count=seconds / 60)

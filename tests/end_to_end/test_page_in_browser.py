@@ -19,12 +19,13 @@ import zipfile
 import httpx
 import numpy as np
 import pytest
+import tiny_clips
 from arithmetic_engine import ArithmeticEngine
 from PIL import Image
 
 from keras_refocus.page import layout, sessions
 from keras_refocus.page import server as page_server
-from keras_refocus.page.actions import AppSettings
+from keras_refocus.page.settings import AppSettings
 from keras_refocus.pictures import color, grayscale, images, provenance
 from keras_refocus.restoration import pipeline
 
@@ -79,7 +80,7 @@ class Page:
         patch.setenv("GRADIO_TEMP_DIR", str(self.kept.uploads))
         patch.setenv("GRADIO_ANALYTICS_ENABLED", "False")
         restorer = self._stack.enter_context(pipeline.Restorer(self._engine))
-        settings = AppSettings(max_upload=3_000_000)
+        settings = AppSettings(max_upload=3_000_000, max_clip_seconds=20)
         page, actions = layout.build_app(restorer, self.kept, settings)
         self._stack.callback(lambda: page.close(verbose=False))
         self.url = page_server.launch(
@@ -88,6 +89,7 @@ class Page:
             self.kept,
             examples=layout.EXAMPLES,
             max_upload=settings.max_upload,
+            max_clip=settings.max_clip_upload,
             **self._options,
         ).rstrip("/")
         return self
@@ -448,7 +450,11 @@ def test_a_batch_with_bad_files_is_looked_through_and_fetched_as_a_zip(visit, se
     ready(page, "2 of 3 restored")
     page.locator("#status [role=alert]").get_by_text("cut.png: ").wait_for()
     refused = page.locator("#photos [role=alert]").inner_text()
-    for said in ("macOS leaves", "This is a video. Refocus reads JPEG", "--max-upload-mb 4"):
+    for said in (
+        "macOS leaves",
+        "This is a video. Choose it on the Video tab",
+        "--max-upload-mb 4",
+    ):
         assert said in refused
     # The first success is shown; the bad one is in its place in the list.
     page.locator(".rf-title", has_text="0.png").wait_for()
@@ -625,6 +631,127 @@ def test_a_part_is_painted_with_mouse_keys_and_fingers(visit):
     for x, y in ((150, 60), (425, 250), (250, 250), (20, 20)):
         assert not changed[y - 2 : y + 2, x - 2 : x + 2].any(), (x, y)
     assert "only where it was painted" in page.locator("#details").inner_text()
+
+
+def film(path, count=90, size=(96, 128), **options):
+    """A clip of a few seconds, with sound, as a browser plays it."""
+    lumas = tiny_clips.moving(0, count, height=size[0], width=size[1], step=0.5)
+    sounds = [("eng", "Left", 1)]
+    return tiny_clips.write(path, lumas, codec="libx264", gray=True, sounds=sounds, **options)
+
+
+# How bright each film is at the same moment.
+BRIGHTNESS = """() => ['before', 'after'].map((side) => {
+    const film = document.querySelector(`.rf-film-${side}`);
+    const canvas = document.createElement('canvas');
+    canvas.width = film.videoWidth; canvas.height = film.videoHeight;
+    const pen = canvas.getContext('2d');
+    pen.drawImage(film, 0, 0);
+    const pixels = pen.getImageData(0, 0, canvas.width, canvas.height).data;
+    return pixels.reduce((sum, value, index) => sum + (index % 4 ? 0 : value), 0);
+})"""
+TIMES = """() => ['before', 'after'].map((side) => {
+    const film = document.querySelector(`.rf-film-${side}`);
+    return [film.currentTime, film.duration];
+})"""
+
+
+def test_a_clip_is_previewed_restored_compared_and_fetched(visit, served, tmp_path):
+    page = visit()
+    page.get_by_role("tab", name="Video").click()
+    # What may be uploaded is said before anything is.
+    page.get_by_text("up to 20 seconds and 500 MB").wait_for()
+    source = film(tmp_path / "walk.mp4")
+    page.set_input_files("#clip input[type=file]", source)
+    said = page.locator("#clip_status")
+    said.get_by_text("The clip is ready").wait_for()
+    page.get_by_text("3 seconds, 128 × 96").wait_for()
+    screenshot(page, "clip_chosen", full_page=True)
+    page.get_by_role("button", name="Preview").click()
+    said.get_by_text("These are the first seconds").wait_for()
+    said.get_by_text("All of it would take about").wait_for()
+    page.locator(".rf-film-shown").wait_for()
+    (_, before), (_, after) = page.evaluate(TIMES)
+    assert before == pytest.approx(2.0, abs=0.1) == after
+    assert not page.locator("#clip_downloads .rf-download").count()
+    page.get_by_role("button", name="Restore the clip").click()
+    said.get_by_text("The clip is restored").wait_for()
+    page.wait_for_function("document.querySelector('.rf-film-before').duration > 2.5")
+    # The stand-in halves luminance.
+    before, after = page.evaluate(BRIGHTNESS)
+    assert after < 0.7 * before
+    page.get_by_role("button", name="Play").click()
+    page.wait_for_function("document.querySelector('.rf-film-before').currentTime > 1")
+    (first, _), (second, _) = page.evaluate(TIMES)
+    assert abs(first - second) < 0.2
+    page.locator(".rf-screen").focus()
+    page.keyboard.press(" ")
+    page.wait_for_function("document.querySelector('.rf-film-before').paused")
+    page.wait_for_timeout(300)
+    (first, _), (second, _) = page.evaluate(TIMES)
+    assert first == pytest.approx(second, abs=0.001)
+    page.keyboard.press(".")
+    page.keyboard.down("b")
+    clipped = page.locator(".rf-film-after").evaluate("e => e.style.clipPath")
+    assert "100%" in clipped
+    page.keyboard.up("b")
+    screen = page.locator(".rf-screen").bounding_box()
+    page.mouse.move(screen["x"] + 0.5 * screen["width"], screen["y"] + 40)
+    page.mouse.down()
+    page.mouse.move(screen["x"] + 0.25 * screen["width"], screen["y"] + 40, steps=3)
+    page.mouse.up()
+    line = page.locator(".rf-film-line").bounding_box()["x"] + 1 - screen["x"]
+    assert line == pytest.approx(0.25 * screen["width"], abs=2)
+    screenshot(page, "clip_restored", full_page=True)
+    with page.expect_download() as started:
+        page.locator("#clip_downloads .rf-download").click()
+    result = tmp_path / started.value.suggested_filename
+    started.value.save_as(result)
+    assert result.name == "walk_restored.mp4"
+    assert tiny_clips.times(result) == tiny_clips.times(source)
+    assert tiny_clips.packets(result, "audio") == tiny_clips.packets(source, "audio")
+    said.get_by_text("have been deleted here").wait_for()
+    assert not served.files
+    # What the browser holds still plays.
+    page.get_by_role("button", name="Play").click()
+    page.get_by_role("button", name="Pause").wait_for()
+
+
+def test_clips_that_cannot_be_taken_are_named_and_work_is_cancelled(visit, served, tmp_path):
+    page = visit()
+    # Dropped among the photos, a clip opens its own tab.
+    data = list(film(tmp_path / "a.mp4", 30).read_bytes())
+    page.evaluate(
+        """bytes => {
+            const transfer = new DataTransfer();
+            transfer.items.add(new File([new Uint8Array(bytes)], 'a.mp4', {type: 'video/mp4'}));
+            const options = {bubbles: true, cancelable: true, dataTransfer: transfer};
+            document.body.dispatchEvent(new DragEvent('drop', options));
+        }""",
+        data,
+    )
+    said = page.locator("#clip_status")
+    said.get_by_text("The clip is ready").wait_for()
+    assert page.get_by_role("tab", name="Video").get_attribute("aria-selected") == "true"
+    refused = page.locator("#clip [role=alert]")
+    long = film(tmp_path / "long.mp4", 25, times=[90000 * index for index in range(25)])
+    page.set_input_files("#clip input[type=file]", long)
+    refused.get_by_text(re.compile("long.mp4: The clip lasts .* takes up to 20")).wait_for()
+    (tmp_path / "b.mp4").write_bytes(content(colorful()))
+    page.set_input_files("#clip input[type=file]", tmp_path / "b.mp4")
+    refused.get_by_text("This is a photo. Choose it on the Photos tab.").wait_for()
+    (tmp_path / "c.mp4").write_bytes(b"no film")
+    page.set_input_files("#clip input[type=file]", tmp_path / "c.mp4")
+    refused.get_by_text("no video that Refocus reads").wait_for()
+    # The clip that was there before is still there; work on it can be stopped.
+    page.locator("#clip .rf-name", has_text="a.mp4").wait_for()
+    page.get_by_role("button", name="Restore the clip").click()
+    said.get_by_text(re.compile("Starting|Looking|Restoring")).wait_for()
+    page.locator("#cancel_clip").click()
+    said.get_by_text("Cancelled.").wait_for()
+    page.get_by_label("Remove a.mp4").click()
+    said.get_by_text("The clip has been deleted").wait_for()
+    assert not served.files
 
 
 def test_odd_shapes_show_something(visit):

@@ -18,9 +18,19 @@ const pictures = () => value().pictures || [];
 
 // ---- Files come in.
 
+const suffix = (name) => `.${(name || '').split('.').pop().toLowerCase()}`;
+const isVideo = (file) =>
+  file.type.startsWith('video/') || ((props.videos || []).includes(suffix(file.name)) && !file.type.startsWith('image/'));
+
 function take(files, name = null) {
   const wanted = [...files];
   if (!wanted.length) return;
+  // Clips are for the other tab.
+  if (refocus.takeClip && wanted.every(isVideo)) {
+    refocus.takeClip(wanted);
+    return;
+  }
+  if (refocus.tab) refocus.tab('photos');
   refused.replaceChildren();
   for (const file of wanted) arriving.push({ file, name: name || file.name || refocus.say('pasted_name'), percent: 0 });
   draw();
@@ -303,12 +313,16 @@ refocus.step = (by) => {
 
 // ---- For how long they are kept.
 
-const countdown = find('.rf-countdown');
-const keep = find('.rf-keep');
-const aloud = find('.rf-aloud');
+const expiry = find('.rf-expiry');
+// It concerns both tabs.
+document.getElementById('work')?.before(expiry);
+const countdown = expiry.querySelector('.rf-countdown');
+const keep = expiry.querySelector('.rf-keep');
+const aloud = expiry.querySelector('.rf-aloud');
 let ends = null; // When they are deleted, by the clock of this page.
 let asked = 0;
 let differs = 0;
+let clip = null; // Of the other tab, as the server has it.
 
 async function ask() {
   asked = Date.now();
@@ -317,6 +331,8 @@ async function ask() {
     const answer = await fetch(refocus.url(`standing/${value().door}`), { cache: 'no-store' });
     if (!answer.ok) return;
     const standing = await answer.json();
+    document.dispatchEvent(new CustomEvent('refocus:standing', { detail: standing }));
+    clip = standing.clip;
     ends = standing.left === null ? null : Date.now() + 1000 * standing.left;
     const here = Object.fromEntries(pictures().map((one) => [one.id, one.state]));
     const there = standing.pictures;
@@ -339,7 +355,7 @@ async function ask() {
 
 function tick() {
   const left = ends === null ? null : Math.max(0, Math.round((ends - Date.now()) / 1000));
-  const soon = left !== null && left <= 60 && pictures().length > 0;
+  const soon = left !== null && left <= 60 && (pictures().length > 0 || clip !== null);
   countdown.textContent = soon ? refocus.say('expires', { seconds: left }) : '';
   if (!soon) aloud.textContent = '';
   else if (keep.hidden || left === 30 || left === 10) aloud.textContent = countdown.textContent;
