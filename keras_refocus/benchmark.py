@@ -20,6 +20,7 @@ _SUBJECTS = {
     "input": "training batches per second",
     "serving": "requests over gRPC: throughput and latency",
     "cloud": "jobs over stores beside files, batches, the start of a function",
+    "page": "what a visitor of the web page waits for",
     "video": "clips: dB and steadiness beside per-frame restoration, frames in between",
     "live": "clips: frames a second live and by several jobs, memory by length",
 }

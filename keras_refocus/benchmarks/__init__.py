@@ -8,6 +8,7 @@ Floor 5.
     input     training batches per second
     serving   requests over gRPC: throughput and latency
     cloud     jobs over stores beside files, batches, the start of a function
+    page      what a visitor of the web page waits for
     video     clips: dB and steadiness beside per-frame restoration, frames in between
     live      frames a second of a stream, with jobs; memory by length
 """

@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         if arguments.picture:
             picture = images.read(arguments.picture).rgb
         else:
-            picture = _photo_like(*_size(arguments.size), np.dtype(arguments.type))
+            picture = photo_like(*_size(arguments.size), np.dtype(arguments.type))
         engine = _TimedEngine(local.LocalEngine(arguments.models, threads=arguments.threads))
         console.import_tensorflow()
         restorer = pipeline.Restorer(engine)
@@ -162,7 +162,7 @@ def _size(text: str) -> tuple[int, int]:
     return int(match[2]), int(match[1])
 
 
-def _photo_like(height: int, width: int, dtype: np.dtype) -> np.ndarray:
+def photo_like(height: int, width: int, dtype: np.dtype) -> np.ndarray:
     """A seeded picture with soft colours and fine detail, made without temporaries of its size."""
     rng = np.random.default_rng(0)
     soft = cv2.resize(rng.random((16, 16, 3), np.float32), (256, 256))

@@ -246,10 +246,13 @@ class ClipActions:
             raise uploads.Unwanted(words.say("is_leaving"))
         if not path.stat().st_size:
             raise uploads.Unwanted(words.say("is_empty"))
+        # What reads videos reads photos too, as clips of one frame.
+        if _is_photo(path):
+            raise uploads.Unwanted(words.say("is_photo"))
         try:
             head = files.look(path)
         except ValueError:
-            raise uploads.Unwanted(words.say(_what_else(path))) from None
+            raise uploads.Unwanted(words.say("is_no_clip")) from None
         limit = self._settings.max_clip_seconds
         if head.seconds is not None and head.seconds > limit + 0.5:
             raise uploads.Unwanted(
@@ -517,13 +520,12 @@ class ClipActions:
         return views.clip_shown(session, words, self._door(request), message=message)
 
 
-def _what_else(path: Path) -> str:
-    """Name of the sentence that says what a file is that is no video."""
+def _is_photo(path: Path) -> bool:
     try:
         images.look(path)
     except ValueError:
-        return "is_no_clip"
-    return "is_photo"
+        return False
+    return True
 
 
 def _suffix(name: str, head: files.Look) -> str:

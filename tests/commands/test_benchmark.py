@@ -68,8 +68,8 @@ def test_mistakes_are_said(models, capsys, arguments, message):
 
 
 def test_the_made_up_picture_is_colourful_and_seeded():
-    picture = benchmark_restore._photo_like(300, 500, np.dtype(np.uint16))
+    picture = benchmark_restore.photo_like(300, 500, np.dtype(np.uint16))
     assert picture.shape == (300, 500, 3) and picture.dtype == np.uint16
-    again = benchmark_restore._photo_like(300, 500, np.dtype(np.uint16))
+    again = benchmark_restore.photo_like(300, 500, np.dtype(np.uint16))
     np.testing.assert_array_equal(picture, again)
     assert picture.std(axis=-1).mean() > 1000

@@ -5,6 +5,7 @@ Screenshots are written to `build/screenshots`.
 
 import contextlib
 import io
+import json
 import os
 import pathlib
 import re
@@ -71,7 +72,7 @@ class Page:
     """The page under test, served by this process."""
 
     def __init__(self, engine, **options):
-        self._engine, self._options = engine, options
+        self.engine, self._options = engine, options
 
     def __enter__(self):
         self._stack = contextlib.ExitStack()
@@ -79,7 +80,7 @@ class Page:
         self.kept = self._stack.enter_context(sessions.Sessions())
         patch.setenv("GRADIO_TEMP_DIR", str(self.kept.uploads))
         patch.setenv("GRADIO_ANALYTICS_ENABLED", "False")
-        restorer = self._stack.enter_context(pipeline.Restorer(self._engine))
+        restorer = self._stack.enter_context(pipeline.Restorer(self.engine))
         settings = AppSettings(max_upload=3_000_000, max_clip_seconds=20)
         page, actions = layout.build_app(restorer, self.kept, settings)
         self._stack.callback(lambda: page.close(verbose=False))
@@ -633,6 +634,103 @@ def test_a_part_is_painted_with_mouse_keys_and_fingers(visit):
     assert "only where it was painted" in page.locator("#details").inner_text()
 
 
+def in_every_look(page, name):
+    """Screenshots of a state: of a desk and of a phone, light and dark."""
+    for width, device in ((1280, "desk"), (390, "phone")):
+        page.set_viewport_size({"width": width, "height": 900})
+        for dark in (False, True):
+            page.evaluate("dark => document.body.classList.toggle('dark', dark)", dark)
+            page.wait_for_timeout(150)
+            look = "dark" if dark else "light"
+            screenshot(page, f"{name}_{device}_{look}", full_page=True)
+    page.evaluate("document.body.classList.remove('dark')")
+    page.set_viewport_size({"width": 1280, "height": 900})
+
+
+def test_a_walk_with_twenty_photos_a_bad_and_a_huge_one_from_cancel_to_zip(visit, served):
+    page = visit()
+    huge = Image.new("L", (12_000, 11_000))
+    blank = io.BytesIO()
+    huge.save(blank, "PNG")
+    files = [(f"photo {number:02}.jpg", content(colorful((90, 120), number), "JPEG"))
+             for number in range(20)]  # fmt: skip
+    files.insert(7, ("cut.png", content(colorful())[:-400]))
+    page.set_input_files(
+        "#photos input[type=file]",
+        [
+            {"name": name, "mimeType": "image/jpeg", "buffer": data}
+            for name, data in [*files, ("huge.png", blank.getvalue())]
+        ],
+    )
+    page.locator("#photos [role=alert]").get_by_text("huge.png: It has 132 megapixels").wait_for()
+    expect_entries(page, files)
+    ready(page, "21 photos are ready")
+    in_every_look(page, "walk_chosen")
+    served.engine.hold = lambda: time.sleep(0.2)
+    try:
+        page.get_by_role("button", name="Restore", exact=True).click()
+        ready(page, r"photo [3-9] of 21")
+        page.get_by_role("button", name="Cancel", exact=True).click()
+        ready(page, r"Cancelled\. \d+ of 21 are restored")
+    finally:
+        served.engine.hold = None
+    done = page.locator(".rf-entry.rf-done").count()
+    assert 1 <= done < 20
+    # What is there can be looked at and fetched.
+    page.locator(".rf-after img[src]").wait_for(state="attached")
+    in_every_look(page, "walk_cancelled")
+    page.get_by_role("button", name="Restore", exact=True).click()
+    ready(page, "20 of 21 restored")
+    page.locator("#status [role=alert]").get_by_text("cut.png: ").wait_for()
+    in_every_look(page, "walk_restored")
+    with page.expect_download() as started:
+        page.locator(".rf-download", has_text="Download all").click()
+    with zipfile.ZipFile(started.value.path()) as archived:
+        names = archived.namelist()
+        assert len(names) == 21 and names[0] == "photo 00_restored.jpg"
+        told = json.loads(archived.read("report.json"))["files"]
+    assert [one["input"] for one in told] == [n for n, _ in files if n != "cut.png"]
+    ready(page, "Still here: 1 photo")
+    page.get_by_label("Remove cut.png").click()
+    ready(page, "cut.png has been deleted")
+    assert not served.files
+
+
+def test_rare_formats_go_through_the_page(visit):
+    """JPEG 2000, JPEG XL, GIF and AVIF, as they come from other programs."""
+    imagecodecs = pytest.importorskip("imagecodecs")
+    source = colorful()
+    gif, avif = io.BytesIO(), io.BytesIO()
+    Image.fromarray(source).save(gif, "GIF")
+    Image.fromarray(source).save(avif, "AVIF", quality=90)
+    page = visit()
+    page.get_by_label("Delete after download").uncheck()
+    upload(
+        page,
+        ("old.jp2", bytes(imagecodecs.jpeg2k_encode(source, level=0))),
+        ("new.jxl", bytes(imagecodecs.jpegxl_encode(source, lossless=True))),
+        ("still.gif", gif.getvalue()),
+        ("phone.avif", avif.getvalue()),
+    )
+    restore(page)
+    ready(page, "4 photos restored")
+    for name, kind in (
+        ("old.jp2", "JPEG 2000"), ("new.jxl", "JPEG XL"), ("still.gif", "GIF"),
+        ("phone.avif", "AVIF"),
+    ):  # fmt: skip
+        page.locator(".rf-show", has_text=name).click()
+        page.locator(".rf-title", has_text=name).wait_for()
+        page.locator("#details").get_by_text(f"{kind} cannot be written").wait_for()
+        before, after = preview(page, "before"), preview(page, "after")
+        assert np.abs(before.astype(int) - source).mean() < 12, name
+        assert color.rgb_to_luminance(after).mean() == pytest.approx(
+            color.rgb_to_luminance(before).mean() / 2, abs=0.02
+        )
+        fetched, data = download(page)
+        assert fetched == f"{name.split('.')[0]}_restored.png"
+        assert images.read(data).rgb.shape == source.shape
+
+
 def film(path, count=90, size=(96, 128), **options):
     """A clip of a few seconds, with sound, as a browser plays it."""
     lumas = tiny_clips.moving(0, count, height=size[0], width=size[1], step=0.5)
@@ -876,6 +974,11 @@ def test_german_browsers_get_a_german_page(visit):
     text = page.inner_text("body")
     for english in ("Restore", "Choose", "Download all", "common.", "Detected", "What is kept"):
         assert english not in text
+    page.get_by_role("tab", name="Video").click()
+    page.get_by_role("button", name="Vorschau").wait_for()
+    text = page.inner_text("body")
+    for english in ("Restore", "Choose", "drop", "Steady", "frame", "seconds", "plays"):
+        assert english not in text
 
 
 CONTRAST = """() => {
@@ -923,7 +1026,7 @@ def violations(page):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
-def test_no_state_of_the_page_keeps_anybody_out(visit, scheme, width):
+def test_no_state_of_the_page_keeps_anybody_out(visit, tmp_path, scheme, width):
     page = visit(color_scheme=scheme, viewport={"width": width, "height": 900})
     ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (sum(map(int, re.findall(r"\d+", ground)[:3])) < 300) == (scheme == "dark")
@@ -959,6 +1062,8 @@ def test_no_state_of_the_page_keeps_anybody_out(visit, scheme, width):
     look("side by side")
     page.get_by_role("button", name="Mark a part").click()
     look("marking")
+    page.get_by_role("button", name="Brush").click()
+    look("painting")
     page.keyboard.press("Escape")
     page.locator(".rf-show").nth(1).click()
     look("a failed one")
@@ -971,6 +1076,17 @@ def test_no_state_of_the_page_keeps_anybody_out(visit, scheme, width):
     ready(page, "have been deleted")
     look("cleared")
     screenshot(page, f"{scheme}_{width}", full_page=True)
+    page.get_by_role("tab", name="Video").click()
+    look("video")
+    page.set_input_files("#clip input[type=file]", film(tmp_path / "a.mp4", 8))
+    page.locator("#clip_status").get_by_text("The clip is ready").wait_for()
+    page.get_by_role("button", name="Restore the clip").click()
+    page.locator("#clip_status").get_by_text("The clip is restored").wait_for()
+    page.locator(".rf-film-shown").wait_for()
+    look("film")
+    sides = "e => [e.scrollWidth, e.clientWidth]"
+    assert len(set(page.locator("html").evaluate(sides))) == 1
+    screenshot(page, f"video_{scheme}_{width}", full_page=True)
     assert not {state: broken for state, broken in found.items() if broken}
 
 

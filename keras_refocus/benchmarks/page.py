@@ -1,0 +1,179 @@
+"""Measure what a visitor of the web page waits for after a photo has been restored.
+
+    refocus benchmark page --megapixels 3 40
+
+Strength: until the preview of the size of a screen is there, until that of full size is, and until
+the download is written. A region: from pressing Restore to its preview. None of it counts the way
+through the network and the browser.
+"""
+
+import argparse
+import io
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from keras_refocus.benchmarks.restore import photo_like
+from keras_refocus.engines import local
+from keras_refocus.engines.options import add_models
+from keras_refocus.page import finishing
+from keras_refocus.page.sessions import Picture, Sessions
+from keras_refocus.page.words import Words
+from keras_refocus.pictures import color, images
+from keras_refocus.restoration import pipeline
+from keras_refocus.system import console, extras, machine, memory
+
+# Sides of the region, in pixels: a face, or a number plate.
+_REGION = 400, 300
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the benchmark from the command line."""
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    extras.require("app", "The page")
+    memory.keep_memory(large=False)
+    try:
+        console.import_tensorflow()
+        restorer = pipeline.Restorer(local.LocalEngine(arguments.models))
+        restorer.check_models(pipeline.RestoreOptions())
+        if arguments.runs < 1 or min(arguments.megapixels) <= 0:
+            raise ValueError("--runs and --megapixels must be above 0.")
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
+    with restorer, Sessions() as sessions:
+        rows = [
+            measure(sessions, restorer, size, runs=arguments.runs) for size in arguments.megapixels
+        ]
+    figures = {"machine": machine.describe(), "runs": arguments.runs, "photos": rows}
+    if arguments.json:
+        print(json.dumps(figures, indent=2))
+        return
+    print(f"machine: {figures['machine']}; medians of {arguments.runs}, in seconds")
+    print("| megapixels | strength, on the screen | in full | download | a region |")
+    print("|---|---|---|---|---|")
+    for row in rows:
+        print(
+            "| {megapixels:.3g} | {screen:.2f} | {full:.2f} | {download:.2f} | {region:.2f} |"
+            "".format_map(row)
+        )
+
+
+def measure(
+    sessions: Sessions, restorer: pipeline.Restorer, megapixels: float, *, runs: int
+) -> dict[str, float]:
+    """Measure a made-up JPEG photo of some megapixels.
+
+    Args:
+        sessions: Where it is kept meanwhile.
+        restorer: What restores the region.
+        megapixels: Size of the photo, 4 : 3.
+        runs: How often, at least 1.
+
+    Returns:
+        Medians in seconds: `screen`, `full`, `download` and `region`.
+    """
+    height = max(round((megapixels * 1e6 * 3 / 4) ** 0.5), 8)
+    width = round(height * 4 / 3)
+    file = io.BytesIO()
+    Image.fromarray(photo_like(height, width, np.dtype(np.uint8))).save(file, "JPEG", quality=95)
+    session = sessions.of(f"{megapixels}")
+    upload = session.reserve()
+    upload.write_bytes(file.getvalue())
+    picture = session.add(upload, "photo.jpg")
+    picture.result = _as_if_restored(upload)
+    words = Words()
+    finishing.finish(session, picture, finishing.Finish(), words)
+    screen, full, download = [], [], []
+    for run in range(runs):
+        settings = finishing.Finish(strength=0.9 - 0.5 * run / runs)
+        for times, step in (
+            (screen, lambda s=settings: _show(session, picture, s, words, quickly=True)),
+            (full, lambda s=settings: _show(session, picture, s, words, quickly=False)),
+            (download, lambda s=settings: finishing.write(session, picture, s, words)),
+        ):
+            times.append(_seconds(step))
+    region = [
+        _seconds(lambda: _restore_region(session, picture, restorer, words))
+        for _ in range(runs + 1)
+    ]
+    session.end()
+    return {
+        "megapixels": height * width / 1e6,
+        "screen": statistics.median(screen),
+        "full": statistics.median(full),
+        "download": statistics.median(download),
+        # The first one loads the model.
+        "region": statistics.median(region[1:]),
+    }
+
+
+def _as_if_restored(upload: Path) -> pipeline.RestoreResult:
+    """A result as the networks would give it: what they take does not count here."""
+    photo = images.read(upload)
+    luminance = np.empty((*photo.rgb.shape[:2], 1), np.float32)
+    for start in range(0, photo.height, 256):
+        rows = slice(start, start + 256)
+        luminance[rows] = color.rgb_to_luminance(photo.rgb[rows]) ** 0.9
+    return pipeline.RestoreResult(
+        image=photo.rgb,
+        is_grayscale=False,
+        stages=("restore",),
+        versions={},
+        seconds=0.0,
+        options=pipeline.RestoreOptions(),
+        photo=photo,
+        planes=pipeline.Planes(photo.rgb, luminance, None, None),
+    )
+
+
+def _show(session: Any, picture: Picture, settings: Any, words: Words, *, quickly: bool) -> None:
+    finishing.show(session, picture, settings, words, quickly=quickly)
+
+
+def _restore_region(
+    session: Any, picture: Picture, restorer: pipeline.Restorer, words: Words
+) -> None:
+    photo = images.read(picture.upload)
+    size = (min(_REGION[0], photo.width), min(_REGION[1], photo.height))
+    place = (photo.width - size[0]) // 2, (photo.height - size[1]) // 2
+    options = pipeline.RestoreOptions(region=(*place, *size))
+    picture.result = restorer.restore(photo, options, keep_stages=True)
+    picture.small = picture.shown = None
+    finishing.show(session, picture, finishing.Finish(), words, quickly=True)
+
+
+def _seconds(work: Callable[[], Any]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="refocus benchmark page",
+        description="Measure what a visitor of the web page waits for.",
+        epilog="example: refocus benchmark page --megapixels 3 40",
+    )
+    parser.add_argument(
+        "--megapixels",
+        type=float,
+        nargs="+",
+        default=[3.0, 40.0],
+        help="sizes of made-up photos (default: 3 40)",
+    )
+    parser.add_argument("--runs", type=int, default=3, help="default: %(default)s")
+    add_models(parser)
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
