@@ -3,8 +3,8 @@
     refocus benchmark page --megapixels 3 40
 
 Strength: until the preview of the size of a screen is there, until that of full size is, and until
-the download is written. A region: from pressing Restore to its preview. None of it counts the way
-through the network and the browser.
+the download is written. A hint of colour: until it shows on the screen. A region: from pressing
+Restore to its preview. None of it counts the way through the network and the browser.
 """
 
 import argparse
@@ -28,6 +28,8 @@ from keras_refocus.page.sessions import Picture, Sessions
 from keras_refocus.page.words import Words
 from keras_refocus.pictures import color, images
 from keras_refocus.restoration import pipeline
+from keras_refocus.restoration.chroma import GuidedChroma, shrink
+from keras_refocus.restoration.hints import ColorHints
 from keras_refocus.system import console, extras, machine, memory
 
 # Sides of the region, in pixels: a face, or a number plate.
@@ -57,11 +59,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(json.dumps(figures, indent=2))
         return
     print(f"machine: {figures['machine']}; medians of {arguments.runs}, in seconds")
-    print("| megapixels | strength, on the screen | in full | download | a region |")
-    print("|---|---|---|---|---|")
+    print("| megapixels | strength, on the screen | in full | download | a hint | a region |")
+    print("|---|---|---|---|---|---|")
     for row in rows:
         print(
-            "| {megapixels:.3g} | {screen:.2f} | {full:.2f} | {download:.2f} | {region:.2f} |"
+            "| {megapixels:.3g} | {screen:.2f} | {full:.2f} | {download:.2f} | {hint:.2f} "
+            "| {region:.2f} |"
             "".format_map(row)
         )
 
@@ -78,7 +81,7 @@ def measure(
         runs: How often, at least 1.
 
     Returns:
-        Medians in seconds: `screen`, `full`, `download` and `region`.
+        Medians in seconds: `screen`, `full`, `download`, `hint` and `region`.
     """
     height = max(round((megapixels * 1e6 * 3 / 4) ** 0.5), 8)
     width = round(height * 4 / 3)
@@ -100,6 +103,13 @@ def measure(
             (download, lambda s=settings: finishing.write(session, picture, s, words)),
         ):
             times.append(_seconds(step))
+    center = (width // 2, height // 2)
+    hint, last = [], finishing.Finish(strength=0.35)
+    _show(session, picture, last, words, quickly=True)
+    for run in range(runs):
+        given = ColorHints([{"color": (150 + run, 40, 40), "points": [center]}])
+        finishing.hint(session, picture, given)
+        hint.append(_seconds(lambda: _show(session, picture, last, words, quickly=True)))
     region = [
         _seconds(lambda: _restore_region(session, picture, restorer, words))
         for _ in range(runs + 1)
@@ -110,6 +120,7 @@ def measure(
         "screen": statistics.median(screen),
         "full": statistics.median(full),
         "download": statistics.median(download),
+        "hint": statistics.median(hint),
         # The first one loads the model.
         "region": statistics.median(region[1:]),
     }
@@ -122,15 +133,18 @@ def _as_if_restored(upload: Path) -> pipeline.RestoreResult:
     for start in range(0, photo.height, 256):
         rows = slice(start, start + 256)
         luminance[rows] = color.rgb_to_luminance(photo.rgb[rows]) ** 0.9
+    small = shrink(luminance)
+    guess = np.zeros((*small.shape[:2], 2), np.float32)
+    chroma = GuidedChroma(small, guess, luminance.shape[:2])
     return pipeline.RestoreResult(
         image=photo.rgb,
         is_grayscale=False,
-        stages=("restore",),
+        stages=("restore", "colorize"),
         versions={},
         seconds=0.0,
         options=pipeline.RestoreOptions(),
         photo=photo,
-        planes=pipeline.Planes(photo.rgb, luminance, None, None),
+        planes=pipeline.Planes(photo.rgb, luminance, chroma, None),
     )
 
 
@@ -147,6 +161,7 @@ def _restore_region(
     options = pipeline.RestoreOptions(region=(*place, *size))
     picture.result = restorer.restore(photo, options, keep_stages=True)
     picture.small = picture.shown = None
+    picture.hints = ColorHints()
     finishing.show(session, picture, finishing.Finish(), words, quickly=True)
 
 

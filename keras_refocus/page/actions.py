@@ -24,7 +24,7 @@ from keras_refocus.page.jobs import Job, Wish, WorkQueue
 from keras_refocus.page.sessions import Picture, Session, Sessions
 from keras_refocus.page.settings import AppSettings
 from keras_refocus.page.words import Words
-from keras_refocus.restoration import pipeline, regions
+from keras_refocus.restoration import hints, pipeline, regions
 from keras_refocus.system import memory
 
 #: The modes, by the names of their sentences, and what the pipeline calls them.
@@ -412,6 +412,28 @@ class PageActions:
         picture.region = _region(event._data.get("region"))
         said = "region_gone" if picture.region is None else "region_kept"
         return self._shown(session, request, views.status(words.say(said)))
+
+    async def hint(
+        self, request: gr.Request, event: gr.EventData, *controls: Any
+    ) -> AsyncIterator[tuple]:
+        """Take what the visitor says of the colours of a photo, and show what becomes of it."""
+        session, words = self._session(request), Words.of(request)
+        picture = session.picture(event._data.get("id"))
+        if picture is None:
+            yield self._shown(session, request, views.status(_nothing(session, words)))
+            return
+        session.chosen = picture
+        try:
+            given = hints.ColorHints.from_json({"hints": event._data.get("hints")})
+            if picture.result is not None:
+                given.check(picture.result.planes.source.shape[:2])
+        except (TypeError, ValueError):
+            # A point beside the photo, or a request of somebody's own.
+            yield self._shown(session, request, views.status(words.say("no_hints"), error=True))
+            return
+        finishing.hint(session, picture, given)
+        async for values in self._adjust(request, controls, quickly=True):
+            yield values
 
     def remind(self, request: gr.Request) -> Any:
         """Say that a change needs the networks."""

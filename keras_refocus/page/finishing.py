@@ -23,6 +23,7 @@ from keras_refocus.page.sessions import Picture, Session, SharedFile
 from keras_refocus.page.words import Words
 from keras_refocus.pictures import color, faces, images, provenance
 from keras_refocus.restoration import pipeline, regions
+from keras_refocus.restoration.hints import ColorHints
 from keras_refocus.system import files
 
 #: Pixels of the largest preview; a larger picture is shown reduced, and the page says so.
@@ -120,8 +121,8 @@ def show(
         # A region is blended quickly as it is.
         whole = result.options.region is None
         quickly = quickly and whole and _pixels(result) > SCREEN_PIXELS
-        wanted = (settings.look, quickly)
-        if picture.shown in (wanted, (settings.look, False)):
+        wanted = (settings.look, picture.hints, quickly)
+        if picture.shown in (wanted, (*wanted[:2], False)):
             if picture.written != settings:
                 picture.details = _details(picture, settings, words)
             return
@@ -130,7 +131,7 @@ def show(
         if quickly:
             if picture.small is None:
                 picture.small = _reduced(result, SCREEN_PIXELS)
-            picture.small = _reblended(picture.small, settings)
+            picture.small = _reblended(picture.small, settings, picture.hints)
             result = picture.small
         else:
             result = _blended(picture, settings)
@@ -144,6 +145,14 @@ def show(
         picture.shown = wanted
         if picture.written != settings or not picture.details:
             picture.details = _details(picture, settings, words)
+
+
+def hint(session: Session, picture: Picture, hints: ColorHints) -> None:
+    """Take what a visitor says of the colours of a picture, in place of what was said before."""
+    with picture.work:
+        picture.hints = hints
+        # The file that lies there has other colours.
+        picture.written = None
 
 
 def offer(session: Session, picture: Picture) -> None:
@@ -270,15 +279,22 @@ def _pixels(result: pipeline.RestoreResult) -> int:
 
 def _blended(picture: Picture, settings: Finish) -> pipeline.RestoreResult:
     """The result with these settings, which it keeps."""
-    picture.result = _reblended(picture.result, settings)
+    picture.result = _reblended(picture.result, settings, picture.hints)
     return picture.result
 
 
-def _reblended(result: pipeline.RestoreResult, settings: Finish) -> pipeline.RestoreResult:
+def _reblended(
+    result: pipeline.RestoreResult, settings: Finish, hints: ColorHints
+) -> pipeline.RestoreResult:
     options = result.options
-    if (options.strength, options.saturation) == (settings.strength, settings.saturation):
+    # A picture that was not coloured has its own colours, whatever was said of them earlier.
+    hints = hints if result.planes.chroma is not None else ColorHints()
+    have = options.strength, options.saturation, options.hints or ColorHints()
+    if have == (settings.strength, settings.saturation, hints):
         return result
-    return pipeline.reblend(result, strength=settings.strength, saturation=settings.saturation)
+    return pipeline.reblend(
+        result, strength=settings.strength, saturation=settings.saturation, hints=hints
+    )
 
 
 def _reduced(result: pipeline.RestoreResult, pixels: int) -> pipeline.RestoreResult:
@@ -374,6 +390,8 @@ def _details(
         place = f"{size[0]} × {size[1]} + {left} + {top}"
         painted = isinstance(result.options.region, regions.Strokes)
         chosen += f", {words.say('in_painted' if painted else 'in_region', region=place)}"
+    if picture.hints and "colorize" in result.stages:
+        chosen += f", {words.count('one_hint', 'many_hints', len(picture.hints.hints))}"
     what = words.say("in_seconds", what=", ".join(done), seconds=picture.seconds)
     models = ", ".join(f"{name} {version}" for name, version in result.versions.items())
     details = {

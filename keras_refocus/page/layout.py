@@ -117,6 +117,7 @@ class _Compare:
     """Where results are looked at and fetched."""
 
     viewer: gr.HTML
+    hints: gr.HTML
     strength: gr.Slider
     downloads: gr.HTML
     details: gr.HTML
@@ -257,6 +258,7 @@ def _begin(settings: AppSettings, *, with_clips: bool) -> _Begin:
 def _compare() -> _Compare:
     with gr.Column(elem_id="compare", elem_classes="rf-compare"):
         viewer = _part("viewer", "viewer.html", "viewer.js", value={})
+        hints = _part("hints", "hints.html", "hints.js", value={})
         strength = gr.Slider(
             0,
             1,
@@ -269,7 +271,7 @@ def _compare() -> _Compare:
         downloads = _part("downloads", "downloads.html", "downloads.js", value={})
         details = gr.HTML(visible=False, apply_default_css=False, elem_id="details")
         examples = _part("examples", "examples.html", "examples.js", markup=_examples())
-    return _Compare(viewer, strength, downloads, details, examples)
+    return _Compare(viewer, hints, strength, downloads, details, examples)
 
 
 def _options(settings: AppSettings, strength: gr.Slider) -> _Options:
@@ -370,6 +372,9 @@ def _connect(
         control.change(actions.adjust, controls, shown, **last).then(
             actions.adjust_fully, controls, shown, **slow
         )
+    compare.hints.hinted(actions.hint, controls, shown, **last).then(
+        actions.adjust_fully, controls, shown, **slow
+    )
     for control in (options.blur_faces, options.remove_metadata, options.visible_mark):
         control.input(actions.withdraw, controls, compare.downloads, **quick).then(
             actions.adjust, controls, shown, **slow

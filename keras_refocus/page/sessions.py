@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import psutil
 
-from keras_refocus.restoration import pipeline, regions
+from keras_refocus.restoration import hints, pipeline, regions
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +64,7 @@ class Picture:
         id: What the browser calls it.
         example: Whether it is one of the page's own.
         region: The only part to restore, as `RestoreOptions` has it; or `None`.
+        hints: What the visitor says of its colours.
         size: Width and height in pixels, as far as the file's head tells; or `None`.
         result: What the networks made of it; `None` before, and while it is stored.
         stored: File that holds the result while memory is needed elsewhere.
@@ -88,6 +89,7 @@ class Picture:
     id: str = dataclasses.field(default_factory=lambda: secrets.token_urlsafe(9))
     example: bool = False
     region: regions.Region | None = None
+    hints: hints.ColorHints = dataclasses.field(default_factory=hints.ColorHints)
     size: tuple[int, int] | None = None
     result: pipeline.RestoreResult | None = None
     stored: Path | None = None

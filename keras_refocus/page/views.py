@@ -91,7 +91,7 @@ def shown(session: Session, words: Words, door: str, *, message: Any) -> tuple:
 def viewer_of(picture: Picture, words: Words) -> dict[str, Any]:
     """What the comparison shows."""
     height, width = _size(picture)
-    look, _ = picture.shown
+    look, *_ = picture.shown
     return {
         "id": picture.id,
         "name": picture.name,
@@ -100,6 +100,8 @@ def viewer_of(picture: Picture, words: Words) -> dict[str, Any]:
         "width": width,
         "height": height,
         "region": regions.record(picture.region),
+        "coloured": picture.result is not None and "colorize" in picture.result.stages,
+        "hints": picture.hints.to_json()["hints"],
         "label": f"{picture.details.get(words.say('models'), '')}, "
         f"{words.say('strength_is', strength=look[0], saturation=look[1])}",
     }

@@ -353,6 +353,12 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "Stärke {strength:g}, Sättigung {saturation:g}",
     ),
     "in_painted": ("only where it was painted, in {region}", "nur wo gemalt wurde, in {region}"),
+    "one_hint": ("1 colour given", "1 Farbe angegeben"),
+    "many_hints": ("{count} colours given", "{count} Farben angegeben"),
+    "no_hints": (
+        "These colours cannot be taken. Click inside the photo.",
+        "Diese Farben können nicht genommen werden. Klicken Sie in das Foto.",
+    ),
     "in_region": ("only inside {region}", "nur in {region}"),
     "metadata_removed": ("removed", "entfernt"),
     "metadata_kept": ("kept, but for the place", "behalten, bis auf den Ort"),
@@ -600,6 +606,18 @@ SCRIPTS: dict[str, tuple[str, str]] = {
         "change the size, U takes a stroke back.",
         "Übermalen Sie, was restauriert werden darf. Tasten: Pfeile bewegen, die Leertaste malt, "
         "[ und ] ändern die Größe, U nimmt einen Strich zurück.",
+    ),
+    "hints": ("Correct colours", "Farben berichtigen"),
+    "hint_color": ("Colour", "Farbe"),
+    "hint_likely": ("Likely colours", "Wahrscheinliche Farben"),
+    "hint_likely_one": ("Likely colour {number}", "Wahrscheinliche Farbe {number}"),
+    "hint_undo": ("Take back", "Zurücknehmen"),
+    "hint_clear": ("Remove all hints", "Alle Angaben entfernen"),
+    "hint_how": (
+        "Choose a colour, then click what had it, or draw along it. Keys on the picture: arrows "
+        "move, the space bar sets the colour, U takes one back.",
+        "Wählen Sie eine Farbe, dann klicken Sie an, was sie hatte, oder ziehen Sie darüber. "
+        "Tasten auf dem Bild: Pfeile bewegen, die Leertaste setzt die Farbe, U nimmt eine zurück.",
     ),
     "tools": ("Tool", "Werkzeug"),
     "rectangle": ("Rectangle", "Rechteck"),

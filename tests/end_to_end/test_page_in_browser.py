@@ -852,6 +852,54 @@ def test_clips_that_cannot_be_taken_are_named_and_work_is_cancelled(visit, serve
     assert not served.files
 
 
+def test_colours_are_given_with_mouse_keys_and_fingers(visit):
+    page = visit(has_touch=True)
+    levels = np.full((300, 500, 3), 90, np.uint8)
+    levels[:, 170:340] = 190
+    levels[:, 340:] = 140
+    upload(page, ("gray.png", content(levels)))
+    page.get_by_label("Restore + Colorize").check()
+    restore(page)
+    guess = preview(page, "after").astype(int)
+    page.get_by_role("button", name="Correct colours").click()
+    box = page.locator(".rf-panes").bounding_box()
+    scale = box["width"] / 500
+
+    def redness(x):
+        after = preview(page, "after").astype(int)
+        place = np.s_[100:200, x - 20 : x + 20]
+        return (after[place] - guess[place])[..., 0].mean()
+
+    def click():
+        page.mouse.click(box["x"] + 80 * scale, box["y"] + 150 * scale)
+
+    shown_after(page, click)
+    assert redness(80) > 15 and abs(redness(250)) < 3 > abs(redness(420))
+    tap = [box["x"] + 420 * scale, box["y"] + 150 * scale]
+    shown_after(page, lambda: page.touchscreen.tap(*tap))
+    assert redness(420) > 15 and abs(redness(250)) < 3
+    # The keys begin where the finger was.
+    page.locator(".rf-panes").focus()
+    for _ in range(round(170 * scale / 24)):
+        page.keyboard.press("Shift+ArrowLeft")
+    page.locator("#hints input[type=color]").evaluate("e => (e.value = '#c02020')")
+    shown_after(page, lambda: page.keyboard.press(" "))
+    assert redness(250) > 10
+    screenshot(page, "hints", full_page=True)
+    shown_after(page, lambda: page.keyboard.press("u"))
+    assert abs(redness(250)) < 3
+    assert "2 colours given" in page.locator("#details").inner_text()
+    page.get_by_role("button", name="Remove all hints").click()
+    page.wait_for_timeout(300)
+    ready(page, "Applied")
+    np.testing.assert_array_equal(preview(page, "after"), guess)
+    page.locator(".rf-panes").focus()
+    page.keyboard.press("Escape")
+    assert (
+        page.get_by_role("button", name="Correct colours").get_attribute("aria-pressed") == "false"
+    )
+
+
 def test_odd_shapes_show_something(visit):
     page = visit()
     rng = np.random.default_rng(0)

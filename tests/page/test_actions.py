@@ -635,6 +635,52 @@ def test_a_part_is_marked_and_only_that_is_restored(actions, kept):
     assert (picture.result.image != source).any(axis=-1).mean() > 0.9
 
 
+def halves(shape=(120, 160)):
+    """A grey picture of two plain surfaces, dark and light."""
+    levels = np.full((*shape, 3), 90, np.uint8)
+    levels[:, shape[1] // 2 :] = 190
+    file = io.BytesIO()
+    Image.fromarray(levels).save(file, "PNG")
+    return file.getvalue()
+
+
+def hint(actions, picture, *hints):
+    given = event(id=picture.id, hints=list(hints))
+    return collect(actions.hint(request(), given, *controls(mode="restore+colorize")))[-1]
+
+
+def test_colours_that_a_person_gives_are_taken_shown_and_written(engine, actions, kept):
+    engine.names = ("restorer", "colorizer")
+    picture = upload(actions, kept, halves())
+    restore(actions, chosen=controls(mode="restore+colorize"))
+    guess = picture.result.image.astype(int)
+    red = {"color": "#b01e1e", "points": [[30, 60]], "width": 0}
+    state, _, viewer, _, details = hint(actions, picture, red)
+    assert text(state) == "Applied." and "1 colour given" in details["value"]
+    assert viewer["coloured"] and viewer["hints"][0]["color"] == "#b01e1e"
+    image = picture.result.image.astype(int)
+    # The dark half is red now, the light one is as it was guessed.
+    left, right = np.s_[40:80, 10:60], np.s_[40:80, 100:150]
+    assert (image[left][..., 0] - image[left][..., 1]).mean() > 40
+    assert np.abs(image[right] - guess[right]).mean() < 2
+    # What is fetched has it too, though a file had been written before.
+    token = picture.download
+    actions.prepare(kept.of("a"), token, Words())
+    written = images.read(kept.find(token)[1].path).rgb.astype(int)
+    assert (written[left][..., 0] - written[left][..., 1]).mean() > 40
+    assert picture.record["options"]["hints"]["hints"][0]["points"] == ((30.0, 60.0),)
+    # Taken back, everything is as it was.
+    hint(actions, picture)
+    np.testing.assert_array_equal(picture.result.image, guess)
+    for nonsense in ({"color": "#b01e1e", "points": [[900, 1]]}, {"color": "red"}, 3):
+        state, *_ = hint(actions, picture, nonsense)
+        assert "Click inside the photo" in text(state) and not picture.hints
+    # Of a picture that keeps its own colours nothing is changed.
+    hint(actions, picture, red)
+    restore(actions, chosen=controls(mode="restore"))
+    assert picture.hints and np.ptp(picture.result.as_photo().rgb, axis=-1).max() == 0
+
+
 def test_visitors_do_not_see_each_other_s_photos(actions, kept):
     upload(actions, kept, png(seed=1), "mine.png", "a")
     upload(actions, kept, png(seed=2), "yours.png", "b")

@@ -87,7 +87,7 @@ function draw() {
   panes.classList.toggle('rf-beside', beside && !alone);
   panes.classList.toggle('rf-alone', alone);
   panes.classList.toggle('rf-zoomed', !fits);
-  panes.classList.toggle('rf-marking', marking);
+  panes.classList.toggle('rf-marking', marking || Boolean(pen));
   find('.rf-scale').textContent = `${Math.round((view.scale / actual()) * 100)}%`;
   find('.rf-slider').setAttribute('aria-pressed', String(!beside));
   find('.rf-both').setAttribute('aria-pressed', String(beside));
@@ -177,7 +177,9 @@ const brushRadius = () => (brushSize.value / 200) * Math.min(pane().width, pane(
 // What the brush has covered, and the brush itself.
 function drawPaint(painting) {
   const shown = stroke ? [...strokes, stroke] : strokes;
-  canvas.hidden = !shown.length || !(marking || alone) || (marking && !painting);
+  const painted = shown.length && (marking || alone) && (!marking || painting);
+  canvas.hidden = !painted && !pen;
+  canvas.classList.toggle('rf-inked', Boolean(pen));
   cursor.hidden = !painting || !spot;
   if (!cursor.hidden) {
     const radius = brushRadius() * view.scale;
@@ -191,21 +193,25 @@ function drawPaint(painting) {
   canvas.height = Math.round(room.height * dots);
   canvas.style.width = `${room.width}px`;
   canvas.style.height = `${room.height}px`;
-  const pen = canvas.getContext('2d');
-  pen.setTransform(view.scale * dots, 0, 0, view.scale * dots, view.x * dots, view.y * dots);
-  pen.lineCap = pen.lineJoin = 'round';
-  pen.strokeStyle = '#2563eb';
+  const ink = canvas.getContext('2d');
+  ink.setTransform(view.scale * dots, 0, 0, view.scale * dots, view.x * dots, view.y * dots);
+  if (pen) {
+    pen.draw(ink, view.scale);
+    return;
+  }
+  ink.lineCap = pen.lineJoin = 'round';
+  ink.strokeStyle = '#2563eb';
   for (const one of shown) {
-    pen.globalCompositeOperation = one.erases ? 'destination-out' : 'source-over';
-    pen.lineWidth = 2 * one.radius;
-    pen.beginPath();
-    pen.moveTo(...one.points[0]);
-    for (const point of one.points.length > 1 ? one.points.slice(1) : one.points) pen.lineTo(...point);
-    pen.stroke();
+    ink.globalCompositeOperation = one.erases ? 'destination-out' : 'source-over';
+    ink.lineWidth = 2 * one.radius;
+    ink.beginPath();
+    ink.moveTo(...one.points[0]);
+    for (const point of one.points.length > 1 ? one.points.slice(1) : one.points) ink.lineTo(...point);
+    ink.stroke();
   }
   // What lies beside the photo is not painted.
-  pen.globalCompositeOperation = 'destination-in';
-  pen.fillRect(0, 0, size.width, size.height);
+  ink.globalCompositeOperation = 'destination-in';
+  ink.fillRect(0, 0, size.width, size.height);
 }
 
 function begin(at) {
@@ -224,6 +230,18 @@ function endStroke() {
   stroke = null;
   painted();
 }
+
+// Another part of the page may take the pen: { down(at), move(at), up(), key(event), cursor() and
+// draw(context, scale) }, all in pixels of the photo. Then the picture is drawn on, not divided.
+let pen = null;
+refocus.takePen = (other) => {
+  if (marking && other) setMarking(false);
+  pen = other;
+  if (pen) panes.focus({ preventScroll: true });
+  panes.classList.toggle('rf-marking', marking || Boolean(pen));
+  draw();
+};
+refocus.redraw = () => draw();
 
 // Tells the server what is covered now.
 function painted() {
@@ -276,6 +294,7 @@ function firstRectangle() {
 }
 
 function setMarking(yes) {
+  if (yes) refocus.dropPen?.();
   marking = yes;
   draft = stroke = null;
   if (marking) {
@@ -329,6 +348,11 @@ panes.addEventListener('pointerdown', (event) => {
     draft = marking ? draft : null;
     apart = Math.hypot(a.x - b.x, a.y - b.y);
     stroke = null;
+    if (pen) pen.cancel();
+    draw();
+  } else if (pen) {
+    action = 'pen';
+    pen.down(inPhoto(at));
     draw();
   } else if (marking && tool !== 'rectangle') {
     action = 'paint';
@@ -361,6 +385,9 @@ panes.addEventListener('pointermove', (event) => {
     const wide = Math.hypot(a.x - b.x, a.y - b.y);
     if (apart > 0) zoom(wide / apart, (a.x + b.x) / 2, (a.y + b.y) / 2);
     apart = wide;
+  } else if (action === 'pen') {
+    pen?.move(inPhoto(at), view.scale);
+    draw();
   } else if (action === 'paint') {
     spot = inPhoto(at);
     lead(spot);
@@ -379,6 +406,7 @@ for (const name of ['pointerup', 'pointercancel']) {
   panes.addEventListener(name, (event) => {
     pointers.delete(event.pointerId);
     if (action === 'paint' && stroke) endStroke();
+    if (action === 'pen') pen?.up();
     if (action === 'mark' && draft && name === 'pointerup') {
       // A mere click marks nothing.
       if (draft[2] * view.scale > 8 && draft[3] * view.scale > 8) mark(draft);
@@ -388,7 +416,7 @@ for (const name of ['pointerup', 'pointercancel']) {
 }
 
 panes.addEventListener('dblclick', (event) => {
-  if (marking) return;
+  if (marking || pen) return;
   const at = position(event);
   if (fits) pixels(at.x, at.y);
   else fit();
@@ -478,6 +506,11 @@ panes.addEventListener('keydown', (event) => {
     ArrowDown: () => move(0, -step),
   };
   if (event.ctrlKey || event.metaKey || event.altKey) return;
+  if (pen && pen.key(event, view.scale)) {
+    event.preventDefault();
+    draw();
+    return;
+  }
   if (marking && (tool === 'rectangle' ? draft && markByKey(event) : paintByKey(event))) {
     event.preventDefault();
     return;
@@ -580,6 +613,7 @@ function nothing(text) {
   empty.textContent = text;
   current = {};
   refocus.viewed = null;
+  refocus.looked?.({}, size);
   for (const figure of [before, after]) show(figure, null);
 }
 
@@ -619,6 +653,7 @@ async function load() {
   if (anew || !marking) strokes = region && region.strokes ? region.strokes.slice() : [];
   current = { ...value, images: images.map((image) => image.src) };
   refocus.viewed = value.id;
+  refocus.looked?.(alone ? {} : value, size);
   show(before, pinned ? pinned.source : images[0].src, 'before');
   show(after, original ? null : images[1].src, 'after');
   find('.rf-title').textContent = value.name || '';
