@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         RestoreResult,
         reblend,
     )
+    from keras_refocus.restoration.regions import Mask, Strokes
 
 try:
     __version__ = version("keras_refocus")
@@ -37,22 +38,26 @@ except PackageNotFoundError:  # run from a folder that was never installed
 _HOMES = {
     "ColorHints": "restoration.hints",
     "LocalEngine": "engines.local",
+    "Mask": "restoration.regions",
     "RestoreOptions": "restoration.pipeline",
     "RestoreResult": "restoration.pipeline",
     "Restorer": "restoration.pipeline",
     "ServingEngine": "engines.serving",
     "ServingError": "engines.serving",
+    "Strokes": "restoration.regions",
     "reblend": "restoration.pipeline",
 }
 
 __all__ = [
     "ColorHints",
     "LocalEngine",
+    "Mask",
     "RestoreOptions",
     "RestoreResult",
     "Restorer",
     "ServingEngine",
     "ServingError",
+    "Strokes",
     "reblend",
 ]
 
