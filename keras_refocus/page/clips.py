@@ -291,7 +291,7 @@ class ClipActions:
     def expire(self, request: gr.Request) -> tuple:
         """Say that the visitor's time was up."""
         session, words = self._session(request), Words.of(request)
-        if session.clip is not None:
+        if session.clip is not None or not session.is_renewed:
             return self.refresh(request)
         kept = words.duration(self._sessions.keep_seconds)
         message = views.status(words.say("clip_expired", kept=kept))

@@ -4,7 +4,7 @@ A sentence has a name and one text a language, English first. Python fills them 
 of a request (`Words`), the browser for what stands on the page (`for_browser`), Gradio for the
 labels of its own controls (`for_gradio`). To add a language, add a column.
 
-What the libraries below the page say (that a file is damaged, that a disk is full) stays English.
+What the libraries below the page say is English; `errors` knows what people meet of it.
 """
 
 from collections.abc import Mapping
