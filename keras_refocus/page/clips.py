@@ -30,7 +30,7 @@ from keras_refocus.restoration import pipeline
 from keras_refocus.system import files as system_files
 from keras_refocus.system import machine, memory
 from keras_refocus.video import clip as video_clip
-from keras_refocus.video import files, interpolation, playable, segments
+from keras_refocus.video import containers, interpolation, playable, segments
 
 #: Seconds of a clip that a preview restores.
 PREVIEW_SECONDS = 2.0
@@ -250,7 +250,7 @@ class ClipActions:
         if _is_photo(path):
             raise uploads.Unwanted(words.say("is_photo"))
         try:
-            head = files.look(path)
+            head = containers.look(path)
         except ValueError:
             raise uploads.Unwanted(words.say("is_no_clip")) from None
         limit = self._settings.max_clip_seconds
@@ -471,7 +471,7 @@ class ClipActions:
 
     def _survey(
         self, clip: Clip, work: Work, choices: ClipChoices, until: float | None, words: Words
-    ) -> tuple[files.Survey, ClipChoices, bool, list[str]]:
+    ) -> tuple[containers.Survey, ClipChoices, bool, list[str]]:
         """Look at all frames that are wanted; decide what can be done with them.
 
         Returns:
@@ -482,7 +482,7 @@ class ClipActions:
         notes = []
         deinterlace = False
         while True:
-            found = files.survey(
+            found = containers.survey(
                 clip.upload,
                 deinterlace=deinterlace,
                 look_for_gray=choices.colors,
@@ -528,10 +528,10 @@ def _is_photo(path: Path) -> bool:
     return True
 
 
-def _suffix(name: str, head: files.Look) -> str:
+def _suffix(name: str, head: containers.Look) -> str:
     """The suffix of a clip: that of its name, or of what it is."""
     suffix = PurePath(name).suffix.lower()
-    if suffix in files.SUFFIXES:
+    if suffix in containers.SUFFIXES:
         return suffix
     return ".mp4" if "mp4" in head.format else ".mkv"
 

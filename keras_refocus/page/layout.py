@@ -26,7 +26,7 @@ from keras_refocus.page.views import status
 from keras_refocus.page.words import LABELS, SCRIPTS, SENTENCES
 from keras_refocus.pictures import images
 from keras_refocus.restoration import pipeline
-from keras_refocus.video import files
+from keras_refocus.video import containers
 
 logger = logging.getLogger(__name__)
 
@@ -179,7 +179,7 @@ def _clips(settings: AppSettings) -> _Clips:
             "clip",
             "clip.html",
             "clip.js",
-            accepted=",".join(["video/*", *sorted(files.SUFFIXES)]),
+            accepted=",".join(["video/*", *sorted(containers.SUFFIXES)]),
             megabytes=round(settings.max_clip_upload / 1e6),
             seconds=settings.max_clip_seconds,
         )
@@ -246,7 +246,7 @@ def _begin(settings: AppSettings, *, with_clips: bool) -> _Begin:
             "photos.js",
             accepted=",".join(["image/*", *sorted(images.SUFFIXES)]),
             most=settings.max_files,
-            videos=sorted(files.SUFFIXES) if with_clips else [],
+            videos=sorted(containers.SUFFIXES) if with_clips else [],
         )
         with gr.Row():
             start = gr.Button(_("restore"), variant="primary", elem_id="start", scale=3)

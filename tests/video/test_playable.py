@@ -4,7 +4,7 @@ import av
 import pytest
 import tiny_clips
 
-from keras_refocus.video import files, playable, segments
+from keras_refocus.video import containers, playable, segments
 
 
 def test_times_turn_and_sound_are_kept_and_the_size_is_that_of_a_screen(tmp_path):
@@ -25,7 +25,7 @@ def test_times_turn_and_sound_are_kept_and_the_size_is_that_of_a_screen(tmp_path
         video = container.streams.video[0]
         assert (video.width, video.height) == (64, 48)
         assert video.codec_context.name == "h264" and video.codec_context.pix_fmt == "yuv420p"
-    assert files.survey(target).rotation == files.survey(source).rotation != 0
+    assert containers.survey(target).rotation == containers.survey(source).rotation != 0
     assert [len(p) for p in tiny_clips.packets(target, "audio")] == [
         len(p) for p in tiny_clips.packets(source, "audio")
     ]
@@ -37,7 +37,7 @@ def test_the_first_seconds_alone(tmp_path):
     playable.write(source, tmp_path / "b.mp4", seconds=0.5, sound=False)
     assert len(tiny_clips.times(tmp_path / "b.mp4")) == 15
     assert not tiny_clips.packets(tmp_path / "b.mp4", "audio")
-    assert files.look(source).has_sound and not files.look(tmp_path / "b.mp4").has_sound
+    assert containers.look(source).has_sound and not containers.look(tmp_path / "b.mp4").has_sound
 
 
 def test_what_is_not_wanted_any_more_leaves_nothing(tmp_path):
@@ -54,10 +54,10 @@ def test_what_is_not_wanted_any_more_leaves_nothing(tmp_path):
 
 def test_the_head_of_a_clip_and_a_survey_of_its_beginning(tmp_path):
     source = tiny_clips.write(tmp_path / "a.mp4", tiny_clips.moving(0, 60), codec="libx264")
-    head = files.look(source)
+    head = containers.look(source)
     assert (head.width, head.height, head.hdr) == (64, 48, None)
     assert head.seconds == pytest.approx(60 * 3003 / 90000, abs=0.05)
-    found = files.survey(source, until=1.0)
+    found = containers.survey(source, until=1.0)
     assert 30 < len(found.frames) < 40
-    whole = files.survey(source)
+    whole = containers.survey(source)
     assert found.frames[:-1] == whole.frames[: len(found.frames) - 1]
