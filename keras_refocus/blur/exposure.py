@@ -18,7 +18,7 @@ References:
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import cv2
 import numpy as np
@@ -188,7 +188,12 @@ def expose(
     return Exposure(blurred=blurred, sharp=sharp, frames=kept, path=path, kind=kind)
 
 
-def average_frames(frames, *, response=sensor.REDS, psfs=None):
+def average_frames(
+    frames: Iterable[np.ndarray],
+    *,
+    response: sensor.Response = sensor.REDS,
+    psfs: np.ndarray | None = None,
+) -> np.ndarray:
     """Blurred picture of consecutive frames of a high-speed clip: their mean in linear light.
 
     Args:

@@ -1,6 +1,9 @@
 """The colorizer of Kang et al. 2023, which mixes learned colours over every picture."""
 
 import math
+from collections.abc import Sequence
+
+from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -15,16 +18,16 @@ _SCALES = 3
 
 def ddcolor_colorizer(
     *,
-    depths=(3, 3, 27, 3),
-    widths=(192, 384, 768, 1536),
-    decoder_width=512,
-    colors=100,
-    color_width=256,
-    color_layers=9,
-    heads=8,
-    feed_forward=2048,
-    name="ddcolor_colorizer",
-):
+    depths: Sequence[int] = (3, 3, 27, 3),
+    widths: Sequence[int] = (192, 384, 768, 1536),
+    decoder_width: int = 512,
+    colors: int = 100,
+    color_width: int = 256,
+    color_layers: int = 9,
+    heads: int = 8,
+    feed_forward: int = 2048,
+    name: str = "ddcolor_colorizer",
+) -> keras.Model:
     """Build DDColor of Kang et al. 2023 ("DDColor: Towards Photo-Realistic Image Colorization").
 
     The encoder is ConvNeXt (Liu et al. 2022): a 4x4 convolution of stride 4, then four stages of
