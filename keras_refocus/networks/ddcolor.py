@@ -3,8 +3,6 @@
 import math
 from collections.abc import Sequence
 
-from collections.abc import Sequence
-
 import keras
 import numpy as np
 from keras import ops
