@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from keras_refocus.engines import contract, store
-from keras_refocus.pictures import color
+from keras_refocus.pictures import color, color_bins
 from keras_refocus.restoration.chroma import WORKING_SIZE
 from keras_refocus.restoration.tiling import TILE
 
@@ -223,6 +223,7 @@ def _write(model, folder: Path, output: str, *, half: bool) -> None:
     # store tracked ones a second time.
     archive = keras.export.ExportArchive()
     low, high = _limits(output)
+    model, has_shares = _with_shares(model)
     if half:
         # The archive holds float16 copies; the graph widens them before each use.
         stored = [
@@ -251,16 +252,34 @@ def _write(model, folder: Path, output: str, *, half: bool) -> None:
         # A server process must survive a request of the wrong rank: oneDNN's convolutions end the
         # process at one, this answers INVALID_ARGUMENT.
         luminance = tf.ensure_shape(luminance, (None, None, None, 1))
-        return {output: ops.clip(run(luminance), low, high)}
+        outputs = run(luminance)
+        return {output: ops.clip(outputs[0] if has_shares else outputs, low, high)}
 
-    archive.add_endpoint(
-        "serve",
-        serve,
-        input_signature=[
-            keras.InputSpec(shape=(None, None, None, 1), dtype="float32", name=contract.LUMINANCE)
-        ],
-    )
+    def serve_shares(luminance):
+        luminance = tf.ensure_shape(luminance, (None, None, None, 1))
+        return {contract.SHARES: run(luminance)[1]}
+
+    taken = [keras.InputSpec(shape=(None, None, None, 1), dtype="float32", name=contract.LUMINANCE)]
+    # The first one is the default signature.
+    archive.add_endpoint("serve", serve, input_signature=taken)
+    if has_shares:
+        archive.add_endpoint(contract.DISTRIBUTION_SIGNATURE, serve_shares, input_signature=taken)
     archive.write_out(str(folder), verbose=False)
+
+
+def _with_shares(model):
+    """A colorizer, and beside its chroma the shares of the colours where it predicts them.
+
+    Returns:
+        Tuple of the network, with the same weights, and whether it has two outputs now.
+    """
+    import keras
+    from keras import ops
+
+    if color_bins.LOGITS not in {layer.name for layer in model.layers}:
+        return model, False
+    shares = ops.softmax(model.get_layer(color_bins.LOGITS).output, axis=-1)
+    return keras.Model(model.input, [model.output, shares], name=model.name), True
 
 
 def _compare(model, folder: Path, output: str, *, half: bool) -> None:

@@ -17,11 +17,14 @@ REFOCUS = "refocus"
 # Signatures.
 DEFAULT_SIGNATURE = "serving_default"
 IMAGE_SIGNATURE = "image"
+# Of colorizers that predict a distribution over colours.
+DISTRIBUTION_SIGNATURE = "distribution"
 
 # Tensors.
 LUMINANCE = "luminance"
 RESTORED = "restored"
 CHROMA = "chroma"
+SHARES = "shares"
 IMAGE = "image"
 IMAGE_BYTES = "image_bytes"
 IS_GRAYSCALE = "is_grayscale"
@@ -51,6 +54,16 @@ class Engine(Protocol):
     def colorize(self, luminance: np.ndarray, *, model: str = COLORIZER) -> np.ndarray:
         """Run a colorizer: luminance float32 [N,H,W,1] in [0,1] to chroma [N,H,W,2] in [-1,1]."""
 
+    def color_shares(self, luminance: np.ndarray, *, model: str = COLORIZER) -> np.ndarray:
+        """Ask a colorizer how likely which colours are.
+
+        Luminance float32 [N,H,W,1] in [0,1] to the shares [N,h,w,313] of the classes of
+        `pictures.color_bins`, which sum to 1, over a part of the size.
+
+        Raises:
+            ValueError: This colorizer predicts no distribution.
+        """
+
     def versions(self, *models: str) -> dict[str, str]:
         """Tell which version of each of these models would answer, leaving out absent ones.
 
@@ -59,6 +72,15 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Let go of models and connections; the engine cannot be used afterwards."""
+
+
+def no_distribution(model: str) -> str:
+    """Word the error for a colorizer that gives a colour and no more."""
+    return (
+        "Colours can be suggested by a colorizer that predicts a distribution over them, exported "
+        f"with `refocus export` of this version or later. Received: model='{model}', which gives "
+        "one colour for each pixel. Choose another, or export it again."
+    )
 
 
 def as_luminance(values: np.ndarray) -> np.ndarray:

@@ -81,6 +81,10 @@ class LocalEngine:
         """Run a colorizer on luminance; see `contract.Engine.colorize`."""
         return self._run(model, luminance, contract.CHROMA)
 
+    def color_shares(self, luminance: np.ndarray, *, model: str = contract.COLORIZER) -> np.ndarray:
+        """Ask a colorizer how likely which colours are; see `contract.Engine.color_shares`."""
+        return self._run(model, luminance, contract.CHROMA, distribution=True)
+
     def versions(self, *models: str) -> dict[str, str]:
         """Tell the version of each model: the loaded one, else the newest in the folder."""
         folders = {
@@ -97,13 +101,19 @@ class LocalEngine:
         with self._lock:
             self._loaded.clear()
 
-    def _run(self, name: str, luminance: np.ndarray, output: str) -> np.ndarray:
+    def _run(
+        self, name: str, luminance: np.ndarray, output: str, *, distribution: bool = False
+    ) -> np.ndarray:
         _refuse_after_fork()
         model = self._load(name, output)
         import tensorflow as tf
 
         luminance = contract.as_luminance(luminance)
         signature = model.signatures[contract.DEFAULT_SIGNATURE]
+        if distribution:
+            if contract.DISTRIBUTION_SIGNATURE not in model.signatures:
+                raise ValueError(contract.no_distribution(name))
+            signature, output = model.signatures[contract.DISTRIBUTION_SIGNATURE], contract.SHARES
         return signature(**{contract.LUMINANCE: tf.constant(luminance)})[output].numpy()
 
     def _load(self, name: str, output: str) -> Any:

@@ -172,6 +172,31 @@ class ServingEngine:
         """
         return self._run(model, luminance, contract.CHROMA, channels=2)
 
+    def color_shares(self, luminance: np.ndarray, *, model: str = contract.COLORIZER) -> np.ndarray:
+        """Ask a colorizer how likely which colours are; see `contract.Engine.color_shares`.
+
+        Raises:
+            ServingError: No server answered.
+            ValueError: This colorizer predicts no distribution.
+        """
+        luminance = np.ascontiguousarray(contract.as_luminance(luminance))
+        request = self._request(
+            model, luminance, contract.SHARES, signature=contract.DISTRIBUTION_SIGNATURE
+        )
+        try:
+            response = self._call(model, "Predict", request)
+        except ServingError as error:
+            # As TensorFlow Serving answers for a signature that a model lacks, and our server.
+            if error.status in (
+                grpc.StatusCode.INVALID_ARGUMENT,
+                grpc.StatusCode.FAILED_PRECONDITION,
+            ):
+                raise ValueError(contract.no_distribution(model)) from error
+            raise
+        tensor = response.outputs[contract.SHARES]
+        shape = tuple(dimension.size for dimension in tensor.tensor_shape.dim)
+        return self._read(model, response, contract.SHARES, shape)
+
     def versions(self, *models: str) -> dict[str, str]:
         """Tell which version of each model would answer; see `contract.Engine.versions`.
 
@@ -242,10 +267,17 @@ class ServingEngine:
         call = self._next("Predict").future(request, timeout=self._timeout)
         return piece.shape, request, call
 
-    def _request(self, model: str, piece: np.ndarray, output: str):
+    def _request(
+        self,
+        model: str,
+        piece: np.ndarray,
+        output: str,
+        *,
+        signature: str = contract.DEFAULT_SIGNATURE,
+    ):
         request = predict_pb2.PredictRequest()
         self._choose_model(request.model_spec, model)
-        request.model_spec.signature_name = contract.DEFAULT_SIGNATURE
+        request.model_spec.signature_name = signature
         request.output_filter.append(output)
         _write_tensor(request.inputs[contract.LUMINANCE], piece)
         return request

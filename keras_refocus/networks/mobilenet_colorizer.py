@@ -16,8 +16,6 @@ _CHOICE = "choice"
 # `restoration.chroma`; and the share that a class keeps at least.
 _EDGE = 1e-3
 _LEAST_SHARE = 1e-6
-# The layer that gives the logits.
-_LOGITS = "color_logits"
 # The layer that divides the logits by the temperature.
 _SHARPEN = "sharpen"
 # The layer that knows the chroma of the classes.
@@ -114,7 +112,7 @@ def mobilenet_v2_colorizer(
     x = keras.layers.ReLU(name="features")(x)
 
     if head == "bins":
-        x = keras.layers.Conv2D(color_bins.COUNT, 1, dtype="float32", name=_LOGITS)(x)
+        x = keras.layers.Conv2D(color_bins.COUNT, 1, dtype="float32", name=color_bins.LOGITS)(x)
         x = _choose(x, temperature)
     else:
         x = blocks.last_convolution(x, 2, name="small_chroma")
@@ -189,7 +187,9 @@ def _smoothed(model, layers, radius):
     for _ in range(chroma_scale // 2):
         x = blocks.enlarge_bilinear(x)
     choice = keras.Model([picture, logits], blocks.crop_to_size(x, size), name=_CHOICE)
-    return keras.Model(model.input, choice([model.input, layers[_LOGITS].output]), name=model.name)
+    return keras.Model(
+        model.input, choice([model.input, layers[color_bins.LOGITS].output]), name=model.name
+    )
 
 
 def _choose(logits, temperature, *, kernel=None):

@@ -14,6 +14,8 @@ from keras_refocus.pictures import color
 from keras_refocus.pictures.color import Tensor
 
 COUNT = 313
+# The layer that gives the logits of the classes, in every network that has them.
+LOGITS = "color_logits"
 # Ten units of a* or b*, of which one of chroma has 110; see `color`.
 STEP = 1.0 / 11.0
 _REACH = 1.35  # Steps from the gamut.

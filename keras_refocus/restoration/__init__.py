@@ -12,5 +12,6 @@ Floor 2.
     reports   the report of a batch, written as it goes
     means     patterns of single pixels keep their mean lightness
     chroma    chroma from the colorizer's size to full size, guided by luminance
+    suggestions  the likeliest colours at a place
     hints     colours that a person gives, and how they spread
 """

@@ -67,7 +67,7 @@ class GuidedChroma:
             attribute of that name.
         chroma: Array of shape (h, w, 2), float32 in [-1, 1]: what it gave; or of a smaller size,
             then it is enlarged first.
-        size: `(height, width)` of the full picture.
+        size: `(height, width)` of the full picture, kept as the attribute `picture`.
         color_hints: What a person says of its colours; without any the chroma is as it was given.
 
     Raises:
@@ -84,7 +84,7 @@ class GuidedChroma:
     ):
         # Views of the picture that this was made into, for `hinted` to repeat.
         self._views: tuple = ()
-        self.luminance, self._guess, self._picture = luminance, chroma, size
+        self.luminance, self._guess, self.picture = luminance, chroma, size
         rows, columns = luminance.shape[:2]
         if chroma.shape[:2] != (rows, columns):
             chroma = cv2.resize(chroma, (columns, rows), interpolation=cv2.INTER_CUBIC)
@@ -109,7 +109,7 @@ class GuidedChroma:
             MissingPackageError: There are hints, and SciPy is not installed.
             ValueError: A hint lies outside the picture.
         """
-        chroma = GuidedChroma(self.luminance, self._guess, self._picture, color_hints)
+        chroma = GuidedChroma(self.luminance, self._guess, self.picture, color_hints)
         for view in self._views:
             chroma = view(chroma)
         return chroma

@@ -28,6 +28,7 @@ from keras_refocus.restoration import flips, means, regions
 from keras_refocus.restoration.chroma import GuidedChroma, shrink
 from keras_refocus.restoration.hints import ColorHints
 from keras_refocus.restoration.inputs import open_input
+from keras_refocus.restoration.suggestions import Suggestion, likeliest
 from keras_refocus.restoration.tiling import TILE, Tiles, default_overlap, fitting_tile
 from keras_refocus.system import extras
 
@@ -439,6 +440,40 @@ class Restorer:
         if options.strength < 1:
             restored = planes + np.float32(options.strength) * (restored - planes)
         return restored
+
+    def suggestions(
+        self, result: RestoreResult, point: tuple[float, float], *, count: int = 5
+    ) -> list[Suggestion]:
+        """Tell which colours the colorizer thinks likeliest at a point, for a person to choose.
+
+        Args:
+            result: Of `restore` with `keep_stages`, of a picture that was coloured.
+            point: Place (x, y) in pixels of the picture that was given.
+            count: How many colours, at most.
+
+        Returns:
+            The likeliest first; `color` of one is what a hint takes.
+
+        Raises:
+            ValueError: The picture was not coloured, or its stages not kept; the point lies outside
+                it; or the colorizer predicts no distribution over colours.
+        """
+        chroma = result.planes.chroma if result.planes is not None else None
+        if chroma is None:
+            raise ValueError(
+                "Colours are suggested for a picture that was coloured and kept its stages. "
+                "Received: a result without. Restore with keep_stages=True and a mode that colours."
+            )
+        height, width = chroma.picture
+        x, y = point
+        if not (0 <= x < width and 0 <= y < height):
+            raise ValueError(
+                f"The point must lie in the picture. Received: ({x:g}, {y:g}), and a picture of "
+                f"{width} x {height} pixels."
+            )
+        seen = chroma.luminance
+        shares = self.engine.color_shares(seen[np.newaxis], model=result.options.colorizer)[0]
+        return likeliest(shares, seen, (x / width, y / height), count)
 
     def _versions(self, needed: list[str]) -> dict[str, str]:
         """Versions of the models a job needs; the job is refused before any work without them."""

@@ -8,17 +8,22 @@ import time
 from concurrent import futures
 
 import grpc
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+import tiny_networks
 from stand_in_models import export_colorizer, export_painter, export_restorer, export_sharpener
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
+from keras_refocus import networks
+from keras_refocus.deployment import saved_model
 from keras_refocus.engines import serving
 from keras_refocus.engines.local import LocalEngine
 from keras_refocus.engines.serving import ServingEngine, ServingError
 from keras_refocus.local_server.configuration import BatchingParameters, model_config_for
 from keras_refocus.local_server.services import LocalServer
+from keras_refocus.pictures import color_bins
 from keras_refocus.restoration.pipeline import RestoreOptions, Restorer
 
 
@@ -450,3 +455,59 @@ def test_a_forked_process_is_told_what_to_do(monkeypatch):
         with pytest.raises(RuntimeError, match="spawn"):
             engine.versions()
         monkeypatch.undo()
+
+
+@pytest.fixture(scope="module")
+def doubtful(tmp_path_factory):
+    """A colorizer that predicts a distribution, and one of weights stored as float16."""
+    folder = tmp_path_factory.mktemp("doubtful")
+    network = networks.build(
+        "mobilenet_v2_colorizer", **tiny_networks.TINY["mobilenet_v2_colorizer"]
+    )
+    network = networks.tune_colors(network, smoothing=2, gain=0.9)
+    saved_model.export_colorizer(network, folder / "colorizer")
+    saved_model.export_colorizer(network, folder / "colorizer_half", half=True)
+    return folder, network
+
+
+def test_a_distribution_is_the_networks_here_and_over_a_server(doubtful):
+    folder, network = doubtful
+    luminance = picture(1, 64, 96)
+    logits = keras.Model(network.input, network.get_layer(color_bins.LOGITS).output)
+    expected = np.asarray(keras.ops.softmax(logits(luminance), axis=-1))
+    here = LocalEngine(folder)
+    for name, tolerance in (("colorizer", 1e-5), ("colorizer_half", 1e-3)):
+        shares = here.color_shares(luminance, model=name)
+        assert shares.shape == (1, 16, 24, color_bins.COUNT)
+        np.testing.assert_allclose(shares, expected, atol=tolerance)
+        chroma = np.clip(np.asarray(network(luminance)), -1, 1)
+        np.testing.assert_allclose(
+            here.colorize(luminance, model=name), chroma, atol=100 * tolerance
+        )
+    with (
+        LocalServer(model_config_for(folder), port=0) as there,
+        ServingEngine(f"localhost:{there.port}") as engine,
+    ):
+        np.testing.assert_allclose(
+            engine.color_shares(luminance), here.color_shares(luminance), atol=1e-6
+        )
+
+
+def test_a_colorizer_without_a_distribution_is_said(models, server):
+    luminance = picture(1, 16, 16)
+    for engine in (LocalEngine(models), ServingEngine(f"localhost:{server.port}")):
+        with pytest.raises(ValueError, match="distribution"):
+            engine.color_shares(luminance)
+
+
+def test_hints_give_the_same_over_a_server(models, server):
+    gray = np.random.default_rng(0).integers(90, 110, (40, 50), np.uint8)
+    hints = {"hints": [{"color": "#b01e1e", "points": [[10, 12]]}]}
+    options = RestoreOptions(mode="colorize", strength=0, hints=hints)
+    with (
+        Restorer(LocalEngine(models)) as here,
+        Restorer(f"grpc://localhost:{server.port}") as there,
+    ):
+        np.testing.assert_array_equal(
+            here.restore(gray, options).image, there.restore(gray, options).image
+        )
