@@ -146,6 +146,37 @@ def _add_colorizer(stages):
     )
     options.add_color_tuning(protocol)
     protocol.add_argument(
+        "--mirror", action="store_true", help="take the mean over the picture and its mirror image"
+    )
+    protocol.add_argument(
+        "--frame",
+        type=float,
+        default=0.0,
+        metavar="PART",
+        help="put the grey picture into a white frame of this part of its sides, such as 0.17, and "
+        "compare what lies in it (default: none)",
+    )
+    protocol.add_argument(
+        "--old-prints",
+        type=options.not_negative,
+        metavar="SEED",
+        help="colour old prints made of the photos with this seed (film, curve, grain, fading, "
+        "scratches) instead of their grey versions",
+    )
+    protocol.add_argument(
+        "--hints",
+        type=options.not_negative,
+        default=0,
+        metavar="N",
+        help="let a simulated user give hints of colour: 1, 5, 20 and 100 of them as far as N",
+    )
+    protocol.add_argument(
+        "--count",
+        type=options.positive,
+        metavar="N",
+        help="measure N photos evenly over the list (default: all)",
+    )
+    protocol.add_argument(
         "--lpips", type=pathlib.Path, metavar="FILE", help="weights of LPIPS: measure it as well"
     )
     protocol.add_argument(
@@ -311,13 +342,21 @@ def _evaluate_colorizer(parser, arguments):
         protocol = colorizer.Protocol(
             size=WORKING_SIZE if arguments.size is None else arguments.size,
             saturation=arguments.saturation,
+            mirror=arguments.mirror,
+            frame=arguments.frame,
+            old_prints=arguments.old_prints,
+            hints=arguments.hints,
         )
+        if arguments.hints:
+            extras.require("color", "Spreading hints of colour", "scipy")
         lpips = perceptual.LPIPS(arguments.lpips) if arguments.lpips else None
         inception = perceptual.InceptionFeatures(arguments.fid) if arguments.fid else None
         if arguments.manifest:
             items = sets.read_manifest(arguments.manifest, arguments.photos)[0].items
         else:
             items = sets.photo_items(arguments.photos)
+        if arguments.count:
+            items = _evenly(items, arguments.count)
         model, file = models.load_colorizer(
             arguments.model,
             best=arguments.best,
@@ -335,6 +374,8 @@ def _evaluate_colorizer(parser, arguments):
         }
         print(f"model: {report['model']}\nprotocol: {report['protocol']}")
         print(colorizer.DEFINITIONS)
+        if arguments.hints:
+            print(colorizer.HINT_DEFINITION)
         scores = []
         with console.progress_bar(len(items), label="measuring", unit="picture") as bar:
             for item in items:
@@ -357,6 +398,12 @@ def _evaluate_colorizer(parser, arguments):
             ).save(arguments.sheet)
     except (ValueError, TypeError, OSError) as error:
         parser.error(str(error))
+
+
+def _evenly(items, count):
+    """So many of a list, evenly over it; all if there are no more."""
+    count = min(count, len(items))
+    return [items[index * len(items) // count] for index in range(count)]
 
 
 def _evaluate_grayscale(parser, arguments):

@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 
 from keras_refocus.blur import exposure
-from keras_refocus.pictures import color, images
+from keras_refocus.pictures import aging, color, images
 
 _log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ WINDOWS = {
 }
 
 # Separate random streams out of one seed.
-_ORDER_STREAM, _EXAMPLE_STREAM, _HOLD_OUT_STREAM = 0, 1, 2
+_ORDER_STREAM, _EXAMPLE_STREAM, _HOLD_OUT_STREAM, _AGING_STREAM = 0, 1, 2, 3
 
 
 def read_rgb(path: str | os.PathLike, *, max_pixels: int | None = None) -> np.ndarray:
@@ -389,11 +389,14 @@ class ColorSampler(Sampler):
     Attributes:
         tone: How much the tone curve of the luminance varies: it is raised to a power between
             `1 / (1 + tone)` and `1 + tone`, because film is not a sensor.
+        old_prints: Share of the photos whose luminance is that of an old print made of them
+            (`pictures.aging`), instead of bent by `tone`; their chroma stays that of the photo.
         gray: `ColorSource` of grey pictures, for unpaired training; their colours are not used.
             `None` gives pairs.
     """
 
     tone: float = 0.0
+    old_prints: float = 0.0
     gray: ColorSource | None = None
     cache_bytes: int = 4_000_000_000
 
@@ -406,18 +409,24 @@ class ColorSampler(Sampler):
             the luminance and chroma of a photo in three channels.
         """
         which, rng = self._draw(position, turn)
-        luminance, chroma = self._photo(self.sources[which], position, self.seed + which, rng)
+        luminance, chroma = self._photo(self.sources[which], position, self.seed + which, rng, turn)
         if self.gray is None:
             return luminance, chroma
         picture = np.concatenate([luminance, chroma], axis=-1)
-        return self._photo(self.gray, position, self.seed + len(self.sources), rng)[0], picture
+        return self._photo(self.gray, position, self.seed + len(self.sources), rng, turn)[
+            0
+        ], picture
 
-    def _photo(self, source, position, seed, rng):
+    def _photo(self, source, position, seed, rng, turn):
         index = _shuffled_index(position, len(source), seed)
         rgb = source.example(index, rng, self.size, self.crop, self._cache)
         luminance, chroma = color.rgb_to_lab(rgb)
         exponent = (1.0 + self.tone) ** rng.uniform(-1.0, 1.0)
-        if self.tone:
+        # A generator of its own: without old prints the examples are what they were.
+        own = np.random.default_rng([seed, _AGING_STREAM, position, turn])
+        if self.old_prints and own.random() < self.old_prints:
+            luminance = aging.age(rgb, own)
+        elif self.tone:
             luminance = np.clip(luminance, 0.0, 1.0) ** np.float32(exponent)
         if rng.integers(2) and self.flip:
             luminance, chroma = luminance[:, ::-1], chroma[:, ::-1]

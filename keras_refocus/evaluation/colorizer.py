@@ -22,7 +22,8 @@ from PIL import Image, ImageDraw
 
 from keras_refocus.evaluation import models, sets
 from keras_refocus.metrics import fidelity, perceptual
-from keras_refocus.pictures import color
+from keras_refocus.pictures import aging, color
+from keras_refocus.restoration import hints
 from keras_refocus.restoration.chroma import WORKING_SIZE, GuidedChroma, shrink
 from keras_refocus.system import files
 
@@ -42,6 +43,13 @@ DEFINITIONS = (
     "chroma in windows of an eighth of the shorter side, CIELAB units, where the photo's own is "
     "under 3. Means over pictures."
 )
+HINT_DEFINITION = (
+    "Simulated user (Zhang et al. 2017): points drawn evenly over the picture, at each a colour, "
+    "the mean of the photo's own chroma over 7x7 of the 256x256 that the model sees."
+)
+# Numbers of hints of the curve, as far as asked for.
+_HINT_COUNTS = (1, 5, 20, 100)
+_PATCH = 7
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -51,10 +59,21 @@ class Protocol:
     Attributes:
         size: Side in pixels of the square that the model sees.
         saturation: Factor on the chroma.
+        mirror: Whether the chroma is the mean over the picture and its mirror image.
+        frame: Width of the white frame that the grey picture is put into, as a part of its sides.
+            What lies in it is compared.
+        old_prints: Seed of old prints (`pictures.aging`, but for their borders) that are coloured
+            instead of the grey pictures; their chroma is put on the photo's own luminance. `None`:
+            grey pictures.
+        hints: Largest number of hints of the simulated user; 0: none.
     """
 
     size: int = WORKING_SIZE
     saturation: float = 1.0
+    mirror: bool = False
+    frame: float = 0.0
+    old_prints: int | None = None
+    hints: int = 0
 
     def __post_init__(self):
         if self.size < 1 or self.saturation < 0:
@@ -62,11 +81,37 @@ class Protocol:
                 "`size` must be at least 1 and `saturation` at least 0. "
                 f"Received: size={self.size}, saturation={self.saturation}."
             )
+        if not 0 <= self.frame <= 1 or self.hints < 0:
+            raise ValueError(
+                "`frame` must be in [0, 1] and `hints` at least 0. "
+                f"Received: frame={self.frame}, hints={self.hints}."
+            )
+        if self.hints and self.frame:
+            raise ValueError(
+                "Hints are given to the picture without a frame. "
+                f"Received: frame={self.frame}, hints={self.hints}. Leave one out."
+            )
+
+    @property
+    def hint_counts(self) -> list[int]:
+        """Numbers of hints that are measured, ascending."""
+        return sorted({count for count in _HINT_COUNTS if count <= self.hints} | {self.hints} - {0})
 
     @property
     def label(self) -> str:
         """The protocol in words."""
-        return f"seen at {self.size}x{self.size}, saturation {self.saturation:g}"
+        parts = [f"seen at {self.size}x{self.size}, saturation {self.saturation:g}"]
+        if self.mirror:
+            parts.append("mean over the mirror image")
+        if self.frame:
+            parts.append(f"in a white frame of {100 * self.frame:g}%")
+        if self.old_prints is not None:
+            parts.append(
+                f"made to look old (seed {self.old_prints}), chroma put on the photo's luminance"
+            )
+        if self.hints:
+            parts.append(f"up to {self.hints} hints")
+        return ", ".join(parts)
 
 
 def make_gray(rgb: np.ndarray) -> np.ndarray:
@@ -85,6 +130,71 @@ def make_gray(rgb: np.ndarray) -> np.ndarray:
     return np.repeat(gray[..., 1:2], 3, axis=-1)
 
 
+def make_old(rgb: np.ndarray, protocol: Protocol, name: str) -> np.ndarray:
+    """Make the old print of a photo, without a border, as a grey picture.
+
+    Args:
+        rgb: uint8 array of shape `(height, width, 3)`.
+        protocol: `Protocol`, whose seed counts.
+        name: Name of the photo: each has a print of its own.
+
+    Returns:
+        uint8 array of the same shape.
+    """
+    rng = np.random.default_rng([protocol.old_prints, *name.encode()])
+    luminance = aging.age(rgb, rng, aging.Aging(border=0.0))
+    gray = color.from_float(color.luminance_to_gray(luminance), "uint8")
+    return np.repeat(gray, 3, axis=-1)
+
+
+def guided(model: models.Network, gray: np.ndarray, protocol: Protocol) -> GuidedChroma:
+    """Guess the chroma of a grey picture as the pipeline does.
+
+    Args:
+        model: Callable of `models.load_colorizer`.
+        gray: uint8 array of shape `(height, width, 3)`.
+        protocol: `Protocol`.
+
+    Returns:
+        `GuidedChroma` of the picture, or of the part of the framed one that it is.
+    """
+    height, width = gray.shape[:2]
+    top, left = (round(protocol.frame * side) for side in (height, width))
+    framed = np.pad(gray, ((top, top), (left, left), (0, 0)), constant_values=255)
+    luminance = color.rgb_to_luminance(framed)
+    small = shrink(luminance, protocol.size)
+    chroma = model(small[np.newaxis])[0]
+    if protocol.mirror:
+        chroma = 0.5 * (chroma + model(small[np.newaxis, :, ::-1])[0][:, ::-1])
+    whole = GuidedChroma(small, chroma, luminance.shape[:2])
+    return whole.part(slice(top, top + height), slice(left, left + width))
+
+
+def put_on(
+    chroma: GuidedChroma,
+    gray: np.ndarray,
+    protocol: Protocol,
+    *,
+    onto: np.ndarray | None = None,
+) -> np.ndarray:
+    """Colour a grey picture with chroma that was guessed for it.
+
+    Args:
+        chroma: `GuidedChroma` of it.
+        gray: uint8 array of shape `(height, width, 3)`.
+        protocol: `Protocol`.
+        onto: Grey picture whose luminance the result has; `None`: `gray`.
+
+    Returns:
+        uint8 array of the same shape.
+    """
+    luminance = color.rgb_to_luminance(gray)
+    found = chroma.rows(0, luminance) * np.float32(protocol.saturation)
+    if onto is not None:
+        luminance = color.rgb_to_luminance(onto)
+    return color.from_float(color.recompose(luminance, found), "uint8")
+
+
 def colorize(model: models.Network, gray: np.ndarray, protocol: Protocol) -> np.ndarray:
     """Colour a grey picture as the pipeline does.
 
@@ -96,11 +206,36 @@ def colorize(model: models.Network, gray: np.ndarray, protocol: Protocol) -> np.
     Returns:
         uint8 array of the same shape.
     """
-    luminance = color.rgb_to_luminance(gray)
-    small = shrink(luminance, protocol.size)
-    chroma = GuidedChroma(small, model(small[np.newaxis])[0], luminance.shape[:2])
-    chroma = chroma.rows(0, luminance) * np.float32(protocol.saturation)
-    return color.from_float(color.recompose(luminance, chroma), "uint8")
+    return put_on(guided(model, gray, protocol), gray, protocol)
+
+
+def simulated_hints(
+    true_chroma: np.ndarray, count: int, rng: np.random.Generator
+) -> hints.ColorHints:
+    """Let a user who knows the photo give hints, as Zhang et al. 2017 do.
+
+    Args:
+        true_chroma: Chroma of the photo, float32 of shape `(height, width, 2)`.
+        count: How many.
+        rng: NumPy random generator.
+
+    Returns:
+        `ColorHints` in pixels of the photo. Of a colour the chroma counts, so each has the
+        lightness at which sRGB holds it best, one half.
+    """
+    height, width = true_chroma.shape[:2]
+    small = cv2.resize(true_chroma, (WORKING_SIZE, WORKING_SIZE), interpolation=cv2.INTER_AREA)
+    small = cv2.blur(small, (_PATCH, _PATCH))
+    places = rng.integers(0, WORKING_SIZE, (count, 2))
+    luminance = np.full((count, 1), 0.5, "float32")
+    colors = color.recompose(luminance, small[places[:, 1], places[:, 0]])
+    scale = np.array([width, height]) / WORKING_SIZE
+    return hints.ColorHints(
+        tuple(
+            hints.Hint(tuple(int(part) for part in rgb), (tuple((place + 0.5) * scale),))
+            for rgb, place in zip(color.from_float(colors, "uint8"), places, strict=True)
+        )
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -112,7 +247,8 @@ class Score:
         values: Dict from measure to score: `colorfulness` and `true_colorfulness`; `unevenness` and
             `true_unevenness`, NaN where a photo has no plain surface; `chroma_error`,
             `psnr`, `ssim`, and each with `gray_` before it for the grey picture; `lpips` and
-            `gray_lpips` if its weights are there.
+            `gray_lpips` if its weights are there; `hints_20_chroma_error` and `hints_20_psnr` with
+            20 hints, and so for each number of them.
         features: Dict of features for FID: `"result"`, `"true"` and `"gray"`; empty without it.
     """
 
@@ -179,8 +315,11 @@ def score(
             "Every photo must have sides of 11 pixels or more, the window of SSIM. Received: "
             f"{name} with {true.shape[:2]} (height, width). Remove it."
         )
-    gray = make_gray(true)
-    result = colorize(model, gray, protocol)
+    gray = seen = make_gray(true)
+    if protocol.old_prints is not None:
+        seen = make_old(true, protocol, name)
+    guess = guided(model, seen, protocol)
+    result = put_on(guess, seen, protocol, onto=gray)
     values = {
         name: float(fidelity.colorfulness(color.to_float(picture)[np.newaxis])[0])
         for name, picture in (("colorfulness", result), ("true_colorfulness", true))
@@ -201,6 +340,16 @@ def score(
         }
         if lpips is not None:
             values[f"{prefix}lpips"] = lpips(picture, true)
+    for count in protocol.hint_counts:
+        rng = np.random.default_rng([count, *name.encode()])
+        corrected = guess.hinted(simulated_hints(true_chroma, count, rng))
+        picture = put_on(corrected, seen, protocol, onto=gray)
+        chroma = color.rgb_to_lab(picture)[1]
+        pair = color.to_float(true)[np.newaxis], color.to_float(picture)[np.newaxis]
+        values[f"hints_{count}_chroma_error"] = float(
+            fidelity.chroma_error(true_chroma[None], chroma[None])[0]
+        )
+        values[f"hints_{count}_psnr"] = float(fidelity.psnr(*pair)[0])
     features = {}
     if inception is not None:
         pictures = {"result": result, "true": true, "gray": gray}
@@ -236,6 +385,8 @@ def summary(scores: Sequence[Score]) -> dict[str, Any]:
         "means": means,
         "colorfulness_share": round(means["colorfulness"] / true, 4) if true else None,
         "colorfulness_difference": round(means["colorfulness"] - true, 4),
+        # Table 1 of DDColor (Kang et al. 2023): delta colourfulness.
+        "delta_colorfulness": round(abs(means["colorfulness"] - true), 4),
         "chroma_error_share": round(means["chroma_error"] / means["gray_chroma_error"], 4)
         if means["gray_chroma_error"]
         else None,
@@ -282,10 +433,20 @@ def as_text(scores: Sequence[Score]) -> str:
     if share is not None and error is not None:
         lines += [
             f"  colourfulness {100 * share:.1f}% of the photos', difference "
-            f"{values['colorfulness_difference']:+.2f}",
+            f"{values['colorfulness_difference']:+.2f} (delta of DDColor "
+            f"{values['delta_colorfulness']:.2f})",
             f"  chroma error {100 * error:.1f}% of the all-grey answer's; further from the truth "
             f"than grey on {values['further_than_grey']} of {len(scores)}",
         ]
+    for name in means:
+        if name.startswith("hints_") and name.endswith("_psnr"):
+            count = int(name.split("_")[1])
+            error = means[f"hints_{count}_chroma_error"]
+            less = 1.0 - error / means["chroma_error"] if means["chroma_error"] else 0.0
+            lines.append(
+                f"  {count:>4} hint{'s' if count > 1 else ' '}: chroma error {error:.2f}, "
+                f"{100 * less:.1f}% less than without; PSNR RGB {means[name]:.2f}"
+            )
     return "\n".join(lines)
 
 
@@ -341,6 +502,8 @@ def sheet(
         item = scores[index]
         true = sets.read_picture(pathlib.Path(folder) / item.name)
         gray = make_gray(true)
+        if protocol.old_prints is not None:
+            gray = make_old(true, protocol, item.name)
         parts = [_thumbnail(part) for part in (gray, colorize(model, gray, protocol), true)]
         values = item.values
         caption = (

@@ -257,6 +257,38 @@ def rgb_to_luminance(rgb: Tensor) -> Tensor:
     return luminance.reshape(*rgb.shape[:-1], 1)
 
 
+def film_luminance(rgb: np.ndarray, weights: Any) -> np.ndarray:
+    """Convert sRGB to the luminance of the grey picture that a film makes of it.
+
+    Args:
+        rgb: Array of shape `(..., 3)`, as in `rgb_to_lab`.
+        weights: How much red, green and blue light count, not negative and not all zero; only their
+            proportions matter. Those of the eye are 0.213, 0.715, 0.072; an orthochromatic plate
+            has hardly any red.
+
+    Returns:
+        float32 array of shape `(..., 1)` in [0, 1], CIELAB L* / 100.
+
+    Raises:
+        ValueError: If the weights are no such numbers.
+    """
+    weights = np.asarray(weights, "float64")
+    if weights.shape != (3,) or not (weights >= 0).all() or not 0 < weights.sum() < np.inf:
+        raise ValueError(
+            "`weights` must be three numbers that are not negative, and not all zero. "
+            f"Received: weights={weights}."
+        )
+    rgb = as_array(rgb, "rgb")
+    _check_channels(rgb, 3, "rgb")
+    flat = rgb.reshape(-1, 3)
+    luminance = np.empty((len(flat), 1), "float32")
+    for block in _blocks(len(flat)):
+        light = _linear_from_array(flat[block]) @ (weights / weights.sum())
+        # Of equal light in all three the luminance is that of the light.
+        luminance[block] = _linear_to_luminance(_NumPyOps, np.repeat(light[:, None], 3, axis=1))
+    return luminance.reshape(*rgb.shape[:-1], 1)
+
+
 def lab_to_rgb(luminance: Tensor, chroma: Tensor) -> Tensor:
     """Convert luminance and chroma to sRGB, without clipping.
 

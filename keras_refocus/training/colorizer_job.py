@@ -86,6 +86,12 @@ class ColorizerJob(Job):
                 "A data set gives pairs. Received: "
                 f"data={self.data!r}, paired=False. Train unpaired on folders: --photos."
             )
+        if self.data is not None and self.config.old_prints:
+            raise ValueError(
+                "Old prints are made of photos in RGB, which a prepared data set does not hold. "
+                f"Received: data={self.data!r}, old_prints={self.config.old_prints}. Train on "
+                "folders: --photos."
+            )
         if self.strategy is not None:
             raise ValueError(
                 "A colorizer is trained on one device: each of its discriminators has one history "
@@ -165,6 +171,8 @@ class ColorizerJob(Job):
             seed=self.config.seed,
             flip=self.config.flip,
             tone=self.config.tone,
+            # Discriminators judge the whole picture, which is to be one of today.
+            old_prints=0.0 if phase.adversarial else self.config.old_prints,
         )
 
     def prepared_options(self) -> dict[str, Any]:

@@ -265,6 +265,12 @@ class ColorizerConfig(TrainingConfig):
         0.0, "how much the tone curve of the grey side varies: exponents up to 1 + this"
     )
 
+    old_prints: float = _field(
+        0.0,
+        "share of the photos whose grey side looks like an old print: light as an old film sees "
+        "it, faded, dark or harsh, grain, soft focus, dark corners, border, scratches",
+    )
+
     color_losses: dict = _dict_field(
         {"color_aware": 1.0},
         "colour losses and their weights, as JSON; names of `losses.COLOR_LOSSES`, with options: "
@@ -304,6 +310,10 @@ class ColorizerConfig(TrainingConfig):
             )
         if self.tone < 0.0:
             raise ValueError(f"`tone` must not be negative. Received: tone={self.tone}.")
+        if not 0.0 <= self.old_prints <= 1.0:
+            raise ValueError(
+                f"`old_prints` must be in [0, 1]. Received: old_prints={self.old_prints}."
+            )
         if self.adversarial_epochs and 0 < self.pool_size < self.patches(self.epochs)[1]:
             raise ValueError(
                 "The history of a discriminator holds at least a batch, or nothing. Received: "

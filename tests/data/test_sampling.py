@@ -396,6 +396,21 @@ def test_tone_changes_luminance_alone(photos):
     assert np.ptp(exponents.mean(axis=(1, 2, 3))) > 0.01
 
 
+def test_old_prints_change_a_share_of_the_luminance_alone(photos):
+    plain = color_sampler(photos, batch_size=200)
+    some = color_sampler(photos, batch_size=200, old_prints=0.3)
+    before, after = plain.batch(0), some.batch(0)
+    np.testing.assert_array_equal(before[1], after[1])
+    changed = [bool((one != other).any()) for one, other in zip(before[0], after[0], strict=True)]
+    assert 40 <= sum(changed) <= 80
+    np.testing.assert_array_equal(some.batch(0)[0], after[0])  # a pure function of the number
+    # The others are bent as they would be without.
+    both = color_sampler(photos, batch_size=200, old_prints=0.3, tone=0.5).batch(0)[0]
+    bent = color_sampler(photos, batch_size=200, tone=0.5).batch(0)[0]
+    for one, other, is_old in zip(both, bent, changed, strict=True):
+        assert is_old or (one == other).all()
+
+
 def test_unpaired_colour_batches_show_two_scenes(photos, pairs):
     gray = sampling.ColorSource(paths=tuple(catalogue.list_photos(pairs)))
     luminance, picture = color_sampler(photos, gray=gray).batch(0)

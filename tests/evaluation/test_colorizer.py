@@ -246,3 +246,92 @@ def test_mistakes_are_answered_with_what_to_do(model, photos, tmp_path, capsys):
     inputs = keras.Input((None, None, 1))
     keras.Model(inputs, keras.layers.Conv2D(1, 1)(inputs)).save(tmp_path / "restorer.keras")
     assert "two channels" in refusal(capsys, tmp_path / "restorer.keras", "--photos", photos)
+
+
+# Other protocols.
+
+
+def score_of(photos, model, name="red", **protocol):
+    return colorizer.score(
+        photos / f"{name}.png", f"{name}.png", model, Protocol(**protocol)
+    ).values
+
+
+def test_the_mean_over_the_mirror_image_cancels_what_a_side_gets(photos):
+    def one_sided(luminance):
+        chroma = np.zeros((*luminance.shape[:3], 2), "float32")
+        chroma[:, :, : luminance.shape[2] // 2, 0] = 80 / 110
+        return chroma
+
+    values = score_of(photos, one_sided, mirror=True, size=64)
+    # Everywhere half of it: 40 off in a* is right, 20 in b* is missing.
+    assert values["chroma_error"] == pytest.approx(20.0, abs=1.5)
+    assert score_of(photos, one_sided, size=64)["chroma_error"] > 30
+
+
+def test_a_frame_is_seen_and_what_lies_in_it_is_compared(photos):
+    seen = []
+
+    def model(luminance):
+        seen.append(luminance)
+        return answers(40, 20)(luminance)
+
+    values = score_of(photos, model, frame=0.25, size=60)
+    (picture,) = seen
+    np.testing.assert_allclose(picture[0, :9, :9], 1.0, atol=1e-5)
+    assert picture[0, 15:45, 15:45].max() < 0.6
+    assert values["chroma_error"] == pytest.approx(0.0, abs=0.8)
+
+
+def test_old_prints_are_seen_and_their_chroma_put_on_the_photo(photos):
+    seen = []
+
+    def model(luminance):
+        seen.append(luminance.mean())
+        return answers(40, 20)(luminance)
+
+    plain = score_of(photos, model)
+    for seed in (1, 1, 2):
+        old = score_of(photos, model, old_prints=seed)
+        # The result has the photo's luminance: its PSNR is that of its colours alone.
+        assert old["psnr"] == pytest.approx(plain["psnr"], abs=0.1)
+    assert seen[1] == seen[2] != seen[3]
+    assert all(abs(one - seen[0]) > 1e-3 for one in seen[1:])
+
+
+def test_hints_of_the_truth_bring_the_truth_nearer(photos):
+    values = score_of(photos, answers(0, 0), hints=20)
+    errors = [values[f"hints_{count}_chroma_error"] for count in (1, 5, 20)]
+    assert values["chroma_error"] == pytest.approx(np.hypot(40, 20), abs=0.8)
+    assert all(error < 0.2 * values["chroma_error"] for error in errors)
+    assert values["hints_20_psnr"] > values["psnr"] + 5
+    assert "hints_100_psnr" not in values
+    assert Protocol(hints=7).hint_counts == [1, 5, 7]
+    assert Protocol().hint_counts == []
+    score = colorizer.Score(name="red", values=values, features={})
+    assert "20 hints: chroma error" in colorizer.as_text([score])
+
+
+def test_the_simulated_user_knows_the_photo():
+    chroma = np.zeros((60, 100, 2), "float32")
+    chroma[:, 50:] = (0.3, -0.2)
+    given = colorizer.simulated_hints(chroma, 40, np.random.default_rng(0))
+    assert len(given.hints) == 40
+    given.check((60, 100))
+    for hint in given.hints:
+        ((x, _),) = hint.points
+        if abs(x - 50) > 3:  # away from the edge, over which the patch takes the mean
+            wanted = (0.3, -0.2) if x > 50 else (0.0, 0.0)
+            np.testing.assert_allclose(110 * hint.chroma, 110 * np.array(wanted), atol=1.0)
+
+
+def test_the_deltas_of_two_signs_are_one_of_ddcolor(photos):
+    for chroma in ((0, 0), (100, 0)):
+        report = colorizer.summary(scores_of(photos, answers(*chroma)))
+        assert report["delta_colorfulness"] == pytest.approx(abs(report["colorfulness_difference"]))
+
+
+@pytest.mark.parametrize("wrong", [{"frame": -0.1}, {"hints": -1}, {"hints": 5, "frame": 0.1}])
+def test_protocols_that_cannot_be_are_refused(wrong):
+    with pytest.raises(ValueError, match=r"frame|hints"):
+        Protocol(**wrong)

@@ -19,6 +19,7 @@ from keras_refocus.training import (
     run,
     run_folder,
 )
+from keras_refocus.training.job import phases
 
 RESNET = {"filters": 2, "residual_blocks": 1}
 PATCHGAN = {"filters": 2, "layers": 1}
@@ -101,6 +102,7 @@ def state(model):
         ({"color_losses": {}}, "Paired training needs colour losses"),
         ({"smallest_part": 0.0}, "smallest_part=0.0"),
         ({"tone": -1.0}, "tone=-1.0"),
+        ({"old_prints": 1.5}, "old_prints=1.5"),
         ({"adversarial_epochs": 1, "pool_size": 3, "batch_size": 4}, "pool_size=3, batches of 4"),
     ],
 )
@@ -133,6 +135,15 @@ def test_cyclegan_preset_is_the_papers():
     assert rates == pytest.approx([2e-4, 2e-4, 1e-4, 0.0])
     options = networks.options(preset.generator)
     assert options["residual_blocks"] == 9 and options["normalization"] == "instance"
+
+
+def test_old_prints_are_shown_until_discriminators_judge(photos, tmp_path):
+    work = job(tmp_path / "run", photos, tiny(old_prints=0.4))
+    pictures = work.collect()
+    shares = [work.sampler(pictures, phase).old_prints for phase in phases(work.config)]
+    assert shares == [0.4, 0.0]
+    with pytest.raises(ValueError, match=r"old_prints=0\.4"):
+        colorizer_job.ColorizerJob(folder=tmp_path / "run", data="coco_lab", config=work.config)
 
 
 def test_networks_of_another_kind_are_refused():
