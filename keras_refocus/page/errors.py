@@ -36,6 +36,9 @@ _KNOWN: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     )
 )
 
+# Of these, those that a visitor is told in our words in English too.
+_PLAIN = {"is_damaged", "no_memory", "region_outside"}
+
 
 def say(error: Exception, words: Words | None = None) -> str:
     """Put an error into words for the page; what nobody foresaw is logged, without names."""
@@ -62,11 +65,11 @@ def say(error: Exception, words: Words | None = None) -> str:
 
 
 def translated(message: str, words: Words) -> str:
-    """Say a sentence of the libraries in the visitor's language, as far as it is known here."""
-    if words.language == LANGUAGES[0]:
-        return message
+    """Say a sentence of the libraries in words for visitors, as far as it is known here."""
+    english = words.language == LANGUAGES[0]
     for pattern, name in _KNOWN:
         found = pattern.match(message)
-        if found is not None:
+        # In English the sentence itself serves where it tells whoever runs the page what to do.
+        if found is not None and not (english and name not in _PLAIN):
             return words.say(name, **found.groupdict())
-    return words.say("said_in_english", message=message)
+    return message if english else words.say("said_in_english", message=message)

@@ -283,7 +283,7 @@ def test_metadata_is_kept_on_request_but_not_the_place_and_a_second_download_wor
     page = visit()
     upload(page, ("a.jpg", content(colorful(), "JPEG", exif=exif())))
     restore(page)
-    page.get_by_label("Delete after download").uncheck()
+    page.locator("#work").get_by_label("Delete after download").uncheck()
     page.get_by_label("Remove metadata").uncheck()
     page.locator("#details").get_by_text("kept, but for the place").wait_for()
     for _ in range(2):
@@ -704,7 +704,7 @@ def test_rare_formats_go_through_the_page(visit):
     Image.fromarray(source).save(gif, "GIF")
     Image.fromarray(source).save(avif, "AVIF", quality=90)
     page = visit()
-    page.get_by_label("Delete after download").uncheck()
+    page.locator("#work").get_by_label("Delete after download").uncheck()
     upload(
         page,
         ("old.jp2", bytes(imagecodecs.jpeg2k_encode(source, level=0))),

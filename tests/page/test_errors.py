@@ -58,10 +58,10 @@ def without_detector(monkeypatch):
 @pytest.mark.parametrize(
     ("work", "english", "german"),
     [
-        (lambda: read(png()[:-60]), "must be whole", "beschädigt"),
+        (lambda: read(png()[:-60]), "It is damaged or cut off", "beschädigt"),
         (lambda: read(vast()), "pixels wide and high", "Pixel breit oder hoch"),
         (lambda: restore(restorer="mine"), "model='mine'", "Das Modell „mine“ ist nicht da"),
-        (lambda: restore(region=(90, 0, 5, 5)), "must lie in the picture", "außerhalb des Fotos"),
+        (lambda: restore(region=(90, 0, 5, 5)), "lies outside of the photo", "außerhalb des Fotos"),
         (of_a_server, "cannot reach TF Serving", "nicht zu erreichen (127.0.0.1:9)"),
         (
             lambda: images.encode(
