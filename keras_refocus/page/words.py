@@ -379,6 +379,7 @@ SENTENCES: dict[str, tuple[str, str]] = {
     ),
     "download_one": ("Download", "Herunterladen"),
     "download_all": ("Download all", "Alle herunterladen"),
+    "short": ("{count:.1f} seconds", "{count:.1f} Sekunden"),
     "one_second": ("1 second", "1 Sekunde"),
     "seconds": ("{count:.0f} seconds", "{count:.0f} Sekunden"),
     "minutes": ("{count:.0f} minutes", "{count:.0f} Minuten"),
@@ -703,6 +704,8 @@ class Words:
 
     def duration(self, seconds: float) -> str:
         """Say a time: `10 minutes`, `45 seconds`."""
+        if 0 < seconds < 0.95:
+            return self.say("short", count=seconds)
         if round(seconds) == 1:
             return self.say("one_second")
         if seconds < 90:
