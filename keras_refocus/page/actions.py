@@ -520,6 +520,24 @@ class PageActions:
             },
         }
 
+    def suggest(self, session: Session, picture_id: str, point: tuple[float, float]) -> list[str]:
+        """Tell the likeliest colours at a point of a photo that was coloured, as `#rrggbb`.
+
+        None if the colorizer predicts no distribution, or the photo is not there.
+        """
+        picture = session.picture(picture_id)
+        if picture is None or not picture.is_done:
+            return []
+        try:
+            with picture.work:
+                result = session.recall(picture)
+            # The network runs: it waits for its turn, as a photo does.
+            with self._queue.place(again=True):
+                found = self._restorer.suggestions(result, point)
+        except ValueError:
+            return []
+        return ["#{:02x}{:02x}{:02x}".format(*one.color) for one in found]
+
     def prepare(self, session: Session, token: str, words: Words) -> None:
         """Write the file of a token, unless it is there already.
 

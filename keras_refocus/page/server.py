@@ -23,6 +23,7 @@ from starlette.routing import Route
 
 from keras_refocus.page import uploads, words
 from keras_refocus.page.actions import PageActions
+from keras_refocus.page.errors import say
 from keras_refocus.page.sessions import Sessions
 from keras_refocus.page.words import Words
 
@@ -215,6 +216,7 @@ class PageRoutes:
                 * bool(self._max_clip)
             ),
             Route("/standing/{door}", _for_users(self.standing), methods=["GET", "POST"]),
+            Route("/suggestions/{door}", _for_users(self.suggestions), methods=["GET"]),
             Route("/pictures/{token}", _for_users(self.picture), methods=["GET"]),
             Route("/examples/{name}", self.example, methods=["GET"]),
         ]
@@ -279,6 +281,23 @@ class PageRoutes:
             session.touch()
         session.come_back()
         return JSONResponse(self._actions.standing(session))
+
+    def suggestions(self, request: Request) -> Response:
+        """Give the likeliest colours at a point (x, y) of a photo."""
+        visitor = self._sessions.behind(request.path_params["door"])
+        session = None if visitor is None else self._sessions.existing(visitor)
+        asked = request.query_params
+        try:
+            point = float(asked["x"]), float(asked["y"])
+        except (KeyError, ValueError):
+            point = None
+        if session is None or point is None:
+            return JSONResponse({"colors": []}, 404)
+        try:
+            found = self._actions.suggest(session, asked.get("picture", ""), point)
+        except Exception as error:
+            return JSONResponse({"colors": [], "error": say(error, Words.of(request))}, 500)
+        return JSONResponse({"colors": found})
 
     def picture(self, request: Request) -> Response:
         """Give a preview, or a download, which may have to be made first."""

@@ -681,6 +681,30 @@ def test_colours_that_a_person_gives_are_taken_shown_and_written(engine, actions
     assert picture.hints and np.ptp(picture.result.as_photo().rgb, axis=-1).max() == 0
 
 
+def test_likely_colours_are_offered_of_a_coloured_photo(engine, actions, kept, monkeypatch):
+    engine.names = ("restorer", "colorizer")
+    asked = []
+
+    def suggestions(self, result, point):
+        asked.append((result.image.shape, point))
+        if point[0] > 100:
+            raise ValueError("The point must lie in the picture.")
+        return [
+            types.SimpleNamespace(color=(176, 30, 30)),
+            types.SimpleNamespace(color=(0, 9, 255)),
+        ]
+
+    monkeypatch.setattr(pipeline.Restorer, "suggestions", suggestions, raising=False)
+    picture = upload(actions, kept, halves())
+    session = kept.of("a")
+    assert actions.suggest(session, picture.id, (3, 4)) == []
+    restore(actions, chosen=controls(mode="restore+colorize"))
+    assert actions.suggest(session, picture.id, (3, 4)) == ["#b01e1e", "#0009ff"]
+    assert asked == [((120, 160, 3), (3, 4))]
+    assert actions.suggest(session, picture.id, (101, 4)) == []
+    assert actions.suggest(session, "another's", (3, 4)) == []
+
+
 def test_visitors_do_not_see_each_other_s_photos(actions, kept):
     upload(actions, kept, png(seed=1), "mine.png", "a")
     upload(actions, kept, png(seed=2), "yours.png", "b")

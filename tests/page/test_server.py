@@ -112,6 +112,15 @@ def test_uploads_of_the_page_are_checked_when_they_arrive(served):
     assert httpx.post(f"{served.url}/uploads/wrong", content=png()).status_code == 404
 
 
+def test_likely_colours_are_for_whose_photo_it_is(served):
+    assert httpx.get(f"{served.url}/suggestions/wrong?x=1&y=2").status_code == 404
+    door = served.kept.door("a")
+    served.kept.of("a")
+    assert httpx.get(f"{served.url}/suggestions/{door}?x=one&y=2").status_code == 404
+    answer = httpx.get(f"{served.url}/suggestions/{door}?picture=none&x=1&y=2")
+    assert answer.json() == {"colors": []}
+
+
 def test_too_many_bytes_are_refused_whether_announced_or_not(served):
     announced = served.upload(bytes(300_000))
     assert announced.status_code == 413

@@ -6,6 +6,7 @@ const find = (selector) => element.querySelector(selector);
 const section = find('.rf-hints');
 const button = find('.rf-hinting');
 const color = find('input[type=color]');
+const likely = find('.rf-likely');
 let id = null; // Of the picture that is looked at.
 let size = { width: 1, height: 1 };
 let hints = []; // { color, points, width }, pixels of the picture.
@@ -34,10 +35,44 @@ function tell() {
 function set(points) {
   hints = [...hints, { color: color.value, points, width: 0 }];
   tell();
+  suggest(points[0]);
+}
+
+// What the colorizer thinks likely at the place of the last hint, to choose instead.
+let asked = 0;
+async function suggest([x, y]) {
+  const turn = ++asked;
+  likely.replaceChildren();
+  let found = [];
+  try {
+    const where = new URLSearchParams({ picture: id, x, y });
+    const answer = await fetch(refocus.url(`suggestions/${refocus.door()}?${where}`), { cache: 'no-store' });
+    found = (await answer.json()).colors;
+  } catch {
+    found = []; // The colour that was chosen stays.
+  }
+  if (turn !== asked) return;
+  likely.replaceChildren(
+    ...found.map((one, index) => {
+      const swatch = document.createElement('button');
+      swatch.type = 'button';
+      swatch.className = 'rf-swatch';
+      swatch.style.background = one;
+      swatch.setAttribute('aria-label', `${refocus.say('hint_likely_one', { number: index + 1 })}: ${one}`);
+      swatch.addEventListener('click', () => {
+        color.value = one;
+        if (!hints.length) return;
+        hints = [...hints.slice(0, -1), { ...hints[hints.length - 1], color: one }];
+        tell();
+      });
+      return swatch;
+    }),
+  );
 }
 
 function undo() {
   if (!hints.length) return;
+  likely.replaceChildren();
   hints = hints.slice(0, -1);
   tell();
 }
@@ -111,6 +146,7 @@ button.addEventListener('click', () => turn(!on));
 find('.rf-hint-undo').addEventListener('click', undo);
 find('.rf-hint-clear').addEventListener('click', () => {
   hints = [];
+  likely.replaceChildren();
   tell();
 });
 // The viewer needs the pen for something else.
@@ -124,6 +160,7 @@ refocus.dropPen = () => {
 // The viewer shows another picture, or the same one made anew.
 refocus.looked = (value, newSize) => {
   const anew = id !== (value.id || null);
+  if (anew) likely.replaceChildren();
   id = value.id || null;
   size = newSize;
   section.hidden = !value.coloured;

@@ -303,6 +303,9 @@ function draw() {
 
 find('.rf-clear').addEventListener('click', () => trigger('cleared', {}));
 
+// By what this visitor's page asks for more.
+refocus.door = () => value().door;
+
 // The comparison asks for the previous or the next one.
 refocus.step = (by) => {
   const all = pictures();
