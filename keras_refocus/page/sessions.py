@@ -25,7 +25,8 @@ from typing import Any
 import numpy as np
 import psutil
 
-from keras_refocus.restoration import hints, pipeline, regions
+from keras_refocus.restoration import pipeline, regions
+from keras_refocus.restoration.hints import ColorHints
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +90,7 @@ class Picture:
     id: str = dataclasses.field(default_factory=lambda: secrets.token_urlsafe(9))
     example: bool = False
     region: regions.Region | None = None
-    hints: hints.ColorHints = dataclasses.field(default_factory=hints.ColorHints)
+    hints: ColorHints = dataclasses.field(default_factory=ColorHints)
     size: tuple[int, int] | None = None
     result: pipeline.RestoreResult | None = None
     stored: Path | None = None
