@@ -36,6 +36,17 @@ _CHANNELS = {
 }
 
 
+def _without(given: Sequence[str], flag: str) -> list[str]:
+    """A command line without a flag and its value."""
+    kept: list[str] = []
+    is_value = False
+    for word in given:
+        if not is_value and not word.startswith(f"{flag}=") and word != flag:
+            kept.append(word)
+        is_value = word == flag
+    return kept
+
+
 def arguments(given: Sequence[str], environment: Mapping[str, str]) -> list[str]:
     """Complete a command line with what SageMaker tells; elsewhere it stays as it is.
 
@@ -49,6 +60,9 @@ def arguments(given: Sequence[str], environment: Mapping[str, str]) -> list[str]
     given = list(given)
     if "SM_MODEL_DIR" not in environment or "SM_HPS" not in environment:
         return given
+    # Of every job the SDK's estimator of TensorFlow adds a place in S3 for checkpoints; those are
+    # in CHECKPOINTS here.
+    given = _without(given, "--model_dir")
     if "--stage" in given:
         at = given.index("--stage")
         given = [*given[at + 1 : at + 2], *given[:at], *given[at + 2 :]]

@@ -27,6 +27,14 @@ def test_hyperparameters_and_channels_make_the_command_line():
     ]
 
 
+def test_the_place_in_s3_that_the_sdk_adds_is_passed_over():
+    place = "s3://bucket/job/model"
+    for added in (["--model_dir", place], [f"--model_dir={place}"]):
+        given = ["--epochs", "3", *added, "--stage", "restorer"]
+        assert managed.arguments(given, VARIABLES)[:3] == ["restorer", "--epochs", "3"]
+        assert place not in " ".join(managed.arguments(given, VARIABLES))
+
+
 def test_what_is_given_wins():
     given = ["restorer", "--photos", "mine", "--run=r", "--model-dir", "m"]
     assert managed.arguments(given, VARIABLES) == given
