@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from object_store import free_port, running
+from object_store import free_port, running, s3_server, store  # noqa: F401
 from photo_server import PhotoServer
 from tiny_models import write_models
 from tiny_pictures import encoded, scene
@@ -37,7 +37,7 @@ NOT_HERE = ("--runner dataflow", "refocus benchmark")
 
 
 @pytest.fixture
-def world(tmp_path, monkeypatch, store):
+def world(tmp_path, monkeypatch, store):  # noqa: F811
     """What the reader has: photos, buckets, models, a key, a service for jobs."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("REFOCUS_CACHE", str(tmp_path / "cache"))
