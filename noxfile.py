@@ -24,6 +24,15 @@ def slow(session):
     session.run("pytest", "-m", "slow", *session.posargs)
 
 
+@nox.session(python="3.11")
+def mutants(session):
+    """A sample of changes to pictures, restoration and metrics that tests have to notice."""
+    session.install("-e", ".[test]", "-c", _PINS.name)
+    session.install("cosmic-ray>=8.7,<9")
+    names = session.posargs or ["pictures", "restoration", "metrics"]
+    session.run("python", "tests/mutants.py", *names)
+
+
 @nox.session
 def style(session):
     """Lint and format; changes nothing."""

@@ -15,11 +15,11 @@ from tiny_training import (
     save,
     small_job,
     texture,
-    tiny,
     without_tracing,
     write_pairs,
     write_photos,
 )
+from tiny_training import tiny as tiny_config
 
 from keras_refocus import networks
 from keras_refocus.training import (
@@ -31,6 +31,14 @@ from keras_refocus.training import (
     run,
     run_folder,
 )
+
+# What a run does with its folder has nothing to do with how large its network is.
+SMALLEST = {"widths": [4], "depths": [1], "decoder_depths": []}
+
+
+def tiny(base=None, **changes):
+    values = {"generator_options": SMALLEST, "steps_per_epoch": 2} | changes
+    return tiny_config(base, **values)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -183,7 +191,7 @@ def test_tensorboard_has_curves_and_pictures(pairs, tmp_path):
     event_accumulator = pytest.importorskip(
         "tensorboard.backend.event_processing.event_accumulator"
     )
-    run.run(small_job(tmp_path / "run", pairs))
+    run.run(small_job(tmp_path / "run", pairs, tiny(epochs=1)))
     events = event_accumulator.EventAccumulator(
         str(tmp_path / "run" / "tensorboard"), size_guidance={"tensors": 0, "images": 0}
     ).Reload()
@@ -198,7 +206,7 @@ def interrupted_equals_straight(config, pairs, tmp_path, monkeypatch, *, stops=(
     """Stop a training after numbers of steps, each counted from the last start, and go on."""
     straight = state(run.run(small_job(tmp_path / "straight", pairs, config)))
     job, resume = small_job(tmp_path / "stopped", pairs, config), False
-    for after in stops or [config.steps_per_epoch + 2]:
+    for after in stops or [config.steps_per_epoch + 1]:
         with monkeypatch.context() as patch:
             Stop(patch, after=after)
             with pytest.raises(KeyboardInterrupt):
@@ -223,7 +231,7 @@ def test_resumed_equals_uninterrupted_bit_for_bit(pairs, tmp_path, monkeypatch):
         critic_steps=2,
     )  # fmt: skip
     # Once before there is a checkpoint, then in the second epoch.
-    stops = [1, config.steps_per_epoch + 2]
+    stops = [1, config.steps_per_epoch + 1]
     firsts = interrupted_equals_straight(config, pairs, tmp_path, monkeypatch, stops=stops)
     assert firsts == [1, 1, 2]
 
@@ -355,7 +363,7 @@ def test_warm_up_has_losses_of_its_own(pairs, tmp_path):
 )
 def test_mixed_precision_trains_in_float32_weights(precision, pairs, tmp_path):
     config = tiny(precision=precision, adversarial_epochs=1, epochs=0, steps_per_epoch=2)
-    before = networks.build("unet", **GENERATOR)
+    before = networks.build("unet", **SMALLEST)
     model = run.run(small_job(tmp_path / "run", pairs, config))
     assert model.generator.compute_dtype == precision.removeprefix("mixed_")
     assert {value.dtype.name for value in model.generator.get_weights()} == {"float32"}
@@ -388,6 +396,7 @@ def test_twenty_pairs_improve_held_out_pairs_of_the_same_folder(tmp_path):
     networks.build("unet", **GENERATOR).save(tmp_path / "start.keras")
     config = tiny(
         presets.RESTORER_PRESETS["fine_tune"],
+        generator_options=GENERATOR,
         epochs=4,
         steps_per_epoch=30,
         batch_size=4,
