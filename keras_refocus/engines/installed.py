@@ -112,6 +112,14 @@ def good_for(name: str, origin: Origin | None) -> str:
     return _GOOD_FOR.get(name, "your own model")
 
 
+def facts(model: Installed) -> tuple[str, ...]:
+    """Size of a model; of published weights also licence and source."""
+    size = f"{model.megabytes:.1f} MB"
+    if model.origin is None:
+        return (size,)
+    return size, f"licence {model.origin.licence}", model.origin.address
+
+
 def list_models(folder: Path) -> list[Installed]:
     """The newest version of each model in a folder, sorted by name."""
     result = []

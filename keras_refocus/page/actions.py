@@ -16,7 +16,7 @@ from typing import Any
 
 import gradio as gr
 
-from keras_refocus.engines import contract, installed, store
+from keras_refocus.engines import contract, installed
 from keras_refocus.page import decoding, finishing, uploads, views
 from keras_refocus.page.clips import ClipActions
 from keras_refocus.page.errors import say
@@ -141,14 +141,15 @@ class PageActions:
         except Exception as error:
             unchanged = [gr.skip()] * 4
             return *unchanged, views.status(say(error, words), error=True), listed
-        origins = {name: self._origin(name) for name in names}
+        models = self._models()
+        origins = {name: models[name].origin if name in models else None for name in names}
         restorers = [
             name
             for name, origin in origins.items()
             if installed.kind_of(name, origin) == contract.RESTORER
         ]
         colors = contract.COLORIZER in names
-        choices = [(_model_label(name, origins[name], words), name) for name in restorers]
+        choices = [(_model_label(name, models.get(name), words), name) for name in restorers]
         default = contract.RESTORER if contract.RESTORER in restorers else None
         modes = [(words.say(name), mode) for name, mode in MODES.items()]
         state = views.status(words.say("choose"))
@@ -708,18 +709,20 @@ class PageActions:
             keep_stages=True,
         )
 
-    def _origin(self, name: str) -> installed.Origin | None:
-        """Where the weights of a model came from, if that can be told: a server does not say."""
+    def _models(self) -> dict[str, installed.Installed]:
+        """What is installed, by name, if that can be told: a server does not say."""
         folder = getattr(self._restorer.engine, "models_dir", None)
-        version = store.newest_version(folder / name) if folder else None
-        return installed.read_origin(version) if version else None
+        return {model.name: model for model in installed.list_models(folder)} if folder else {}
 
 
-def _model_label(name: str, origin: installed.Origin | None, words: Words) -> str:
-    """What a model is good for; of published weights also whose they are and their licence."""
-    if origin is not None:
-        return f"{name}: {installed.good_for(name, origin)} (licence {origin.licence})"
-    return f"{name}: {words.say(_GOOD_FOR.get(name, 'your_model'))}"
+def _model_label(name: str, model: installed.Installed | None, words: Words) -> str:
+    """What a model is good for, its size, and of published weights licence and source."""
+    if model is None or model.origin is None:
+        what = words.say(_GOOD_FOR.get(name, "your_model"))
+    else:
+        what = installed.good_for(name, model.origin)
+    facts = installed.facts(model) if model is not None else ()
+    return f"{name}: {what}" + (f" ({', '.join(facts)})" if facts else "")
 
 
 def _nothing(session: Session, words: Words) -> str:

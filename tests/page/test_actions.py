@@ -161,7 +161,8 @@ def test_published_weights_are_offered_with_their_licence(kept, tmp_path):
     actions = PageActions(pipeline.Restorer(engine), kept, AppSettings(), layout.EXAMPLES)
     labels = [label for label, _ in actions.offer(request())[2]["choices"]]
     assert labels == [
-        "mine: DMPHN, for strong motion blur (licence unstated: none stated)",
+        "mine: DMPHN, for strong motion blur (0.0 MB, licence unstated: none "
+        "stated, https://example.org)",
         "restorer: closest to the truth",
     ]
 
