@@ -1,6 +1,7 @@
 """Train a model: `python -m keras_refocus.train restorer --photos PHOTOS --run runs/first`.
 
-The colorizer, stage 2, is trained by the same trainer: `... colorizer --photos PHOTOS --run RUN`.
+The colorizer, stage 2, is trained by the same trainer: `... colorizer --photos PHOTOS --run RUN`;
+and so is what makes a clip of one blurred picture: `... motion --photos PHOTOS --run RUN`.
 """
 
 import argparse
@@ -25,9 +26,12 @@ def _parser():
         "goes on from its last whole epoch with --resume.",
         epilog="Example: refocus train restorer --photos my_photos --run runs/first",
     )
-    stages = parser.add_subparsers(dest="stage", required=True, metavar="{restorer,colorizer}")
+    stages = parser.add_subparsers(
+        dest="stage", required=True, metavar="{restorer,colorizer,motion}"
+    )
     _add_restorer(stages)
     _add_colorizer(stages)
+    _add_motion(stages)
     return parser
 
 
@@ -92,8 +96,41 @@ def _add_colorizer(stages):
     _add_run(colorizer, configs.ColorizerConfig, presets.COLORIZER_PRESETS)
 
 
+def _add_motion(stages):
+    motion = stages.add_parser(
+        "motion",
+        help="one blurred picture to the frames of its exposure",
+        description="Train a motion network: seven sharp frames out of one blurred picture. Photos "
+        "are exposed on the fly while they move; high-speed clips are averaged. The restorer of "
+        "--models is asked and stays as it is.",
+        epilog="Example: refocus train motion --photos my_photos --run runs/motion",
+    )
+    data = motion.add_argument_group("data")
+    data.add_argument("--photos", type=pathlib.Path, metavar="FOLDER", help="sharp photos")
+    data.add_argument(
+        "--clips",
+        type=pathlib.Path,
+        metavar="FOLDER",
+        help="high-speed clips: a folder of numbered frames for each, such as train_orig of REDS",
+    )
+    data.add_argument(
+        "--validation-clips", type=pathlib.Path, metavar="FOLDER", help="validate on these clips"
+    )
+    data.add_argument(
+        "--models",
+        type=pathlib.Path,
+        metavar="FOLDER",
+        help="folder with the restorer (default: the installed models)",
+    )
+    data.add_argument(
+        "--restorer", metavar="NAME", help="name of the restorer in it (default: restorer)"
+    )
+    _add_validation(data)
+    _add_run(motion, configs.MotionConfig, presets.MOTION_PRESETS)
+
+
 def _add_validation(data):
-    """Options of the pictures that both stages have."""
+    """Options of the pictures that all stages have."""
     data.add_argument(
         "--data",
         metavar="NAME",
@@ -205,11 +242,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     memory.keep_memory()
     # Imported after parsing: `--help` and mistakes answer at once.
     console.import_keras()
-    from keras_refocus.training import colorizer_job, restorer_job, run
+    from keras_refocus.training import run
 
-    kind = {"restorer": restorer_job.RestorerJob, "colorizer": colorizer_job.ColorizerJob}[
-        arguments.stage
-    ]
+    kind = _kind(arguments.stage)
     try:
         told = configs.read_file(arguments.config) if arguments.config else {"config": {}}
         if told.get("stage", arguments.stage) != arguments.stage:
@@ -256,6 +291,17 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.exit(130)
 
 
+def _kind(stage):
+    """Class of the jobs of a stage."""
+    from keras_refocus.training import colorizer_job, motion_job, restorer_job
+
+    return {
+        "restorer": restorer_job.RestorerJob,
+        "colorizer": colorizer_job.ColorizerJob,
+        "motion": motion_job.MotionJob,
+    }[stage]
+
+
 def _frames_of_videos(parser, arguments):
     """Put the sharpest frames of clips beside the run; the folder of them."""
     if arguments.photos is not None:
@@ -287,6 +333,11 @@ def _pictures(arguments, kind, told):
             "validation_pairs": arguments.validation_pairs,
             "teacher": arguments.teacher,
         }
+    elif arguments.stage == "motion":
+        names = ("photos", "clips", "validation_clips", "models")
+        given |= {name: getattr(arguments, name) for name in names}
+        if arguments.restorer is not None:
+            given["restorer"] = arguments.restorer
     else:
         given["photos"] = tuple(arguments.photos or ())
     others = {
@@ -294,7 +345,8 @@ def _pictures(arguments, kind, told):
         "data_license": arguments.data_license,
     }
     given |= {name: value for name, value in others.items() if value is not None}
-    if "data" in told and not (given["photos"] or given.get("pairs") or given["data"]):
+    folders = (given.get(name) for name in ("photos", "pairs", "clips", "data"))
+    if "data" in told and not any(folders):
         _log.info("pictures as in %s", arguments.config)
         return kind.pictures_of(told) | {name: value for name, value in given.items() if value}
     return given
@@ -311,9 +363,11 @@ def _config(parser, arguments, told):
     """The preset with what a file and the flags say, and the generator of what it starts from."""
     from keras_refocus.training import initial_weights
 
-    named = presets.RESTORER_PRESETS
-    if arguments.stage == "colorizer":
-        named = presets.COLORIZER_PRESETS
+    named = {
+        "restorer": presets.RESTORER_PRESETS,
+        "colorizer": presets.COLORIZER_PRESETS,
+        "motion": presets.MOTION_PRESETS,
+    }[arguments.stage]
     name = arguments.preset or told.pop("preset", None) or next(iter(named))
     config = presets.preset(named, name)
     told = configs.checked(type(config), told)

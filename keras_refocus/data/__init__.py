@@ -3,6 +3,7 @@
 Floor 3.
 
     sampling    photos and pairs to training examples
+    exposures   exposures of photos and of high-speed clips, with their sharp frames
     workers     training examples to batches
     prepared    examples of a data set that `tfds build` prepared, to batches
     integrity   damaged files, broken pairs and copies

@@ -107,14 +107,14 @@ class _Cache:
         return value
 
 
-def _shuffled_index(position, count, seed):
+def shuffled_index(position, count, seed):
     """Index at a position of an endless sequence of shuffled passes over `count` items."""
     epoch, offset = divmod(position, count)
     order = np.random.default_rng([seed, _ORDER_STREAM, epoch]).permutation(count)
     return int(order[offset])
 
 
-def _orient(array, turns, flip):
+def orient(array, turns, flip):
     """Rotate by quarter turns and mirror: the eight symmetries of the square."""
     array = np.rot90(array, turns, axes=(0, 1))
     return array[:, ::-1] if flip else array
@@ -143,9 +143,9 @@ class PhotoSource:
     ) -> tuple[np.ndarray, np.ndarray]:
         path = self.paths[index]
         rgb = cache.get(path, lambda: read_rgb(path, max_pixels=self.max_pixels))
-        rgb = _at_least(rgb, size)
+        rgb = at_least(rgb, size)
         if crop != "random":
-            rgb = _window(rgb, *_place(rgb.shape, size, crop), size)
+            rgb = window(rgb, *place(rgb.shape, size, crop), size)
         blur = exposure.SETTINGS[self.blur] if isinstance(self.blur, str) else self.blur
         result = exposure.expose(rgb, blur, rng, size=(size, size))
         return result.blurred, result.sharp
@@ -171,7 +171,7 @@ class PairSource:
         self, index: int, rng: np.random.Generator, size: int, crop: str, cache: _Cache
     ) -> tuple[np.ndarray, np.ndarray]:
         pair = [cache.get(path, lambda path=path: read_rgb(path)) for path in self.paths[index]]
-        blurred, sharp = (_at_least(rgb, size) for rgb in pair)
+        blurred, sharp = (at_least(rgb, size) for rgb in pair)
         if blurred.shape != sharp.shape:
             raise ValueError(
                 "The two sides of a pair must have the same size. Received: "
@@ -179,18 +179,18 @@ class PairSource:
                 f"{pair[1].shape[:2]} (height, width). Remove or repair the pair."
             )
         if crop != "random":
-            top, left = _place(blurred.shape, size, crop)
+            top, left = place(blurred.shape, size, crop)
         else:
             top = int(rng.integers(blurred.shape[0] - size + 1))
             left = int(rng.integers(blurred.shape[1] - size + 1))
-        blurred = color.to_float(_window(blurred, top, left, size))
-        sharp = color.to_float(_window(sharp, top, left, size))
+        blurred = color.to_float(window(blurred, top, left, size))
+        sharp = color.to_float(window(sharp, top, left, size))
         if self.degradations is not None:
             blurred = exposure.degrade(blurred, exposure.SETTINGS[self.degradations], rng)
         return blurred, sharp
 
 
-def _at_least(rgb, size):
+def at_least(rgb, size):
     """Mirror-extend a picture whose side is below `size` pixels."""
     height, width = rgb.shape[:2]
     if height >= size and width >= size:
@@ -199,13 +199,13 @@ def _at_least(rgb, size):
     return np.pad(rgb, pad, mode="symmetric")
 
 
-def _place(shape, size, crop):
+def place(shape, size, crop):
     """Top and left of the window that a crop names; see `Sampler`."""
     down, right = WINDOWS[crop]
     return int((shape[0] - size) * down), int((shape[1] - size) * right)
 
 
-def _window(rgb, top, left, size):
+def window(rgb, top, left, size):
     return rgb[top : top + size, left : left + size]
 
 
@@ -265,13 +265,13 @@ class Sampler:
         """
         which, rng = self._draw(position, turn)
         source = self.sources[which]
-        index = _shuffled_index(position, len(source), self.seed + which)
+        index = shuffled_index(position, len(source), self.seed + which)
         blurred, sharp = source.example(index, rng, self.size, self.crop, self._cache)
         turns, flip = int(rng.integers(4)), bool(rng.integers(2))
         pair = []
         for rgb in (blurred, sharp):
             luminance = color.rgb_to_luminance(rgb)
-            pair.append(_orient(luminance, turns, flip) if self.flip else luminance)
+            pair.append(orient(luminance, turns, flip) if self.flip else luminance)
         return tuple(pair)
 
     def _draw(self, position, turn):
@@ -418,7 +418,7 @@ class ColorSampler(Sampler):
         ], picture
 
     def _photo(self, source, position, seed, rng, turn):
-        index = _shuffled_index(position, len(source), seed)
+        index = shuffled_index(position, len(source), seed)
         rgb = source.example(index, rng, self.size, self.crop, self._cache)
         luminance, chroma = color.rgb_to_lab(rgb)
         exponent = (1.0 + self.tone) ** rng.uniform(-1.0, 1.0)

@@ -3,6 +3,7 @@
 Generators map luminance `(batch, height, width, 1)` float32 in [0, 1] to restored luminance of the
 same shape, for any height and width of at least 1, without clipping; colorizers map it to chroma
 `(batch, height, width, 2)`; decolorizers map luminance and chroma, three channels, to luminance.
+Motion networks map what `video.from_blur.see` shows of an exposure to trajectories and residuals.
 Discriminators map a picture to scores without activation. All are functional models of built-in
 layers and `keras.ops`: a saved generator loads with no custom objects, under every backend.
 """
@@ -24,7 +25,9 @@ from keras_refocus.networks.fpn import (
     fpn_mobilenet_v2_generator,
 )
 from keras_refocus.networks.hinet import hinet_generator
+from keras_refocus.networks.jin import jin_cascade
 from keras_refocus.networks.mobilenet_colorizer import mobilenet_v2_colorizer, tune_colors
+from keras_refocus.networks.motion_unet import motion_unet
 from keras_refocus.networks.multipatch import multipatch_generator
 from keras_refocus.networks.multiscale import multiscale_generator
 from keras_refocus.networks.nafnet import nafnet_generator
@@ -41,6 +44,7 @@ __all__ = [
     "DISCRIMINATORS",
     "GENERATORS",
     "GROWN_FROM",
+    "MOTIONS",
     "architecture",
     "build",
     "options",
@@ -81,6 +85,11 @@ DECOLORIZERS = {
     "resnet_decolorizer": resnet_decolorizer,
 }
 
+MOTIONS = {
+    "motion_unet": motion_unet,
+    "jin": jin_cascade,
+}
+
 DISCRIMINATORS = {
     "patchgan": patch_discriminator,
     "critic": critic,
@@ -97,7 +106,7 @@ def options(name: str) -> dict[str, Any]:
     """Options that a network takes, with their defaults.
 
     Args:
-        name: A key of `GENERATORS`, `COLORIZERS`, `DECOLORIZERS` or `DISCRIMINATORS`.
+        name: A key of `GENERATORS`, `COLORIZERS`, `DECOLORIZERS`, `MOTIONS` or `DISCRIMINATORS`.
 
     Returns:
         Dict from the name of an option to its default.
@@ -110,7 +119,7 @@ def options(name: str) -> dict[str, Any]:
 
 
 def _builder(name):
-    builders = {**GENERATORS, **COLORIZERS, **DECOLORIZERS, **DISCRIMINATORS}
+    builders = {**GENERATORS, **COLORIZERS, **DECOLORIZERS, **MOTIONS, **DISCRIMINATORS}
     if name not in builders:
         raise ValueError(
             f"The network must be one of {sorted(builders)}. Received: name={name!r}."
@@ -145,7 +154,7 @@ def build(name: str, /, **chosen: Any) -> Any:
     """Build a network by name.
 
     Args:
-        name: A key of `GENERATORS`, `COLORIZERS`, `DECOLORIZERS` or `DISCRIMINATORS`.
+        name: A key of `GENERATORS`, `COLORIZERS`, `DECOLORIZERS`, `MOTIONS` or `DISCRIMINATORS`.
         **chosen: Options of that network; see its builder.
 
     Returns:

@@ -36,6 +36,29 @@ def luminance_input() -> Tensor:
     return keras.Input(shape=(None, None, 1), dtype="float32", name="luminance")
 
 
+# What a motion network sees beside the picture: restored luminance, the way along x and y, its fit;
+# and what it gives: four coefficients of trajectories and seven residuals. See `video.from_blur`.
+_HINTS = 4
+MOTION_CHANNELS = 11
+
+
+def seen_input(channels: int) -> Tensor:
+    """Input of every motion network: the picture's channels and four more, float32.
+
+    Args:
+        channels: Of the picture: 1, luminance, or 3, luminance and chroma.
+
+    Raises:
+        ValueError: If it is another number.
+    """
+    if channels not in (1, 3):
+        raise ValueError(
+            "`channels` must be 1, luminance, or 3, luminance and chroma. "
+            f"Received: channels={channels}."
+        )
+    return keras.Input(shape=(None, None, channels + _HINTS), dtype="float32", name="seen")
+
+
 def from_luminance(luminance: Tensor, signal: str) -> Tensor:
     """What a network sees of a picture whose luminance is given.
 

@@ -347,6 +347,24 @@ def luminance_to_gray(luminance: Tensor) -> Tensor:
     return _luminance_to_gray(_NumPyOps, np.asarray(luminance, "float32")).astype("float32")
 
 
+def luminance_to_light(luminance: Tensor) -> Tensor:
+    """Convert luminance to linear light, relative to white: CIE Y in [0, 1].
+
+    Args:
+        luminance: Array or tensor of any shape, float in [0, 1], CIELAB L* / 100.
+
+    Returns:
+        Array or tensor of the same shape, float32.
+    """
+    if not _is_array(luminance):
+        return _luminance_to_light(_keras_ops(), _float_tensor(luminance))
+    return _luminance_to_light(_NumPyOps, np.asarray(luminance, "float32")).astype("float32")
+
+
+def _luminance_to_light(ops, luminance):
+    return _inverse_lightness(ops, luminance * (LAB_PER_LUMINANCE / 116.0) + 16.0 / 116.0)
+
+
 def gray_to_luminance(gray: Tensor) -> Tensor:
     """Convert the sRGB value of greys to their luminance; undoes `luminance_to_gray`."""
     if not _is_array(gray):

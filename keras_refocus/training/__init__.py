@@ -1,4 +1,4 @@
-"""Training runs: configuration, losses, the gradient seam, the two trainers and their jobs.
+"""Training runs: configuration, losses, the gradient seam, the trainers and their jobs.
 
 Floor 4; never meets `evaluation`.
 
@@ -6,6 +6,7 @@ Floor 4; never meets `evaluation`.
     job              what a training is made of: pictures, phases, what every stage has
     restorer_job     what a training of the restorer has for itself
     colorizer_job    what a training of the colorizer has for itself
+    motion_job       what a training of a motion network has for itself
     keeper           keeps the run folder true after every epoch
     run_folder       files of a training run, each written whole or not at all
     initial_weights  weights to start from: of a run, a SavedModel or a file
@@ -17,5 +18,7 @@ Floor 4; never meets `evaluation`.
     gan              the gradient seam, the averaged generator, what a checkpoint holds
     deblur_gan       DeblurGAN: paired training on luminance
     cycle_gan        CycleGAN: from grey to colour and back
+    motion_model     one blurred picture to the frames of its exposure
+    motion_losses    losses of frames whose direction is not known
     losses           adversarial, content, perceptual, frequency and colour losses
 """

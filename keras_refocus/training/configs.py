@@ -321,12 +321,72 @@ class ColorizerConfig(TrainingConfig):
             )
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MotionConfig(TrainingConfig):
+    """Everything that decides a training of a motion network, apart from the pictures."""
+
+    generator: str = _field("motion_unet", "network, a name of `networks.MOTIONS`")
+
+    blur: str = _field("clean", "blur synthesis for photos, a name of `exposure.SETTINGS`")
+    blur_options: dict = _dict_field(
+        {}, "what of that blur is otherwise, as JSON; fields of `exposure.ExposureSettings`"
+    )
+    picture: typing.Literal["luminance", "color"] = _field(
+        "luminance", "what is seen of the picture: luminance, or luminance and chroma"
+    )
+    coded: bool = _field(
+        False,
+        "pictures through a phase-coded aperture (`blur.optics`), whose colours tell the direction "
+        "of time; for --picture color",
+    )
+    parts: int = _field(21, "equal parts of a coded exposure in which its focus stands still")
+
+    loss: typing.Literal["sequence", "jin"] = _field(
+        "sequence",
+        "sequence: the frames in order, of a picture without code the better of both directions; "
+        "jin: pairs of frames, whichever of the two is first (Jin et al. 2018)",
+    )
+    frequency_weight: float = _field(0.03, "weight of the loss of Fourier coefficients")
+    reblur_weight: float = _field(
+        0.1, "weight of how far the mean of the frames is from the blurred picture, in light"
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        self._check_at_least(1, "parts")
+        for name in ("frequency_weight", "reblur_weight"):
+            self._check_at_least(0, name)
+        if self.adversarial_epochs:
+            raise ValueError(
+                "A motion network has no opponent. Received: "
+                f"adversarial_epochs={self.adversarial_epochs}. Leave it out."
+            )
+        if self.coded and self.picture != "color":
+            raise ValueError(
+                "The code of an aperture is in the colours. Received: coded=True, "
+                f"picture={self.picture!r}. Add --picture color."
+            )
+        if self.generator_options.get("channels", self.channels) != self.channels:
+            raise ValueError(
+                "The channels of the network are those of the picture. Received: "
+                f"generator_options={self.generator_options}, picture={self.picture!r}."
+            )
+
+    @property
+    def channels(self) -> int:
+        """Channels of the picture that the network sees."""
+        return 3 if self.picture == "color" else 1
+
+
 def settled(config: TrainingConfig) -> TrainingConfig:
     """Fill in what of the networks follows from the rest of a configuration.
 
     The window of NAFNet's channel attention becomes 1.5 times the largest patch (Chu et al. 2022),
-    unless it was given.
+    unless it was given. A motion network has as many channels as what is seen of the picture.
     """
+    if isinstance(config, MotionConfig):
+        options = config.generator_options | {"channels": config.channels}
+        return dataclasses.replace(config, generator_options=options)
     if config.generator != "nafnet" or "local_window" in config.generator_options:
         return config
     window = 3 * max(config.patch_size, config.final_patch_size or 0) // 2

@@ -202,7 +202,7 @@ class Job:
     _path_lists: typing.ClassVar[tuple] = ()
 
     def __post_init__(self):
-        folders = [name for name in ("photos", "pairs") if getattr(self, name, None)]
+        folders = [name for name in ("photos", "pairs", "clips") if getattr(self, name, None)]
         if self.data is not None and folders:
             raise ValueError(
                 "Training is on folders or on a data set. Received: "
@@ -347,6 +347,8 @@ class Job:
         """What to do with the run: list of `(what, command line)`."""
         run = shlex.quote(str(self.folder))
         pictures = "--pairs" if getattr(self, "pairs", ()) else "--photos"
+        if self.stage == "motion":
+            return _next_steps_of_motion(run)
         mode = "" if self.stage == "restorer" else " --mode colorize"
         return [
             ("Look at it in TensorBoard", f"tensorboard --logdir {run}"),
@@ -357,6 +359,18 @@ class Job:
                 f"refocus restore photo.jpg{mode} --models my_models --out restored",
             ),
         ]
+
+
+def _next_steps_of_motion(run):
+    return [
+        ("Look at it in TensorBoard", f"tensorboard --logdir {run}"),
+        ("Measure it", f"refocus evaluate motion {run} --photos ..."),
+        ("Export it", f"refocus export {run} --out my_models"),
+        (
+            "Use it, beside the restorer that it was trained with",
+            "refocus unblur photo.jpg --models my_models --out clip.mp4",
+        ),
+    ]
 
 
 def _as_paths(recorded):

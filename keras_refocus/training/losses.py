@@ -64,7 +64,7 @@ def psnr_loss(sharp: Tensor, restored: Tensor, *, epsilon: float = 1e-8) -> Tens
     return ops.mean(10.0 * ops.log10(errors + epsilon))
 
 
-def _real_fft2(x):
+def real_fft2(x):
     """Two-dimensional Fourier transform of real planes, half spectrum, not normalised.
 
     Args:
@@ -86,7 +86,7 @@ def frequency(sharp: Tensor, restored: Tensor) -> Tensor:
     """
     sharp, restored = _float32(sharp, restored)
     # The transform is linear: one transform of the difference is the difference of two.
-    real, imaginary = _real_fft2(restored - sharp)
+    real, imaginary = real_fft2(restored - sharp)
     return 0.5 * (ops.mean(ops.abs(real)) + ops.mean(ops.abs(imaginary)))
 
 

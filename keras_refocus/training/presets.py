@@ -7,7 +7,7 @@ import difflib
 from collections.abc import Mapping
 from typing import Any
 
-from keras_refocus.training.configs import ColorizerConfig, RestorerConfig
+from keras_refocus.training.configs import ColorizerConfig, MotionConfig, RestorerConfig
 
 _VGG19 = {"backbone": "vgg19", "weights": "imagenet"}
 
@@ -240,6 +240,43 @@ COLORIZER_PRESETS = {
         beta_2=0.999,
         weight_decay=0.0,
         clip_norm=None,
+    ),
+}
+
+
+# Motion and light noise, with the moment in the middle of the exposure in the middle.
+_MOTION_BLUR = {
+    "blur_length": [2.0, 34.0],
+    "few_frame": 0.0,
+    "layers": [0.6, 0.3, 0.1],
+    "still": 0.03,
+    "noise": 0.7,
+    "shot_noise": [1e-5, 5e-4],
+    "read_noise": [2e-4, 2e-3],
+}
+_MOTION = {
+    "blur_options": _MOTION_BLUR,
+    "patch_size": 128,
+    "batch_size": 8,
+    "epochs": 20,
+    "steps_per_epoch": 100,
+    "learning_rate": 5e-4,
+    "final_learning_rate": 1e-6,
+    "warmup_steps": 100,
+    "beta_2": 0.99,
+    "average_decay": 0.995,
+}
+
+MOTION_PRESETS = {
+    # Ours. `python -m keras_refocus.train motion --photos PHOTOS --run RUN`
+    "motion": MotionConfig(**_MOTION),
+    # The same with the picture's colours, as the standard that a coded aperture is compared with.
+    "standard": MotionConfig(picture="color", **_MOTION),
+    # Through the phase-coded aperture of Elmalem et al. 2020: direction is learned, too.
+    "coded": MotionConfig(picture="color", coded=True, **_MOTION),
+    # Jin et al. 2018: seven networks in a row, pairs of frames in either order.
+    "jin": MotionConfig(
+        generator="jin", loss="jin", **_MOTION | {"learning_rate": 1e-3, "warmup_steps": 50}
     ),
 }
 

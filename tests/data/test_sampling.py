@@ -98,7 +98,7 @@ def test_batches_are_luminance_planes(photos):
 
 def test_every_picture_is_seen_once_in_a_pass():
     for seed in range(3):
-        passes = [sampling._shuffled_index(position, 7, seed) for position in range(14)]
+        passes = [sampling.shuffled_index(position, 7, seed) for position in range(14)]
         assert sorted(passes[:7]) == sorted(passes[7:]) == list(range(7))
         assert passes[:7] != passes[7:]
 

@@ -71,7 +71,11 @@ TINY_COLORIZERS = {
     },
 }
 TINY_DECOLORIZERS = {"resnet_decolorizer": {"filters": 4, "residual_blocks": 2}}
-TINY = TINY_GENERATORS | TINY_COLORIZERS | TINY_DECOLORIZERS | TINY_DISCRIMINATORS
+TINY_MOTIONS = {
+    "motion_unet": {"widths": (8, 8), "depths": (1, 1), "decoder_depths": (1,)},
+    "jin": {"widths": (4, 4), "depths": (1, 1), "decoder_depths": (1,)},
+}
+TINY = TINY_MOTIONS | TINY_GENERATORS | TINY_COLORIZERS | TINY_DECOLORIZERS | TINY_DISCRIMINATORS
 
 # Hundreds of layers take their time whatever their width.
 SLOW = {"fpn_inception_resnet_v2"}

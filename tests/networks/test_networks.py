@@ -16,6 +16,7 @@ from tiny_networks import (
     TINY_DECOLORIZERS,
     TINY_DISCRIMINATORS,
     TINY_GENERATORS,
+    TINY_MOTIONS,
     each,
 )
 
@@ -50,9 +51,16 @@ def _picture(*shape, seed=0):
 
 def _picture_for(name, *, examples):
     """The smallest picture that a discriminator takes; an odd one for generators."""
+    if name in TINY_MOTIONS:
+        return _seen(examples, 39, 33)
     if name in TINY_DECOLORIZERS:
         return np.concatenate([_picture(examples, 39, 33, seed=seed) for seed in range(3)], axis=-1)
     return _picture(examples, 96, 96) if name in TINY_DISCRIMINATORS else _picture(examples, 39, 33)
+
+
+def _seen(*shape, channels=1):
+    """What a motion network sees: the picture, the restored one, the way, its fit."""
+    return np.concatenate([_picture(*shape, seed=seed) for seed in range(channels + 4)], axis=-1)
 
 
 def _run(network, picture):
@@ -64,6 +72,7 @@ def test_every_network_is_tested():
     assert set(TINY_COLORIZERS) == set(networks.COLORIZERS)
     assert set(TINY_DECOLORIZERS) == set(networks.DECOLORIZERS)
     assert set(TINY_DISCRIMINATORS) == set(networks.DISCRIMINATORS)
+    assert set(TINY_MOTIONS) == set(networks.MOTIONS)
 
 
 @pytest.mark.parametrize("name", each(networks.GENERATORS))
@@ -94,6 +103,36 @@ def test_any_size_gets_its_luminance(name, size):
     luminance = _run(_shared(name), picture)
     assert luminance.shape == (2, *size, 1)
     assert 0 <= luminance.min() and luminance.max() <= 1
+
+
+@pytest.mark.parametrize("name", networks.MOTIONS)
+@pytest.mark.parametrize("size", [(1, 1), (7, 13), (33, 20)])
+def test_any_size_gets_its_motion(name, size):
+    for channels in (1, 3):
+        network = _shared(name) if channels == 1 else _build(name, channels=3)
+        motion = _run(network, _seen(2, *size, channels=channels))
+        assert motion.shape == (2, *size, 11)
+        assert motion.dtype == "float32" and np.isfinite(motion).all()
+        assert np.abs(motion[..., 4:]).max() > 0
+
+
+def test_untrained_motion_network_gives_the_classical_estimate():
+    seen = _seen(1, 14, 9)
+    motion = _run(networks.build("motion_unet", **TINY["motion_unet"]), seen)
+    np.testing.assert_allclose(motion[..., :2], 16 * seen[..., 2:4], atol=1e-5)
+    np.testing.assert_array_equal(motion[..., 2:], 0)
+
+
+def test_untrained_cascade_gives_the_blurred_picture_seven_times():
+    seen = _seen(1, 14, 9)
+    motion = _run(networks.build("jin", **TINY["jin"]), seen)
+    np.testing.assert_array_equal(motion[..., :4], 0)
+    expected = np.repeat(seen[..., :1] - seen[..., 1:2], 7, axis=-1)
+    np.testing.assert_allclose(motion[..., 4:], expected, atol=1e-6)
+
+
+def test_motion_network_is_small():
+    assert networks.build("motion_unet").count_params() < 1_000_000
 
 
 @pytest.mark.parametrize("name", each(networks.GENERATORS))

@@ -1,0 +1,98 @@
+"""From trajectories to frames, and a training step."""
+
+import cv2
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from tiny_networks import TINY
+
+from keras_refocus import networks
+from keras_refocus.training import motion_model
+from keras_refocus.video import from_blur
+
+
+def picture(height=24, width=30, seed=0):
+    cells = np.random.default_rng(seed).random((6, 7), dtype="float32")
+    return cv2.resize(cells, (width, height), interpolation=cv2.INTER_CUBIC).clip(0, 1)
+
+
+def seen_of(plane, way=(0.0, 0.0)):
+    lines = from_blur.Lines(
+        np.broadcast_to(np.float32(way), (*plane.shape, 2)).copy(),
+        np.ones(plane.shape, np.float32),
+    )
+    return from_blur.see(plane[..., None], plane, lines)[None]
+
+
+def numpy(tensor):
+    return ops.convert_to_numpy(tensor)
+
+
+def test_frames_of_training_are_those_of_serving():
+    plane = picture()
+    rng = np.random.default_rng(1)
+    field = cv2.resize(rng.normal(0, 4, (3, 3, 4)).astype("float32"), (30, 24))
+    motion = np.concatenate([field, rng.normal(0, 0.1, (24, 30, 7)).astype("float32")], axis=-1)
+    ours = numpy(motion_model.render(seen_of(plane), motion[None]))[0]
+    theirs = from_blur.frames_along(
+        plane, field, from_blur.moments(7), interpolation=cv2.INTER_LINEAR
+    )
+    # OpenCV knows 32 places between two pixels.
+    np.testing.assert_allclose(ours, np.stack(theirs, -1) + motion[..., 4:], atol=0.02)
+
+
+def test_a_straight_way_moves_the_picture_there():
+    plane = np.zeros((9, 20), np.float32)
+    plane[4, 10] = 1
+    motion = np.zeros((1, 9, 20, 11), np.float32)
+    motion[..., 0] = 6
+    frames = numpy(motion_model.render(seen_of(plane), motion))[0]
+    assert [int(frames[4, :, index].argmax()) for index in range(7)] == list(range(7, 14))
+    motion[..., 0], motion[..., 3] = 0, 12  # t^2 - 1/12: one pixel up in the middle, two down later
+    frames = numpy(motion_model.render(seen_of(plane), motion))[0]
+    assert [int(frames[:, 10, index].argmax()) for index in (0, 3, 6)] == [6, 3, 6]
+
+
+def test_scores_of_either_direction():
+    truth = np.random.default_rng(0).random((2, 8, 8, 7), dtype="float32") * 0.5 + 0.25
+    predicted = np.stack([truth[0] + 0.1, truth[1, ..., ::-1] + 0.1])
+    either = motion_model.scores(truth, predicted, either_direction=True)
+    np.testing.assert_allclose(numpy(either["psnr"]), 20, atol=1e-3)
+    np.testing.assert_array_equal(numpy(either["forward"]), [1, 0])
+    as_given = motion_model.scores(truth, predicted, either_direction=False)
+    assert numpy(as_given["psnr"])[0] == pytest.approx(20, abs=1e-3)
+    assert numpy(as_given["psnr"])[1] < 15
+    np.testing.assert_allclose(numpy(as_given["middle_psnr"]), 20, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("name", "loss"), [("motion_unet", "sequence"), ("motion_unet", "jin"), ("jin", "jin")]
+)
+def test_steps_lower_the_loss_and_reach_every_variable(name, loss):
+    keras.utils.set_random_seed(1)
+    model = motion_model.MotionModel(
+        networks.build(name, **TINY[name]), loss_name=loss, average_decay=0.0
+    )
+    model.compile("adam")
+    plane = picture(32, 32)
+    seen = seen_of(plane, (3.0, 0.0))
+    field = np.broadcast_to(np.float32([5.0, 3.0]), (32, 32, 2))
+    truth = np.stack(from_blur.frames_along(plane, field, from_blur.moments(7)), -1)[None]
+    before = [weight.copy() for weight in model.generator.get_weights()]
+    start = model.evaluate(seen, truth, verbose=0, return_dict=True)
+    model.fit(seen, truth, epochs=6, verbose=0)
+    end = model.evaluate(seen, truth, verbose=0, return_dict=True)
+    assert end["loss"] < start["loss"]
+    after = model.generator.get_weights()
+    assert all((old != new).any() for old, new in zip(before, after, strict=True))
+
+
+def test_configuration_survives(tmp_path):
+    model = motion_model.MotionModel(
+        networks.build("motion_unet", **TINY["motion_unet"]), either_direction=False
+    )
+    copy = motion_model.MotionModel.from_config(model.get_config())
+    assert copy.either_direction is False and copy.loss_name == "sequence"
+    with pytest.raises(ValueError, match="sequence or jin"):
+        motion_model.MotionModel(model.generator, loss_name="pairs")
