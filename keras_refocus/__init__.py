@@ -2,8 +2,8 @@
 
 The folders are the map, and the rule of imports: a folder imports folders of lower floors only.
 
-    floor 5  restore restore_video batch watch collect train evaluate export import_weights models
-             serve demo curate benchmark (one a verb of `refocus`), benchmarks/
+    floor 5  restore restore_video unblur batch watch collect train evaluate export import_weights
+             models serve demo curate benchmark (one a verb of `refocus`), benchmarks/
     floor 4  training/  evaluation/
     floor 3  data/  deployment/  page/  video/  cloud/
     floor 2  networks/  blur/  restoration/  metrics/

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 _VERBS = {
     "restore": "restore photos: files, folders, patterns",
     "video": "restore videos: sharper, steady, all else untouched",
+    "unblur": "make a clip of what happened during one exposure",
     "watch": "restore what arrives in a folder or a store",
     "batch": "restore very many photos on Apache Beam",
     "demo": "open the web page on this machine",
@@ -29,6 +30,7 @@ _VERBS = {
 _EXAMPLES = {
     "restore": "refocus restore photo.jpg --out restored/",
     "video": "refocus video clip.mp4 --out restored/",
+    "unblur": "refocus unblur photo.jpg --frames 7 --out clip.mp4",
     "watch": "refocus watch incoming/ --out restored/",
     "batch": "refocus batch photos/ --out restored/ --workers 2",
     "demo": "refocus demo",

@@ -29,7 +29,7 @@ SAME_FLOOR = {("pictures", "system"), ("engines", "system")}
 # What runs for a user must not drag in what only training needs, however indirectly.
 SERVING_HALF = (
     "system pictures engines restoration local_server deployment page video cloud restore "
-    "restore_video demo serve".split()
+    "restore_video unblur demo serve".split()
 )
 TRAINING_HALF = {"networks", "blur", "data", "training", "evaluation"}
 

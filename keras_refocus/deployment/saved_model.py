@@ -38,13 +38,20 @@ def export_colorizer(model: Any, folder: str | os.PathLike, **options: Any) -> P
     return _export(model, Path(folder), contract.CHROMA, **options)
 
 
+def export_motion(model: Any, folder: str | os.PathLike, **options: Any) -> Path:
+    """Export a motion network; see `export_model`."""
+    return _export(model, Path(folder), contract.TRAJECTORIES_AND_RESIDUALS, **options)
+
+
 def export_model(model: Any, folder: str | os.PathLike, **options: Any) -> Path:
     """Export a generator as `<folder>/<version>/`.
 
     Args:
         model: Keras model from luminance of shape (batch, height, width, 1), float32 in [0, 1], to
             restored luminance of the same shape (a restorer) or to chroma of shape (batch, height,
-            width, 2) (a colorizer). Trained under mixed precision it is exported in float32.
+            width, 2) (a colorizer); or a motion network, from what it sees, of shape (batch,
+            height, width, 5 or 7), to shape (batch, height, width, 11). Trained under mixed
+            precision it is exported in float32.
         folder: The servable; the last part of its path is its name on TensorFlow Serving.
         version: Number of the version; by default one more than the highest there.
         overwrite: Whether an existing version may be replaced.
@@ -65,7 +72,11 @@ def export_model(model: Any, folder: str | os.PathLike, **options: Any) -> Path:
         ValueError: The model has another number of channels, weights that are not finite, or gives
             other results as a SavedModel.
     """
-    export = export_restorer if kind_of(model) == contract.RESTORER else export_colorizer
+    export = {
+        contract.RESTORER: export_restorer,
+        contract.COLORIZER: export_colorizer,
+        contract.MOTION: export_motion,
+    }[kind_of(model)]
     return export(model, folder, **options)
 
 
@@ -87,11 +98,12 @@ def _export(
             f"The weights must be finite. Received: NaN or infinity in model='{model.name}'. "
             "Export an earlier checkpoint."
         )
-    side = tile if output == contract.RESTORED else WORKING_SIZE
+    side = WORKING_SIZE if output == contract.CHROMA else tile
     with new_version(folder, version, overwrite=overwrite) as (draft, target):
         _write(model, draft, output, half=half)
         _compare(model, draft, output, half=half)
-        write_warmup(draft, folder.name, (1, side, side, 1))
+        shape = (1, side, side, model.input_shape[-1])
+        write_warmup(draft, folder.name, shape, given=_given(output))
         if network is not None:
             text = json.dumps(network, indent=2) + "\n"
             (draft / contract.NETWORK_FILE).write_text(text, encoding="utf-8")
@@ -144,7 +156,13 @@ def new_version(
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def write_warmup(version: Path, servable: str, shape: tuple[int, int, int, int]) -> None:
+def write_warmup(
+    version: Path,
+    servable: str,
+    shape: tuple[int, int, int, int],
+    *,
+    given: str = contract.LUMINANCE,
+) -> None:
     """Write the request that TensorFlow Serving runs before a version takes traffic.
 
     The first request of a new shape is slow; this one is made at load time instead. Its luminance
@@ -153,7 +171,8 @@ def write_warmup(version: Path, servable: str, shape: tuple[int, int, int, int])
     Args:
         version: Folder of a SavedModel.
         servable: Name of the model on the server.
-        shape: Shape of the luminance (images, height, width, 1).
+        shape: Shape of what it takes: (images, height, width, channels).
+        given: Name of the tensor that it takes.
     """
     import tensorflow as tf
     from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
@@ -161,9 +180,7 @@ def write_warmup(version: Path, servable: str, shape: tuple[int, int, int, int])
     request = predict_pb2.PredictRequest()
     request.model_spec.name = servable
     request.model_spec.signature_name = contract.DEFAULT_SIGNATURE
-    request.inputs[contract.LUMINANCE].CopyFrom(
-        tf.make_tensor_proto(0.5, dtype=tf.float32, shape=shape)
-    )
+    request.inputs[given].CopyFrom(tf.make_tensor_proto(0.5, dtype=tf.float32, shape=shape))
     log = prediction_log_pb2.PredictionLog(
         predict_log=prediction_log_pb2.PredictLog(request=request)
     )
@@ -174,22 +191,33 @@ def write_warmup(version: Path, servable: str, shape: tuple[int, int, int, int])
 
 
 def kind_of(model: Any) -> str:
-    """Whether a generator is a restorer or a colorizer, by its channels.
+    """Whether a generator is a restorer, a colorizer or a motion network, by its channels.
 
     Raises:
-        ValueError: It is neither.
+        ValueError: It is none of them.
     """
     channels = model.output_shape[-1] if isinstance(model.output_shape, tuple) else None
-    if model.input_shape[-1] != 1 or channels not in (1, 2):
+    seen = model.input_shape[-1]
+    if seen in contract.SEEN_CHANNELS and channels == contract.MOTION_CHANNELS:
+        return contract.MOTION
+    if seen != 1 or channels not in (1, 2):
         raise ValueError(
             "A generator must take one channel (luminance) and give one (restored luminance) or "
-            f"two (chroma). Received: input_shape={model.input_shape}, "
-            f"output_shape={model.output_shape}."
+            "two (chroma), or be a motion network, which takes 5 or 7 and gives 11. Received: "
+            f"input_shape={model.input_shape}, output_shape={model.output_shape}."
         )
     return contract.RESTORER if channels == 1 else contract.COLORIZER
 
 
+def _given(output: str) -> str:
+    """Name of what a model takes to give an output."""
+    return contract.SEEN if output == contract.TRAJECTORIES_AND_RESIDUALS else contract.LUMINANCE
+
+
 def _limits(output: str) -> tuple[float, float]:
+    """Range in which a server keeps an output; trajectories are in pixels and have none."""
+    if output == contract.TRAJECTORIES_AND_RESIDUALS:
+        return (-np.inf, np.inf)
     return (0.0, 1.0) if output == contract.RESTORED else (-1.0, 1.0)
 
 
@@ -223,6 +251,7 @@ def _write(model, folder: Path, output: str, *, half: bool) -> None:
     # store tracked ones a second time.
     archive = keras.export.ExportArchive()
     low, high = _limits(output)
+    given, taken = _given(output), model.input_shape[-1]
     model, has_shares = _with_shares(model)
     if half:
         # The archive holds float16 copies; the graph widens them before each use.
@@ -251,19 +280,19 @@ def _write(model, folder: Path, output: str, *, half: bool) -> None:
     def serve(luminance):
         # A server process must survive a request of the wrong rank: oneDNN's convolutions end the
         # process at one, this answers INVALID_ARGUMENT.
-        luminance = tf.ensure_shape(luminance, (None, None, None, 1))
+        luminance = tf.ensure_shape(luminance, (None, None, None, taken))
         outputs = run(luminance)
         return {output: ops.clip(outputs[0] if has_shares else outputs, low, high)}
 
     def serve_shares(luminance):
-        luminance = tf.ensure_shape(luminance, (None, None, None, 1))
+        luminance = tf.ensure_shape(luminance, (None, None, None, taken))
         return {contract.SHARES: run(luminance)[1]}
 
-    taken = [keras.InputSpec(shape=(None, None, None, 1), dtype="float32", name=contract.LUMINANCE)]
+    inputs = [keras.InputSpec(shape=(None, None, None, taken), dtype="float32", name=given)]
     # The first one is the default signature.
-    archive.add_endpoint("serve", serve, input_signature=taken)
+    archive.add_endpoint("serve", serve, input_signature=inputs)
     if has_shares:
-        archive.add_endpoint(contract.DISTRIBUTION_SIGNATURE, serve_shares, input_signature=taken)
+        archive.add_endpoint(contract.DISTRIBUTION_SIGNATURE, serve_shares, input_signature=inputs)
     archive.write_out(str(folder), verbose=False)
 
 
@@ -290,25 +319,27 @@ def _compare(model, folder: Path, output: str, *, half: bool) -> None:
     """
     import tensorflow as tf
 
-    saved = store.open_saved_model(folder, output)
+    given = _given(output)
+    saved = store.open_saved_model(folder, output, given=given)
     signature = saved.signatures[contract.DEFAULT_SIGNATURE]
     rng = np.random.default_rng(0)
     changes = []
     for shape in _CHECKED_SHAPES:
-        luminance = rng.random((*shape, 1), dtype=np.float32)
+        luminance = rng.random((*shape, model.input_shape[-1]), dtype=np.float32)
         exact = np.clip(np.asarray(model(luminance, training=False)), *_limits(output))
         expected = _with_rounded_weights(model, luminance, output) if half else exact
-        actual = signature(**{contract.LUMINANCE: tf.constant(luminance)})[output].numpy()
+        actual = signature(**{given: tf.constant(luminance)})[output].numpy()
         if actual.shape != (*shape, expected.shape[-1]):
             raise ValueError(
                 "A generator must give the size that it takes. Received: "
-                f"{output}={actual.shape} for {contract.LUMINANCE}={luminance.shape}."
+                f"{output}={actual.shape} for {given}={luminance.shape}."
             )
         difference = float(np.abs(actual - expected).max())
-        if not difference <= _TOLERANCE:
+        # Ways are in pixels: of tens of them fewer digits are left behind the point.
+        if not difference <= _TOLERANCE * max(1.0, float(np.abs(expected).max())):
             raise ValueError(
                 f"The SavedModel must equal the Keras model to {_TOLERANCE}. Received: a "
-                f"difference of {difference:.2g} for {contract.LUMINANCE} of shape "
+                f"difference of {difference:.2g} for {given} of shape "
                 f"{luminance.shape}."
             )
         changes.append(np.square(actual - exact).ravel())
@@ -338,8 +369,14 @@ def _card(servable: str, output: str, model, version: str) -> str:
     low, high = _limits(output)
     if output == contract.RESTORED:
         what = "Removes motion blur: from the luminance of a photo to its restored luminance."
-    else:
+    elif output == contract.CHROMA:
         what = "Colours grey photos: from luminance to a guess of the chroma."
+    else:
+        what = "Tells how things moved while one blurred picture was exposed: `refocus unblur`."
+    takes, gives = "0 to 1 (CIELAB L* / 100)", f"{low:g} to {high:g}"
+    if output == contract.TRAJECTORIES_AND_RESIDUALS:
+        takes = "luminance (and chroma), restored luminance, way x and y / 16 pixels, fit"
+        gives = "way x, y, bend x, y in pixels; seven residuals of luminance"
     lines = [
         f"# {servable}",
         "",
@@ -353,8 +390,8 @@ def _card(servable: str, output: str, model, version: str) -> str:
         "",
         "| | name | type | range |",
         "|---|---|---|---|",
-        f"| input | `{contract.LUMINANCE}` | float32 [N,H,W,1] | 0 to 1 (CIELAB L* / 100) |",
-        f"| output | `{output}` | float32 [N,H,W,{channels}] | {low:g} to {high:g} |",
+        f"| input | `{_given(output)}` | float32 [N,H,W,{model.input_shape[-1]}] | {takes} |",
+        f"| output | `{output}` | float32 [N,H,W,{channels}] | {gives} |",
         "",
         "## Versions",
         "",

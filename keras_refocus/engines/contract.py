@@ -13,6 +13,7 @@ import numpy as np
 RESTORER = "restorer"
 COLORIZER = "colorizer"
 REFOCUS = "refocus"
+MOTION = "motion"
 
 # Signatures.
 DEFAULT_SIGNATURE = "serving_default"
@@ -25,10 +26,17 @@ LUMINANCE = "luminance"
 RESTORED = "restored"
 CHROMA = "chroma"
 SHARES = "shares"
+SEEN = "seen"
+TRAJECTORIES_AND_RESIDUALS = "trajectories_and_residuals"
 IMAGE = "image"
 IMAGE_BYTES = "image_bytes"
 IS_GRAYSCALE = "is_grayscale"
 STRENGTH = "strength"
+
+# Channels of what a motion network sees, of a picture in luminance or in luminance and chroma, and
+# of what it gives; their order is that of `video.from_blur`.
+SEEN_CHANNELS = (5, 7)
+MOTION_CHANNELS = 11
 
 # Files in the folder of a version.
 SAVED_MODEL_FILE = "saved_model.pb"
@@ -63,6 +71,9 @@ class Engine(Protocol):
         Raises:
             ValueError: This colorizer predicts no distribution.
         """
+
+    def estimate_motion(self, seen: np.ndarray, *, model: str = MOTION) -> np.ndarray:
+        """Run a motion network: what it sees, float32 [N,H,W,5 or 7], to float32 [N,H,W,11]."""
 
     def versions(self, *models: str) -> dict[str, str]:
         """Tell which version of each of these models would answer, leaving out absent ones.
@@ -100,5 +111,20 @@ def as_luminance(values: np.ndarray) -> np.ndarray:
         raise ValueError(
             "A model takes luminance of shape (images, height, width, 1), none of them zero. "
             f"Received: shape={values.shape}."
+        )
+    return values
+
+
+def as_seen(values: np.ndarray) -> np.ndarray:
+    """Check what a motion network is about to get; see `as_luminance`.
+
+    Raises:
+        ValueError: It has another shape, or holds nothing.
+    """
+    values = np.asarray(values, np.float32)
+    if values.ndim != 4 or values.shape[-1] not in SEEN_CHANNELS or 0 in values.shape:
+        raise ValueError(
+            "A motion network sees arrays of shape (images, height, width, 5 or 7), none of them "
+            f"zero. Received: shape={values.shape}."
         )
     return values

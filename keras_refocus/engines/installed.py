@@ -20,7 +20,11 @@ _GOOD_FOR = {
     "restorer_gan": "crisper textures, partly invented",
     contract.COLORIZER: "colours for grey photos",
     contract.REFOCUS: "the whole pipeline in one graph",
+    contract.MOTION: "a clip out of one blurred photo",
 }
+
+# Kinds beside restorers, whose names begin so.
+_NAMED = (contract.COLORIZER, contract.REFOCUS, contract.MOTION)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -98,10 +102,10 @@ def read_origin(version: Path) -> Origin | None:
 
 
 def kind_of(name: str, origin: Origin | None) -> str:
-    """Whether a model is a `"restorer"`, a `"colorizer"` or `"refocus"`, the whole pipeline."""
+    """Whether a model is a `"restorer"`, `"colorizer"`, `"motion"`, or `"refocus"`: all of it."""
     if origin is not None:
         return origin.kind
-    named = (kind for kind in (contract.COLORIZER, contract.REFOCUS) if name.startswith(kind))
+    named = (kind for kind in _NAMED if name.startswith(kind))
     return next(named, contract.RESTORER)
 
 

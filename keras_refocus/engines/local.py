@@ -75,15 +75,22 @@ class LocalEngine:
 
     def restore(self, tiles: np.ndarray, *, model: str = contract.RESTORER) -> np.ndarray:
         """Run a restorer on luminance; see `contract.Engine.restore`."""
-        return self._run(model, tiles, contract.RESTORED)
+        return self._run(model, contract.as_luminance(tiles), contract.RESTORED)
 
     def colorize(self, luminance: np.ndarray, *, model: str = contract.COLORIZER) -> np.ndarray:
         """Run a colorizer on luminance; see `contract.Engine.colorize`."""
-        return self._run(model, luminance, contract.CHROMA)
+        return self._run(model, contract.as_luminance(luminance), contract.CHROMA)
+
+    def estimate_motion(self, seen: np.ndarray, *, model: str = contract.MOTION) -> np.ndarray:
+        """Run a motion network on what it sees; see `contract.Engine.estimate_motion`."""
+        output = contract.TRAJECTORIES_AND_RESIDUALS
+        return self._run(model, contract.as_seen(seen), output, given=contract.SEEN)
 
     def color_shares(self, luminance: np.ndarray, *, model: str = contract.COLORIZER) -> np.ndarray:
         """Ask a colorizer how likely which colours are; see `contract.Engine.color_shares`."""
-        return self._run(model, luminance, contract.CHROMA, distribution=True)
+        return self._run(
+            model, contract.as_luminance(luminance), contract.CHROMA, distribution=True
+        )
 
     def versions(self, *models: str) -> dict[str, str]:
         """Tell the version of each model: the loaded one, else the newest in the folder."""
@@ -102,21 +109,26 @@ class LocalEngine:
             self._loaded.clear()
 
     def _run(
-        self, name: str, luminance: np.ndarray, output: str, *, distribution: bool = False
+        self,
+        name: str,
+        values: np.ndarray,
+        output: str,
+        *,
+        given: str = contract.LUMINANCE,
+        distribution: bool = False,
     ) -> np.ndarray:
         _refuse_after_fork()
-        model = self._load(name, output)
+        model = self._load(name, output, given)
         import tensorflow as tf
 
-        luminance = contract.as_luminance(luminance)
         signature = model.signatures[contract.DEFAULT_SIGNATURE]
         if distribution:
             if contract.DISTRIBUTION_SIGNATURE not in model.signatures:
                 raise ValueError(contract.no_distribution(name))
             signature, output = model.signatures[contract.DISTRIBUTION_SIGNATURE], contract.SHARES
-        return signature(**{contract.LUMINANCE: tf.constant(luminance)})[output].numpy()
+        return signature(**{given: tf.constant(values)})[output].numpy()
 
-    def _load(self, name: str, output: str) -> Any:
+    def _load(self, name: str, output: str, given: str) -> Any:
         with self._lock:
             if name not in self._loaded:
                 folder = store.newest_version(self.models_dir / name)
@@ -129,7 +141,7 @@ class LocalEngine:
                 self._set_threads()
                 self._loaded[name] = (folder, store.open_saved_model(folder))
             folder, model = self._loaded[name]
-        store.check_signature(model, folder, output)
+        store.check_signature(model, folder, output, given=given)
         return model
 
     def _set_threads(self) -> None:

@@ -47,6 +47,10 @@ _CHANNEL_OPTIONS = (
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0  # seconds between two attempts
 
 
+# Outputs of what a motion network sees; all others are of luminance.
+_OF_SEEN = {contract.TRAJECTORIES_AND_RESIDUALS}
+
+
 class ServingError(ConnectionError):
     """A server could not be reached or did not answer a request.
 
@@ -162,7 +166,7 @@ class ServingEngine:
         Raises:
             ServingError: No server answered, or it refused the request.
         """
-        return self._run(model, tiles, contract.RESTORED, channels=1)
+        return self._run(model, contract.as_luminance(tiles), contract.RESTORED, channels=1)
 
     def colorize(self, luminance: np.ndarray, *, model: str = contract.COLORIZER) -> np.ndarray:
         """Run a colorizer on luminance; see `contract.Engine.colorize`.
@@ -170,7 +174,16 @@ class ServingEngine:
         Raises:
             ServingError: No server answered, or it refused the request.
         """
-        return self._run(model, luminance, contract.CHROMA, channels=2)
+        return self._run(model, contract.as_luminance(luminance), contract.CHROMA, channels=2)
+
+    def estimate_motion(self, seen: np.ndarray, *, model: str = contract.MOTION) -> np.ndarray:
+        """Run a motion network on what it sees; see `contract.Engine.estimate_motion`.
+
+        Raises:
+            ServingError: No server answered, or it refused the request.
+        """
+        output = contract.TRAJECTORIES_AND_RESIDUALS
+        return self._run(model, contract.as_seen(seen), output, channels=contract.MOTION_CHANNELS)
 
     def color_shares(self, luminance: np.ndarray, *, model: str = contract.COLORIZER) -> np.ndarray:
         """Ask a colorizer how likely which colours are; see `contract.Engine.color_shares`.
@@ -235,14 +248,14 @@ class ServingEngine:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def _run(self, model: str, luminance: np.ndarray, output: str, *, channels: int) -> np.ndarray:
-        luminance = np.ascontiguousarray(contract.as_luminance(luminance))
+    def _run(self, model: str, values: np.ndarray, output: str, *, channels: int) -> np.ndarray:
+        values = np.ascontiguousarray(values)
         step = self._tiles_per_request
-        if len(luminance) <= step:  # Nothing to overlap: spare it the hand-over between threads.
-            request = self._request(model, luminance, output)
+        if len(values) <= step:  # Nothing to overlap: spare it the hand-over between threads.
+            request = self._request(model, values, output)
             response = self._call(model, "Predict", request)
-            return self._read(model, response, output, (*luminance.shape[:3], channels))
-        pieces = [luminance[start : start + step] for start in range(0, len(luminance), step)]
+            return self._read(model, response, output, (*values.shape[:3], channels))
+        pieces = [values[start : start + step] for start in range(0, len(values), step)]
         answers = []
         waiting: deque = deque()
         unsent = iter(pieces)
@@ -279,7 +292,8 @@ class ServingEngine:
         self._choose_model(request.model_spec, model)
         request.model_spec.signature_name = signature
         request.output_filter.append(output)
-        _write_tensor(request.inputs[contract.LUMINANCE], piece)
+        given = contract.SEEN if output in _OF_SEEN else contract.LUMINANCE
+        _write_tensor(request.inputs[given], piece)
         return request
 
     def _next(self, method: str):

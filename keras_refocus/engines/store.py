@@ -105,7 +105,9 @@ def saved_model_folder(path: str | os.PathLike) -> Path | None:
     return path if (path / contract.SAVED_MODEL_FILE).is_file() else newest_version(path)
 
 
-def open_saved_model(folder: str | os.PathLike, output: str | None = None) -> Any:
+def open_saved_model(
+    folder: str | os.PathLike, output: str | None = None, *, given: str = contract.LUMINANCE
+) -> Any:
     """Load a SavedModel.
 
     Keep the object for as long as its signatures are used: it owns their variables.
@@ -114,6 +116,7 @@ def open_saved_model(folder: str | os.PathLike, output: str | None = None) -> An
         folder: Of a version, which holds `saved_model.pb`.
         output: Name of the tensor that its default signature has to give for luminance; `None`
             asks for nothing.
+        given: Name of the tensor that it takes.
 
     Raises:
         FileNotFoundError: There is no SavedModel.
@@ -136,7 +139,7 @@ def open_saved_model(folder: str | os.PathLike, output: str | None = None) -> An
             "Install or export it again."
         ) from error
     if output is not None:
-        check_signature(model, folder, output)
+        check_signature(model, folder, output, given=given)
     return model
 
 
@@ -151,21 +154,24 @@ def tensor_names(model: Any) -> tuple[list[str], list[str]]:
     return sorted(signature.structured_input_signature[1]), sorted(signature.structured_outputs)
 
 
-def check_signature(model: Any, folder: str | os.PathLike, output: str) -> None:
+def check_signature(
+    model: Any, folder: str | os.PathLike, output: str, *, given: str = contract.LUMINANCE
+) -> None:
     """Refuse a model that does not speak the contract, before a tensor error says it worse.
 
     Args:
         model: What `open_saved_model` gave.
         folder: Where it came from, for the error.
-        output: Name of the tensor that it has to give for luminance.
+        output: Name of the tensor that it has to give.
+        given: Name of the tensor that it takes.
 
     Raises:
         ValueError: It takes or gives something else.
     """
     inputs, outputs = tensor_names(model)
-    if inputs != [contract.LUMINANCE] or output not in outputs:
+    if inputs != [given] or output not in outputs:
         raise ValueError(
-            f"This model must take '{contract.LUMINANCE}' and give '{output}' in its signature "
+            f"This model must take '{given}' and give '{output}' in its signature "
             f"'{contract.DEFAULT_SIGNATURE}'. Received: inputs={inputs}, outputs={outputs} in "
             f"'{folder}'. Choose another model, or export this one with `refocus export`."
         )

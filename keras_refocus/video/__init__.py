@@ -13,6 +13,7 @@ Floor 3.
     optical_flow   optical flow, warping along it, where it can be trusted
     steadiness     frames fused with their neighbours
     interpolation  frames between frames
+    unblur         a clip out of one blurred picture, and files that play it
     from_blur      what happened during the exposure of one blurred picture
     colors         colour for grey footage that stays the same from frame to frame
     stills         sharp frames of clips as photos, to train on

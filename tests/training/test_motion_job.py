@@ -6,7 +6,7 @@ import types
 import numpy as np
 import pytest
 from published_layouts import make_high_speed
-from tiny_networks import TINY
+from tiny_networks import TINY, each
 from tiny_training import without_tracing, write_photos
 
 from keras_refocus.training import config, motion_job, presets, run, run_folder
@@ -48,7 +48,7 @@ def job(folder, **options):
     return motion_job.MotionJob(folder=folder, **values | options)
 
 
-@pytest.mark.parametrize("name", sorted(presets.MOTION_PRESETS))
+@pytest.mark.parametrize("name", each(presets.MOTION_PRESETS, slow={"standard", "coded"}))
 def test_every_preset_trains(name, tmp_path):
     photos = write_photos(tmp_path / "photos", count=5)
     run.run(job(tmp_path / "run", config=tiny(name), photos=photos))
