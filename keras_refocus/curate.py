@@ -166,20 +166,22 @@ def _curate(arguments, found):
         drop_near_duplicates=arguments.drop_near_duplicates,
     )
     with _Progress("checking") as progress:
-        survey = curation.survey(found.path, rules, threads=arguments.threads, progress=progress)
-    _print_survey(survey, found.shown)
+        inspected = curation.inspect(
+            found.path, rules, threads=arguments.threads, progress=progress
+        )
+    _print_inspection(inspected, found.shown)
     report = arguments.report or _inside(arguments.folder, curation.REPORT)
-    told = survey.to_json() | {"folder": found.shown}
+    told = inspected.to_json() | {"folder": found.shown}
     mirror.write_file(report, (json.dumps(told, indent=2) + "\n").encode())
-    if arguments.on_bad == "fail" and len(survey.bad):
+    if arguments.on_bad == "fail" and len(inspected.bad):
         print(f"The whole list is in {report}. Nothing else was written.")
         return 1
-    names = survey.kept_files(leave_out_bad=arguments.on_bad == "skip")
+    names = inspected.kept_files(leave_out_bad=arguments.on_bad == "skip")
     if copying is not None:
         # Clashes of names are refused before anything is written.
         curation.targets(names, copying)
     manifest = arguments.manifest or _inside(arguments.folder, curation.MANIFEST)
-    sums = {name: survey.sums[name] for name in names}
+    sums = {name: inspected.sums[name] for name in names}
     mirror.write_file(manifest, curation.sums_text(sums).encode())
     print(f"{len(names):,} files are in {manifest}; the whole list of findings is in {report}.")
     if copying is not None:
@@ -236,14 +238,14 @@ def _check_out(folder, out):
         )
 
 
-def _print_survey(survey, shown):
+def _print_inspection(inspected, shown):
     found = []
-    if survey.photos:
-        found.append(f"{survey.photos:,} photos")
-    if survey.pairs:
-        found.append(f"{survey.pairs:,} pairs")
-    print(f"{shown}: {' and '.join(found) or 'nothing whole'}, {len(survey.good):,} good.")
-    for title, findings in (("bad", survey.bad), ("noted", survey.noted)):
+    if inspected.photos:
+        found.append(f"{inspected.photos:,} photos")
+    if inspected.pairs:
+        found.append(f"{inspected.pairs:,} pairs")
+    print(f"{shown}: {' and '.join(found) or 'nothing whole'}, {len(inspected.good):,} good.")
+    for title, findings in (("bad", inspected.bad), ("noted", inspected.noted)):
         for line in findings.lines():
             print(f"  {title}: {line}")
 

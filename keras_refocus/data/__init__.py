@@ -7,6 +7,6 @@ Floor 3.
     workers     training examples to batches
     prepared    examples of a data set that `tfds build` prepared, to batches
     integrity   damaged files, broken pairs and copies
-    curation    surveys of folders, manifests, cleaned copies
+    curation    inspections of folders, manifests, cleaned copies
     blur_sheet  a sheet of synthetic blur to look at
 """

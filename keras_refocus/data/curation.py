@@ -52,7 +52,7 @@ class Rules:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Survey:
+class Inspection:
     """What a folder holds.
 
     Attributes:
@@ -93,13 +93,13 @@ class Survey:
         return sorted(name for unit in units for name in self.files[unit])
 
 
-def survey(
+def inspect(
     folder: str | os.PathLike,
     rules: Rules = Rules(),
     *,
     threads: int | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> Survey:
+) -> Inspection:
     """Read every picture of a folder through and judge it.
 
     Args:
@@ -109,7 +109,7 @@ def survey(
         progress: Called with the number of units done and of all units.
 
     Returns:
-        `Survey`.
+        `Inspection`.
 
     Raises:
         FileNotFoundError: If the folder does not exist or holds no picture.
@@ -154,7 +154,7 @@ def survey(
         for name, detail in near:
             bad.add(integrity.NEAR_DUPLICATE, name, detail)
             left.discard(name)
-    return Survey(
+    return Inspection(
         folder=folder,
         good=sorted(left),
         bad=bad,

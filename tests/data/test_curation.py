@@ -1,4 +1,4 @@
-"""Surveys of folders, manifests, cleaned copies."""
+"""Inspections of folders, manifests, cleaned copies."""
 
 import hashlib
 import shutil
@@ -24,13 +24,13 @@ def photos(folder, count=3):
         tiny.save(folder / f"{seed}.png", tiny.scene(seed))
 
 
-class TestSurvey:
+class TestInspection:
     def test_good_photos(self, folder):
         photos(folder)
         tiny.save(folder / "deeper" / "3.jpg", tiny.scene(3), quality=95)
         (folder / "notes.txt").write_text("not a picture")
         tiny.save(folder / ".hidden" / "4.png", tiny.scene(4))
-        found = curation.survey(folder)
+        found = curation.inspect(folder)
         assert found.good == ["0.png", "1.png", "2.png", "deeper/3.jpg"]
         assert (found.photos, found.pairs, len(found.bad)) == (4, 0, 0)
         content = (folder / "0.png").read_bytes()
@@ -41,7 +41,7 @@ class TestSurvey:
         (folder / "cut.png").write_bytes((folder / "0.png").read_bytes()[:-300])
         (folder / "empty.jpg").write_bytes(b"")
         (folder / "text.png").write_text("<html>not found</html>")
-        found = curation.survey(folder)
+        found = curation.inspect(folder)
         assert found.good == ["0.png", "1.png", "2.png"]
         assert found.bad.names(integrity.UNREADABLE) == ["cut.png", "empty.jpg", "text.png"]
         assert "cut.png" not in found.kept_files(leave_out_bad=False)
@@ -50,12 +50,12 @@ class TestSurvey:
         photos(folder)
         shutil.copy(folder / "1.png", folder / "same.png")
         tiny.save(folder / "again.jpg", tiny.scene(2), quality=80)
-        found = curation.survey(folder)
+        found = curation.inspect(folder)
         assert found.bad.names(integrity.DUPLICATE) == ["same.png"]
         assert found.noted.names(integrity.NEAR_DUPLICATE) == ["again.jpg"]
         assert found.good == ["0.png", "1.png", "2.png", "again.jpg"]
 
-        strict = curation.survey(folder, curation.Rules(drop_near_duplicates=True))
+        strict = curation.inspect(folder, curation.Rules(drop_near_duplicates=True))
         assert strict.bad.names(integrity.NEAR_DUPLICATE) == ["again.jpg"]
         assert strict.good == ["0.png", "1.png", "2.png"]
 
@@ -64,7 +64,7 @@ class TestSurvey:
         tiny.save(folder / "train" / "b.png", tiny.scene(1))
         tiny.save(folder / "val" / "c.jpg", tiny.scene(0), quality=80)
         tiny.save(folder / "Test" / "d.jpg", tiny.scene(2), quality=80)
-        found = curation.survey(folder)
+        found = curation.inspect(folder)
         assert found.bad.names(integrity.LEAK) == ["train/a.png"]
         assert found.good == ["Test/d.jpg", "train/b.png", "val/c.jpg"]
 
@@ -72,9 +72,9 @@ class TestSurvey:
         photos(folder, 1)
         tiny.save(folder / "gray.png", tiny.gray_scene(1))
         tiny.save(folder / "small.png", tiny.scene(2, height=30, width=40))
-        found = curation.survey(folder)
+        found = curation.inspect(folder)
         assert found.noted.names(integrity.GRAY) == ["gray.png"] and len(found.bad) == 0
-        found = curation.survey(folder, curation.Rules(drop_gray=True, min_size=40))
+        found = curation.inspect(folder, curation.Rules(drop_gray=True, min_size=40))
         assert found.bad.names(integrity.GRAY) == ["gray.png"]
         assert found.bad.names(integrity.SMALL) == ["small.png"]
         assert found.good == ["0.png"]
@@ -85,16 +85,16 @@ class TestSurvey:
     )
     def test_published_layouts_are_pairs(self, make, pairs, folder):
         options = {} if make is layouts.make_realblur else {"videos": 2}
-        found = curation.survey(make(folder, **options))
+        found = curation.inspect(make(folder, **options))
         assert (found.photos, found.pairs, len(found.bad)) == (0, pairs, 0)
 
     def test_a_shared_folder_of_sharp_sides_may_hold_too_much(self, folder):
         layouts.make_hide(folder, videos=1)
         tiny.save(folder / "GT" / "unused.png", tiny.scene(9))
-        found = curation.survey(folder)
+        found = curation.inspect(folder)
         assert found.bad.names(integrity.MISSING_PARTNER) == ["GT/unused.png"]
         # A half that was named has its sharp sides elsewhere.
-        assert (found.pairs, curation.survey(folder / "train").photos) == (6, 2)
+        assert (found.pairs, curation.inspect(folder / "train").photos) == (6, 2)
 
     def test_pairs_and_what_breaks_them(self, folder):
         for seed in range(3):
@@ -110,7 +110,7 @@ class TestSurvey:
         for side in ("blur", "sharp"):
             shutil.copy(folder / side / "2.png", folder / side / "same.png")
 
-        found = curation.survey(folder)
+        found = curation.inspect(folder)
         assert found.good == ["blur/0.png", "blur/1.png", "blur/2.png"]
         assert {reason: found.bad.names(reason) for reason in found.bad} == {
             integrity.MISSING_PARTNER: ["blur/lonely.png", "sharp/alone.png"],
@@ -133,28 +133,28 @@ class TestSurvey:
     )
     def test_names_of_the_two_sides(self, folder, blurred, sharp):
         tiny.save_pair(folder / blurred, folder / sharp, 0)
-        found = curation.survey(folder)
+        found = curation.inspect(folder)
         assert found.pairs == 1 and found.good == [blurred]
         assert found.files[blurred] == (blurred, sharp)
 
     def test_photos_beside_pairs(self, folder):
         tiny.save_pair(folder / "pairs/blur/0.png", folder / "pairs/sharp/0.png", 0)
         tiny.save(folder / "photos" / "1.png", tiny.scene(1))
-        found = curation.survey(folder)
+        found = curation.inspect(folder)
         assert (found.photos, found.pairs) == (1, 1)
 
     def test_progress_counts_to_the_end(self, folder):
         photos(folder)
         seen = []
-        curation.survey(folder, progress=lambda done, total: seen.append((done, total)))
+        curation.inspect(folder, progress=lambda done, total: seen.append((done, total)))
         assert seen == [(1, 3), (2, 3), (3, 3)]
 
     def test_a_missing_and_an_empty_folder(self, folder):
         with pytest.raises(FileNotFoundError, match="must exist"):
-            curation.survey(folder)
+            curation.inspect(folder)
         folder.mkdir()
         with pytest.raises(FileNotFoundError, match="at least one picture"):
-            curation.survey(folder)
+            curation.inspect(folder)
 
 
 class TestManifest:
@@ -180,7 +180,7 @@ class TestManifest:
     def test_sha256sum_agrees(self, folder):
         photos(folder)
         tiny.save(folder / "back\\slash.png", tiny.scene(8))
-        curation.write_sums(folder / "m", curation.survey(folder).sums)
+        curation.write_sums(folder / "m", curation.inspect(folder).sums)
         command = ["sha256sum", "--check", "--strict", "--quiet", "m"]
         assert subprocess.run(command, cwd=folder, check=False).returncode == 0
         (folder / "1.png").write_bytes(b"other")
@@ -208,7 +208,7 @@ class TestManifest:
 
     def test_verification(self, folder):
         photos(folder, 4)
-        sums = curation.survey(folder).sums
+        sums = curation.inspect(folder).sums
         found = curation.verify(folder, sums)
         assert found.holds and found.unchanged == 4
         (folder / "0.png").unlink()
