@@ -50,18 +50,18 @@ def test_weights_that_are_not_permissive_have_to_be_accepted(tmp_path, capsys):
 
 
 def test_a_colorizer_becomes_one_of_the_pipeline(tmp_path, capsys):
-    file = published_weights.write("eccv16", tmp_path / "colorization.h5")
+    file = published_weights.write("ddcolor", tmp_path / "colorization.h5")
     out = tmp_path / "models"
     import_weights.main([str(file), "--out", str(out), "--accept-licence"])
-    assert "--mode colorize --colorizer eccv16" in capsys.readouterr().err
+    assert "--mode colorize --colorizer ddcolor" in capsys.readouterr().err
     (model,) = installed.list_models(out)
     assert installed.kind_of(model.name, model.origin) == "colorizer"
     engine = local.LocalEngine(out)
-    for picture, expected in published_weights.pictures("eccv16"):
-        chroma = engine.colorize(picture[np.newaxis, ..., np.newaxis], model="eccv16")
+    for picture, expected in published_weights.pictures("ddcolor"):
+        chroma = engine.colorize(picture[np.newaxis, ..., np.newaxis], model="ddcolor")
         np.testing.assert_allclose(chroma[0], expected, atol=1e-5)
     engine.close()
-    assert "a guess of the chroma out" in (out / "eccv16" / "README.md").read_text()
+    assert "a guess of the chroma out" in (out / "ddcolor" / "README.md").read_text()
 
 
 def test_what_cannot_be_imported_is_told_without_a_traceback(tmp_path, capsys):
@@ -78,6 +78,16 @@ def test_what_cannot_be_imported_is_told_without_a_traceback(tmp_path, capsys):
 def test_the_list_names_every_family_with_its_licence(capsys):
     import_weights.main(["--list"])
     text = capsys.readouterr().out
-    for name in ("nafnet", "dmphn", "srn", "deepdeblur", "dncnn", "drunet", "hinet", "eccv16"):
+    for name in (
+        "nafnet",
+        "dmphn",
+        "srn",
+        "deepdeblur",
+        "dncnn",
+        "drunet",
+        "hinet",
+        "eccv16",
+        "ddcolor",
+    ):
         assert f"\n{name}: " in f"\n{text}"
     assert "none stated" in text and "--noise" in text and "https://github.com/cszn/KAIR" in text
