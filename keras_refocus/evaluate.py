@@ -134,7 +134,21 @@ def _add_colorizer(stages):
         metavar="FILE",
         help="take the list of pictures from it",
     )
-    protocol = colorizer.add_argument_group("protocol")
+    _add_color_protocol(colorizer.add_argument_group("protocol"))
+    outputs = colorizer.add_argument_group("outputs")
+    options.add_score_files(outputs, storage.path_or_address)
+    outputs.add_argument(
+        "--sheet",
+        type=storage.path_or_address,
+        metavar="FILE",
+        help="picture of grey, coloured and true: the worst ten, then others",
+    )
+    outputs.add_argument(
+        "--sheet-pictures", type=int, default=30, metavar="N", help="pictures on it (default: 30)"
+    )
+
+
+def _add_color_protocol(protocol):
     protocol.add_argument(
         "--size",
         type=int,
@@ -183,17 +197,6 @@ def _add_colorizer(stages):
         "--fid",
         metavar="FILE",
         help="weights of InceptionV3 without its top, or imagenet to download them: measure FID",
-    )
-    outputs = colorizer.add_argument_group("outputs")
-    options.add_score_files(outputs, storage.path_or_address)
-    outputs.add_argument(
-        "--sheet",
-        type=storage.path_or_address,
-        metavar="FILE",
-        help="picture of grey, coloured and true: the worst ten, then others",
-    )
-    outputs.add_argument(
-        "--sheet-pictures", type=int, default=30, metavar="N", help="pictures on it (default: 30)"
     )
 
 

@@ -104,7 +104,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--overwrite", action="store_true", help="replace the file if it exists")
     shared_options.add_verbose(parser)
-    clip = parser.add_argument_group("the clip")
+    _add_clip(parser.add_argument_group("the clip"))
+    _add_engine(parser.add_argument_group("models"))
+    return parser
+
+
+def _add_clip(clip: argparse._ArgumentGroup) -> None:
     clip.add_argument(
         "--frames",
         type=shared_options.positive,
@@ -139,7 +144,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="X",
         help="how much the frames are sharpened, 0 to 1 (default: %(default)g)",
     )
-    models = parser.add_argument_group("models")
+
+
+def _add_engine(models: argparse._ArgumentGroup) -> None:
     engine_options.add_models_or_server(models)
     models.add_argument(
         "--model",
@@ -158,7 +165,6 @@ def _parser() -> argparse.ArgumentParser:
         help="the photo was taken through the coded aperture that the network was trained for",
     )
     engine_options.add_threads(models)
-    return parser
 
 
 if __name__ == "__main__":

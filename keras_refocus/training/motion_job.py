@@ -12,8 +12,7 @@ from keras_refocus.blur import exposure
 from keras_refocus.data import exposures, sampling, workers
 from keras_refocus.engines import contract, local
 from keras_refocus.pictures import color
-from keras_refocus.training import config as configs
-from keras_refocus.training import motion_model, optimizers
+from keras_refocus.training import configs, motion_model, optimizers
 from keras_refocus.training.job import (
     Job,
     Pictures,

@@ -200,7 +200,7 @@ class MotionModel(gan.GAN):
             )
         )
 
-    def measure(self, seen, frames):
+    def score(self, seen, frames):
         """Score the averaged network: dict from metric name to one value for each picture."""
         predicted = self(seen)
         found = self._loss_parts(seen, frames, predicted)

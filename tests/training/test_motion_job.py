@@ -9,7 +9,7 @@ from published_layouts import make_high_speed
 from tiny_networks import TINY, each
 from tiny_training import without_tracing, write_photos
 
-from keras_refocus.training import config, motion_job, presets, run, run_folder
+from keras_refocus.training import configs, motion_job, presets, run, run_folder
 
 
 class Echo:
@@ -40,7 +40,7 @@ def tiny(name="motion", **changes):
         "parts": 3,
         "blur_options": base.blur_options | {"blur_length": [2.0, 6.0]},
     }
-    return config.settled(dataclasses.replace(base, **values | changes))
+    return configs.settled(dataclasses.replace(base, **values | changes))
 
 
 def job(folder, **options):
@@ -90,11 +90,11 @@ def test_mistakes_are_sentences(tmp_path):
     with pytest.raises(ValueError, match="--strategy"):
         job(tmp_path, photos=tmp_path, strategy="mirrored")
     with pytest.raises(ValueError, match="picture='luminance'"):
-        config.MotionConfig(coded=True)
+        configs.MotionConfig(coded=True)
     with pytest.raises(ValueError, match="no opponent"):
-        config.MotionConfig(adversarial_epochs=1)
+        configs.MotionConfig(adversarial_epochs=1)
     with pytest.raises(ValueError, match="motion_unet, jin"):
-        motion_job.build_motion_model(config.MotionConfig(generator="unet"))
+        motion_job.build_motion_model(configs.MotionConfig(generator="unet"))
     write_photos(tmp_path / "few", count=3)
     with pytest.raises(ValueError, match="seven frames|at least 7 pictures"):
         job(tmp_path / "run", clips=tmp_path / "few").collect()
