@@ -65,7 +65,7 @@ FAMILY = Family(
     ),
     address="https://github.com/megvii-model/HINet",
     trained_on="GoPro, REDS or SIDD, as its file is called",
-    code_licence="Apache-2.0, parts MIT",
+    code_licence="MIT, parts Apache-2.0",
     weights_licence="none stated beside that of the code",
     terms="unstated",
     verified="small random networks of the authors' code; no file of the authors has been at hand",
