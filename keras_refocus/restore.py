@@ -71,6 +71,12 @@ def _refuse_mistakes(parser: argparse.ArgumentParser, arguments: argparse.Namesp
         parser.error("--skip-done keeps existing results, --overwrite replaces them; choose one")
     if not 1 <= arguments.quality <= 100:
         parser.error(f"--quality must be 1 to 100. Received: {arguments.quality}")
+    if not (arguments.patient or arguments.kernel):
+        for name in ("patience", "write_kernel"):
+            if getattr(arguments, name):
+                parser.error(f"--{name.replace('_', '-')} needs --patient or --kernel")
+    if arguments.strength == 0 and (arguments.patient or arguments.kernel):
+        parser.error("--patient and --kernel sharpen. Received: --strength 0, which does not")
     reads, writes = "-" in arguments.inputs, "-" in (arguments.out, *arguments.inputs)
     if reads and (sys.stdin is None or sys.stdin.isatty()):
         parser.error("- reads a picture from standard input, and none comes: add < photo.jpg")
@@ -90,6 +96,8 @@ def _names_a_store(parser: argparse.ArgumentParser, arguments: argparse.Namespac
         parser.error("pictures of addresses need a place for their results: add --out")
     if arguments.hints or "-" in given:
         parser.error("addresses go neither with --hints nor with -, which are of one picture")
+    if arguments.write_kernel:
+        parser.error("--write-kernel is for files. Received: it with addresses; leave it out")
     extras.require("cloud", "An address", "fsspec")
     return True
 
@@ -176,6 +184,9 @@ def _options(arguments: argparse.Namespace) -> pipeline.RestoreOptions:
         best=arguments.best,
         region=arguments.region,
         hints=arguments.hints and hints.ColorHints.read(arguments.hints),
+        patient=arguments.patient,
+        patience=arguments.patience,
+        kernel=arguments.kernel,
     )
 
 
@@ -188,6 +199,7 @@ def _prepare(arguments: argparse.Namespace, stack: contextlib.ExitStack):
         format=arguments.format,
         recursive=arguments.recursive,
         compare=arguments.compare,
+        kernel=arguments.write_kernel,
     )
     if options.hints and len(plan.jobs) != 1:
         raise ValueError(
@@ -451,6 +463,24 @@ def _add_what(what) -> None:
         "to the truth, in four times the time",
     )
     what.add_argument(
+        "--patient",
+        action="store_true",
+        help="look for heavy shake and take it away, which takes a minute or so; where that is not "
+        "better the usual result stands",
+    )
+    what.add_argument(
+        "--patience",
+        type=float,
+        metavar="SECONDS",
+        help="with --patient: that each picture may take (default: as long as it takes)",
+    )
+    what.add_argument(
+        "--kernel",
+        metavar="FILE.png|motion:LENGTH,ANGLE|disk:RADIUS",
+        help="take away this blur instead of looking for one: a picture of the kernel, a straight "
+        "motion in pixels and degrees, or a lens out of focus",
+    )
+    what.add_argument(
         "--saturation",
         type=float,
         default=defaults.saturation,
@@ -504,6 +534,12 @@ def _add_places(files) -> None:
         "--compare",
         action="store_true",
         help=f"also write a picture of before and after as <name>{jobs.COMPARE_SUFFIX}.<suffix>",
+    )
+    files.add_argument(
+        "--write-kernel",
+        action="store_true",
+        help="with --patient: also write a picture of the blur that was found, as "
+        f"<name>{jobs.KERNEL_SUFFIX}.png",
     )
     files.add_argument(
         "--report",

@@ -5,65 +5,9 @@ it. `pip install "keras_refocus[benchmark]"` brings scikit-image, which is impor
 needed.
 """
 
-import math
-
 import numpy as np
 
-# Places inside each pixel, per axis, at which a disk is looked up.
-_SUPERSAMPLING = 16
-
-
-def motion_kernel(length: int, angle: float) -> np.ndarray:
-    """Kernel of a straight, even motion.
-
-    Args:
-        length: Pixels that the motion covers, at least 1: as many places, one pixel apart, each
-            shared by the pixels around it.
-        angle: Direction in degrees: 0 is along rows, 90 along columns.
-
-    Returns:
-        float32 of shape (side, side), side odd, of sum 1.
-
-    Raises:
-        ValueError: The length is below 1.
-    """
-    if length < 1:
-        raise ValueError(f"A motion covers at least 1 pixel. Received: length={length}.")
-    reach = math.ceil((length - 1) / 2)
-    kernel = np.zeros((2 * reach + 3, 2 * reach + 3))
-    places = np.arange(length) - (length - 1) / 2
-    direction = np.radians(angle)
-    # Rounded, or a quarter turn would spill 1e-16 into the next column.
-    rows = np.round(reach + 1 - places * np.sin(direction), 9)
-    columns = np.round(reach + 1 + places * np.cos(direction), 9)
-    top, left = np.floor(rows).astype(int), np.floor(columns).astype(int)
-    low, right = rows - top, columns - left
-    for below, weight in ((0, 1 - low), (1, low)):
-        for beside, share in ((0, 1 - right), (1, right)):
-            np.add.at(kernel, (top + below, left + beside), weight * share)
-    return _finished(kernel)
-
-
-def disk_kernel(radius: float) -> np.ndarray:
-    """Kernel of a lens out of focus: an even disk.
-
-    Args:
-        radius: In pixels, above 0. Pixels at the rim count by the part of them that is inside.
-
-    Returns:
-        float32 of shape (side, side), side odd, of sum 1.
-
-    Raises:
-        ValueError: The radius is not above 0.
-    """
-    if not radius > 0:
-        raise ValueError(f"A disk has a radius above 0. Received: radius={radius}.")
-    reach = math.ceil(radius)
-    side = 2 * reach + 1
-    places = (np.arange(side * _SUPERSAMPLING) + 0.5) / _SUPERSAMPLING - side / 2
-    inside = places[:, np.newaxis] ** 2 + places**2 <= radius**2
-    parts = inside.reshape(side, _SUPERSAMPLING, side, _SUPERSAMPLING)
-    return _finished(parts.mean(axis=(1, 3)))
+from keras_refocus.restoration.deconvolution.kernels import disk_kernel, motion_kernel
 
 
 def kernel(text: str) -> np.ndarray:
@@ -228,13 +172,6 @@ def local_filter_bound(
             place = np.s_[row * half : row * half + window, column * half : column * half + window]
             result[place] += windows[row, column]
     return _clipped(result[half : half + height, half : half + width])
-
-
-def _finished(values: np.ndarray) -> np.ndarray:
-    """A kernel without empty borders, of sum 1."""
-    while len(values) > 1 and not (values[[0, -1]].any() or values[:, [0, -1]].any()):
-        values = values[1:-1, 1:-1]
-    return (values / values.sum()).astype(np.float32)
 
 
 def _clipped(plane: np.ndarray) -> np.ndarray:

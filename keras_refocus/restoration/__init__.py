@@ -10,6 +10,7 @@ Floor 2.
     jobs      which files are restored, and to where
     batch     files one after the other
     reports   the report of a batch, written as it goes
+    deconvolution/  heavy shake: the kernel of the blur, and its inversion
     means     patterns of single pixels keep their mean lightness
     chroma    chroma from the colorizer's size to full size, guided by luminance
     suggestions  the likeliest colours at a place

@@ -12,6 +12,7 @@ import numpy as np
 
 from keras_refocus.engines import installed, store
 from keras_refocus.pictures import color, images
+from keras_refocus.restoration.deconvolution import kernels
 from keras_refocus.restoration.jobs import STREAM, Job
 from keras_refocus.restoration.pipeline import RestoreOptions, Restorer, RestoreResult
 from keras_refocus.system import files
@@ -128,6 +129,11 @@ def restore_file(
         replaces = settings.overwrite or settings.skip_done
         images.write(job.compare, compared, quality=settings.quality, overwrite=replaces)
         record["compare"] = str(job.compare)
+    if job.kernel is not None and result.shake is not None and result.shake.kernel is not None:
+        job.kernel.parent.mkdir(parents=True, exist_ok=True)
+        drawn = images.Photo(rgb=kernels.picture(result.shake.kernel))
+        images.write(job.kernel, drawn, overwrite=settings.overwrite or settings.skip_done)
+        record["kernel"] = str(job.kernel)
     if job.target == STREAM:
         written = _write_to_stream(job, result, settings)
     else:
@@ -137,6 +143,8 @@ def restore_file(
     if settings.sums:
         record["input_sha256"] = files.sha256(job.source if content is None else content)
         record["output_sha256"] = files.sha256(job.target if written is None else written)
+    if result.shake is not None:
+        record["shake"] = result.shake.record()
     height, width = result.image.shape[:2]
     return record | {
         "width": width,

@@ -13,6 +13,7 @@ logger = logging.getLogger(__name__)
 
 RESTORED_SUFFIX = "_restored"
 COMPARE_SUFFIX = "_compare"
+KERNEL_SUFFIX = "_kernel"
 
 #: Standard input as the input of a job, standard output as its target.
 STREAM = Path("-")
@@ -32,6 +33,7 @@ class Job:
         source: File to read, or `STREAM`.
         target: File to write, or `STREAM`.
         compare: File for the side-by-side picture, `None` if there is to be none.
+        kernel: File for the picture of the kernel that was found, `None` if there is to be none.
         format: Format of the result where the target has no suffix, being `STREAM`; `None`: that of
             the source.
     """
@@ -40,11 +42,12 @@ class Job:
     target: Path
     compare: Path | None = None
     format: str | None = None
+    kernel: Path | None = None
 
     @property
     def outputs(self) -> list[Path]:
         """All files that the job writes."""
-        found = [self.target, self.compare]
+        found = [self.target, self.compare, self.kernel]
         return [path for path in found if path is not None and path != STREAM]
 
 
@@ -72,6 +75,7 @@ def plan(
     format: str | None = None,
     recursive: bool = False,
     compare: bool = False,
+    kernel: bool = False,
 ) -> Plan:
     """Decide which files are restored, and to where.
 
@@ -86,6 +90,7 @@ def plan(
             input where it can be written, and takes PNG, which holds everything, where not.
         recursive: Whether folders are searched to any depth.
         compare: Whether each file also gets a side-by-side picture.
+        kernel: Whether each file also gets a picture of the kernel that was found.
 
     Returns:
         The plan, with at least one job.
@@ -98,14 +103,14 @@ def plan(
     """
     inputs = [os.fspath(name) for name in inputs]
     if "-" in (out, *inputs):
-        return Plan([_stream_job(inputs, out, format, compare=compare)])
+        return Plan([_stream_job(inputs, out, format, beside=compare or kernel)])
     out = Path(out) if out is not None else None
     jobs, found = {}, Plan([])
     for name in inputs:
         for source, relative in _sources(name, out, found, recursive=recursive):
             key = source.resolve()
             if key not in jobs:
-                jobs[key] = _job(source, relative, out, format, compare=compare)
+                jobs[key] = _job(source, relative, out, format, compare=compare, kernel=kernel)
     if not jobs:
         raise ValueError(
             "The inputs must hold at least one picture "
@@ -189,7 +194,7 @@ def _refuse_existing(path: Path, *, may_exist: bool) -> None:
 
 
 def _stream_job(
-    inputs: list[str], out: str | os.PathLike | None, format: str | None, *, compare: bool
+    inputs: list[str], out: str | os.PathLike | None, format: str | None, *, beside: bool
 ) -> Job:
     """The job of `-`, which stands alone."""
     if len(inputs) != 1:
@@ -197,10 +202,10 @@ def _stream_job(
             "Standard input, or output, is that of one picture. Received: "
             f"{len(inputs)} inputs. Name one, or give --out a folder."
         )
-    if compare:
+    if beside:
         raise ValueError(
-            "Standard output takes one picture. Received: --compare, which writes another. "
-            "Give --out a folder, or leave --compare out."
+            "Standard output takes one picture. Received: --compare or --write-kernel, which write "
+            "another. Give --out a folder, or leave them out."
         )
     name = inputs[0]
     if name == "-" and out not in (None, "-"):
@@ -222,18 +227,26 @@ def _stream_job(
 
 
 def _job(
-    source: Path, relative: Path, out: Path | None, format: str | None, *, compare: bool
+    source: Path,
+    relative: Path,
+    out: Path | None,
+    format: str | None,
+    *,
+    compare: bool,
+    kernel: bool,
 ) -> Job:
     suffix = images.FORMATS[format] if format else _writable_suffix(source.suffix)
     if out is not None:
         target = out / relative.with_suffix(suffix)
     else:
         target = source.with_name(f"{source.stem}{RESTORED_SUFFIX}{suffix}")
-    beside = None
-    if compare:
-        stem = source.stem if out is not None else target.stem
-        beside = target.with_name(f"{stem}{COMPARE_SUFFIX}{suffix}")
-    return Job(source, target, beside)
+    stem = source.stem if out is not None else target.stem
+    return Job(
+        source,
+        target,
+        target.with_name(f"{stem}{COMPARE_SUFFIX}{suffix}") if compare else None,
+        kernel=target.with_name(f"{stem}{KERNEL_SUFFIX}.png") if kernel else None,
+    )
 
 
 def _sources(
@@ -300,7 +313,7 @@ def _pictures(
 
 
 def _is_result(path: Path, stems: set[Path]) -> bool:
-    stem = path.stem.removesuffix(COMPARE_SUFFIX)
+    stem = path.stem.removesuffix(COMPARE_SUFFIX).removesuffix(KERNEL_SUFFIX)
     if not stem.endswith(RESTORED_SUFFIX):
         return False
     return path.with_name(stem.removesuffix(RESTORED_SUFFIX)) in stems

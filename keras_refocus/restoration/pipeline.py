@@ -26,6 +26,8 @@ from keras_refocus.engines import contract, local, store
 from keras_refocus.pictures import color, grayscale, images, provenance
 from keras_refocus.restoration import flips, means, regions
 from keras_refocus.restoration.chroma import GuidedChroma, shrink
+from keras_refocus.restoration.deconvolution import kernels, patient
+from keras_refocus.restoration.deconvolution.finding import Finding
 from keras_refocus.restoration.hints import ColorHints
 from keras_refocus.restoration.inputs import open_input
 from keras_refocus.restoration.suggestions import Suggestion, likeliest
@@ -65,6 +67,12 @@ class RestoreOptions:
         hints: What a person says of the colours, in pixels of the picture as it is seen: the
             colorizer's guess is corrected around them. `None`, or no hints: as it guesses. Also
             what a file of hints holds, as dicts and lists (`hints.ColorHints.from_json`).
+        patient: Whether heavy shake is looked for and taken away, after the plain stage 1, which
+            stands where that is not better; see `deconvolution.patient`. It takes a minute or so.
+        patience: Seconds that this may take; `None`: as long as it takes. What is found by then
+            counts, so that with too few the result depends on the machine.
+        kernel: The shake, for who knows it: `motion:LENGTH,ANGLE`, `disk:RADIUS` or the name of a
+            picture file (`deconvolution.kernels.parse`). `None`: it is looked for if `patient`.
 
     Numbers and truth values of numpy are taken as those of Python.
 
@@ -85,6 +93,9 @@ class RestoreOptions:
     best: bool = False
     region: regions.Region | None = None
     hints: ColorHints | None = None
+    patient: bool = False
+    patience: float | None = None
+    kernel: str | None = None
 
     def __post_init__(self):
         for name, kind in _KINDS.items():
@@ -109,6 +120,13 @@ class RestoreOptions:
                 "mode='restore'. Take mode='restore+colorize', or 'colorize' for a picture that "
                 "has colours of its own."
             )
+        if self.patience is not None and not self.patience > 0:
+            raise ValueError(
+                f"Patience must be a number of seconds above 0. Received: {self.patience}."
+            )
+        if self.kernel is not None:
+            object.__setattr__(self, "kernel", os.fspath(self.kernel))
+            kernels.parse(self.kernel)
         tile = TILE if self.tile is None else self.tile
         if self.overlap is None:
             object.__setattr__(self, "overlap", default_overlap(tile))
@@ -121,6 +139,11 @@ class RestoreOptions:
     def record(self) -> dict[str, Any]:
         """What a report says of them: what JSON can hold."""
         return {**dataclasses.asdict(self), "region": regions.record(self.region)}
+
+    @property
+    def deconvolves(self) -> bool:
+        """Whether heavy shake is taken away."""
+        return self.patient or self.kernel is not None
 
     def colorizes(self, *, is_grayscale: bool) -> bool:
         """Decide whether stage 2 runs on a picture."""
@@ -138,7 +161,11 @@ _KINDS = {
     "tile": int,
     "overlap": int,
     "best": bool,
+    "patient": bool,
+    "patience": float,
 }
+# Those that may be left to the program.
+_OPEN = ("tile", "overlap", "patience")
 _KIND_NAMES = {float: "a number", int: "a whole number", bool: "True or False"}
 
 
@@ -146,7 +173,7 @@ def _as_kind(name: str, value: Any, kind: type) -> Any:
     """An option as a value of Python, whatever kind of scalar it came as."""
     if isinstance(value, np.ndarray) and value.ndim == 0:
         value = value[()]
-    if value is None and name in ("tile", "overlap"):
+    if value is None and name in _OPEN:
         return None
     is_truth = isinstance(value, bool | np.bool_)
     try:
@@ -195,6 +222,7 @@ class RestoreResult:
         photo: The photo that was read, with its metadata, alpha and original picture; `None` if
             the input was an array.
         planes: What `reblend` needs; `None` unless `keep_stages` was on.
+        shake: What was found of heavy shake; `None` if it was not looked for.
     """
 
     image: np.ndarray
@@ -205,6 +233,7 @@ class RestoreResult:
     options: RestoreOptions
     photo: images.Photo | None = None
     planes: Planes | None = None
+    shake: Finding | None = None
 
     def save(self, path: str | os.PathLike, **options: Any) -> tuple[str, ...]:
         """Write the picture to a file, with the depth and alpha of the input.
@@ -362,15 +391,22 @@ class Restorer:
             window = regions.window(options.region, source.shape[:2])
             part = source[window]
         tiles = choose_tiles(part, options, self.engine)
+        shake = _Shake(options, part.shape[:2]) if restores and options.deconvolves else None
         passes = len(flips.FLIPS) if options.best else 1
-        step = _Steps(restores * passes * len(tiles) + colorizes + 1, progress, cancel)
+        count = restores * passes * len(tiles)
+        if shake is not None:
+            count = count * (1 + shake.passes) + shake.steps
+        step = _Steps(count + colorizes + 1, progress, cancel)
 
-        restored = chroma = faces = None
+        restored = chroma = faces = finding = None
         if restores or colorizes:
             plane = _luminance(part)
             if restores:
                 self._restore_in_place([plane], tiles, options, step)
                 means.keep(plane, lambda rows: color.rgb_to_luminance(_as_rgb(part[rows])))
+                if shake is not None:
+                    plane, finding = self._unshake(part, plane, tiles, shake, step)
+                    step.reach(count)
                 restored = plane
             if colorizes:
                 # What colour a part has depends on what is around it.
@@ -397,6 +433,28 @@ class Restorer:
             options=options,
             photo=photo,
             planes=Planes(source, restored, chroma, faces) if keep_stages else None,
+            shake=finding,
+        )
+
+    def _unshake(
+        self, part: np.ndarray, plain: np.ndarray, tiles: Tiles, shake: "_Shake", step: "_Steps"
+    ) -> tuple[np.ndarray, Finding]:
+        """Take heavy shake away, where that is better than the plain result."""
+        options = shake.options
+        check = patient.Patience(options.patience, step.check)
+
+        def sharpen(plane):
+            check()
+            self._restore_in_place([plane], tiles, options, step)
+            return plane
+
+        return patient.improve(
+            _luminance(part),
+            plain,
+            sharpen,
+            given=shake.kernel,
+            check=check,
+            done=step.done,
         )
 
     def restore_luminance(
@@ -594,6 +652,16 @@ def _refuse_hints() -> NoReturn:
     )
 
 
+class _Shake:
+    """What is planned for heavy shake: the kernel if it is known, and how much work it is."""
+
+    def __init__(self, options: RestoreOptions, size: tuple[int, int]):
+        self.options = options
+        self.kernel = None if options.kernel is None else kernels.parse(options.kernel)
+        self.passes = patient.passes(self.kernel)
+        self.steps = patient.steps(size, self.kernel)
+
+
 class _Steps:
     """Counts steps for whoever watches, and stops when they say so."""
 
@@ -611,6 +679,11 @@ class _Steps:
     def check(self) -> None:
         if self._cancel is not None and self._cancel():
             raise CancelledError("The restoration was cancelled.")
+
+    def reach(self, count: int) -> None:
+        """Count up to here what turned out not to be needed."""
+        if self._count < count:
+            self.done(count - self._count)
 
     def done(self, steps: int = 1) -> None:
         self._count += steps

@@ -1,0 +1,261 @@
+"""The kernel of a shaken photo, found from the photo alone, from coarse to fine.
+
+At each scale two steps alternate: a picture of the edges that the present kernel leaves, and the
+kernel that takes these edges to those of the photo. A short path looks long, and a long one short,
+to a search with room of the wrong size, so it is made with several (`search`); the one whose result
+has the fewest edges for its contrast is taken, as blur, ringing and noise all add to that number.
+
+References:
+    Cho and Lee, "Fast motion deblurring", 2009 (alternation; edges chosen by direction).
+    Xu and Jia, "Two-phase kernel estimation for robust motion deblurring", 2010 (kernel by least
+    squares, made sparse).
+    Xu, Zheng and Jia, "Unnatural L0 sparse representation for natural image deblurring", 2013, and
+    Pan et al., "Deblurring text images via L0-regularized intensity and gradient prior", 2014 (the
+    picture of edges).
+    Krishnan, Tay and Fergus, "Blind deconvolution using a normalized sparsity measure", 2011 (the
+    choice).
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator
+
+import cv2
+import numpy as np
+
+from keras_refocus.restoration.deconvolution import fourier, kernels, known
+
+# Factor between scales, and the side of the kernel at the coarsest.
+_STEP = math.sqrt(0.5)
+_COARSEST = 5
+# Weight of the count of gradients at the coarsest scale, what it is divided by after each fit, and
+# its least value; planes are in [0, 1].
+_COUNT, _DECAY, _LEAST_COUNT = 4e-3, 1.1, 1e-4
+# Growth of the penalty that ties gradients to their sparse copies, and its last value.
+_GROWTH, _LAST = 3.0, 1e5
+# Weight of the kernel's energy, of that of the edges.
+_RIDGE = 2e-3
+# What of a found kernel is taken for noise, of its largest value.
+_FAINT = 0.05
+# Fits at each scale, and steps of conjugate gradients in a fit.
+_FITS, _SOLVER_STEPS = 5, 25
+_NOTHING = np.float32(1e-12)
+
+Check = Callable[[], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """A kernel that a search found.
+
+    Attributes:
+        kernel: Square, centred.
+        sparsity: Of the picture that it gives; less is better.
+    """
+
+    kernel: np.ndarray
+    sparsity: float
+
+
+class _Scale:
+    """The photo at one scale, and what of it does not change from fit to fit."""
+
+    def __init__(self, light: np.ndarray, side: int):
+        self.size = light.shape
+        self.shape = fourier.fast_shape(light.shape, side)
+        self.side = side
+        self.wide = fourier.extend(light, self.shape)
+        self.spectrum = fourier.forward(self.wide)
+        self.rough = fourier.roughness(self.shape)
+        # What lies beyond the border was made up.
+        self.inside = np.zeros(self.shape, bool)
+        self.inside[1 : light.shape[0] - 1, 1 : light.shape[1] - 1] = True
+        self.seen = [
+            fourier.forward(np.where(self.inside, difference(self.wide), 0))
+            for difference in (fourier.across, fourier.down)
+        ]
+        # Edges in each of four directions that are used at least.
+        self.least = int(math.sqrt(light.size) * side / 4)
+
+    def edges(self, kernel: np.ndarray, weight: float) -> tuple[np.ndarray, np.ndarray]:
+        """Gradients of the picture of fewest edges that a kernel leaves."""
+        factor = fourier.transfer(kernel, self.shape)
+        fixed = self.spectrum * np.conj(factor)
+        power = np.abs(factor) ** 2
+        plane, beta = self.wide, 2 * weight
+        while beta < _LAST:
+            horizontal, vertical = fourier.across(plane), fourier.down(plane)
+            large = horizontal * horizontal + vertical * vertical >= weight / beta
+            field = fourier.forward(fourier.divergence(horizontal * large, vertical * large))
+            plane = fourier.inverse(
+                (fixed + beta * field) / (power + beta * self.rough), self.shape
+            )
+            beta *= _GROWTH
+        return fourier.across(plane), fourier.down(plane)
+
+    def threshold(self, horizontal: np.ndarray, vertical: np.ndarray) -> float:
+        """Least size of gradients with which enough of them are left in every direction."""
+        horizontal, vertical = horizontal[self.inside], vertical[self.inside]
+        size = np.hypot(horizontal, vertical)
+        sector = np.floor(np.mod(np.arctan2(vertical, horizontal), np.pi) / (np.pi / 4))
+        values = [size[np.clip(sector, 0, 3) == number] for number in range(4)]
+        if min(map(len, values)) <= self.least:
+            return 0.0
+        return min(float(np.partition(part, -self.least)[-self.least]) for part in values)
+
+    def fit(self, horizontal: np.ndarray, vertical: np.ndarray, least: float) -> np.ndarray:
+        """The kernel that takes drawn edges to those of the photo, by least squares.
+
+        No value of it is negative: what comes out so is left out, and the rest fitted again.
+        """
+        keep = self.inside & (horizontal * horizontal + vertical * vertical >= least * least)
+        drawn = [fourier.forward(part * keep) for part in (horizontal, vertical)]
+        alike = fourier.inverse(sum(np.abs(part) ** 2 for part in drawn), self.shape)
+        pairs = zip(self.seen, drawn, strict=True)
+        crossed = fourier.inverse(sum(seen * np.conj(part) for seen, part in pairs), self.shape)
+        side, reach = self.side, self.side // 2
+        near, far = np.arange(-reach, reach + 1), np.arange(-2 * reach, 2 * reach + 1)
+        target = crossed[np.ix_(near, near)].astype(np.float64)
+        size = 2 * side
+        table = np.zeros((size, size))
+        table[np.ix_(far, far)] = alike[np.ix_(far, far)]
+        response = np.fft.rfft2(table) + _RIDGE * table[0, 0]
+
+        def apply(kernel):
+            spectrum = np.fft.rfft2(kernel, (size, size))
+            return np.fft.irfft2(spectrum * response, (size, size))[:side, :side]
+
+        kernel, support = np.zeros_like(target), np.ones_like(target, bool)
+        for _ in range(3):
+            kernel = _solve(apply, target * support, kernel * support, support)
+            support &= kernel > 0
+        kernel = kernel * support
+        return kernel.astype(np.float32) if kernel.sum() > 0 else kernels.dot(side)
+
+
+def estimate(
+    light: np.ndarray,
+    side: int,
+    *,
+    start: np.ndarray | None = None,
+    fits: int = _FITS,
+    check: Check = lambda: None,
+) -> np.ndarray:
+    """Find the kernel of a photo, of one size of the search.
+
+    Args:
+        light: float32 (height, width), linear light in [0, 1].
+        side: Of the kernel, odd.
+        start: A kernel of that side to begin with at full size, instead of at the coarsest scale.
+        fits: Fits at each scale.
+        check: Called between fits; what it raises ends the search.
+
+    Returns:
+        Kernel (side, side), centred.
+    """
+    sides = _sides(side) if start is None else [side]
+    # A path of two pixels: what blurs nothing would be left as it is.
+    kernel = kernels.dot(sides[0]) if start is None else start
+    if start is None:
+        kernel[sides[0] // 2, sides[0] // 2 + 1] = 1
+    weight = _COUNT if start is None else _LEAST_COUNT
+    for size in sides:
+        small = light
+        if size < side:
+            scale = size / side
+            shape = [max(round(length * scale), size) for length in light.shape]
+            small = cv2.resize(light, shape[::-1], interpolation=cv2.INTER_AREA)
+        scale = _Scale(small, size)
+        kernel = kernels.resized(kernel, size)
+        threshold = None
+        for _ in range(fits):
+            check()
+            gradients = scale.edges(kernel, weight)
+            if threshold is None:
+                threshold = scale.threshold(*gradients)
+            kernel = kernels.pruned(scale.fit(*gradients, threshold))
+            threshold /= _DECAY
+            weight = max(weight / _DECAY, _LEAST_COUNT)
+        kernel = kernels.centred(kernel)
+    return kernels.centred(kernels.pruned(kernel, faint=_FAINT))
+
+
+def refine(
+    light: np.ndarray, sharp: np.ndarray, side: int, check: Check = lambda: None
+) -> np.ndarray:
+    """Fit the kernel that takes what a network takes for sharp to the photo.
+
+    Args:
+        light: The photo, float32 (height, width), linear light in [0, 1].
+        sharp: Of the same shape.
+        side: Of the kernel, odd.
+        check: Called before the fit.
+    """
+    check()
+    scale = _Scale(light, side)
+    wide = fourier.extend(sharp, scale.shape)
+    gradients = fourier.across(wide), fourier.down(wide)
+    kernel = kernels.pruned(scale.fit(*gradients, scale.threshold(*gradients)), faint=_FAINT)
+    return kernels.centred(kernel)
+
+
+def search(light: np.ndarray, sides: list[int], check: Check = lambda: None) -> Iterator[Found]:
+    """Find a kernel with room of each of several sizes.
+
+    Args:
+        light: float32 (height, width), linear light in [0, 1].
+        sides: Of the kernels, odd.
+        check: Called between fits.
+
+    Yields:
+        What was found for each side, in their order.
+    """
+    for side in sides:
+        yield judged(light, estimate(light, side, check=check), check)
+
+
+def judged(light: np.ndarray, kernel: np.ndarray, check: Check = lambda: None) -> Found:
+    """Say how good the picture is that a kernel gives."""
+    check()
+    kernel = kernels.trimmed(kernel)
+    sharp = known.deconvolve(light, kernel, iterations=known.QUICK, check=check)
+    reach = max(kernel.shape) // 2
+    return Found(kernel, sparsity(sharp[reach : -reach or None, reach : -reach or None]))
+
+
+def sparsity(plane: np.ndarray) -> float:
+    """Mean size of gradients over their root mean square: 1 for noise all over, 0 for one edge."""
+    horizontal, vertical = np.diff(plane, axis=1)[:-1], np.diff(plane, axis=0)[:, :-1]
+    size = np.hypot(horizontal, vertical).astype(np.float64)
+    return float(size.mean() / max(math.sqrt(float((size**2).mean())), 1e-12))
+
+
+def _sides(side: int) -> list[int]:
+    """Sides of the kernel from the coarsest scale to the finest, odd."""
+    sides = [side]
+    while sides[-1] > _COARSEST:
+        sides.append(min(round(sides[-1] * _STEP) // 2 * 2 + 1, sides[-1] - 2))
+    return sides[::-1]
+
+
+def _solve(
+    apply: Callable[[np.ndarray], np.ndarray],
+    target: np.ndarray,
+    values: np.ndarray,
+    support: np.ndarray,
+) -> np.ndarray:
+    """Solve `apply(values) = target` on a support by conjugate gradients."""
+    residual = (target - apply(values)) * support
+    direction = residual
+    power = float((residual**2).sum())
+    enough = 1e-10 * float((target**2).sum())
+    for _ in range(_SOLVER_STEPS):
+        if power <= enough:
+            break
+        moved = apply(direction) * support
+        length = power / float((direction * moved).sum())
+        values = values + length * direction
+        residual = residual - length * moved
+        before, power = power, float((residual**2).sum())
+        direction = residual + power / before * direction
+    return values

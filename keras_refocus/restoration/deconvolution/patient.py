@@ -1,0 +1,210 @@
+"""Heavy shake: the kernel is looked for, inverted, and the restorer cleans up.
+
+    plain result of the restorer ──────────────┐ edges
+    photo ─ kernels of several searches ─ best ┴─ deconvolve ─ restorer ─ kernel again, from its
+    edges ─ deconvolve ─ restorer ─ taken where it explains the photo better than the plain result
+
+The network is the prior: what it takes for sharp gives the edges to which the last kernel is
+fitted, and what deconvolution leaves of noise and ringing it removes, as the proximal step of plug
+and play (Zhang et al., "Plug-and-play image restoration with deep denoiser prior", 2021), made once
+and twice, since each costs as much as a restoration.
+"""
+
+import math
+import time
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+
+from keras_refocus.pictures import color
+from keras_refocus.restoration.deconvolution import acceptance, blind, kernels, known
+from keras_refocus.restoration.deconvolution.finding import Finding, nothing
+from keras_refocus.restoration.tiling import Tiles
+
+# Sides of the kernels that are looked for, in pixels.
+_SIDES = (21, 37, 61, 95)
+# How much longer than a kernel the shorter side of a picture must be.
+_ROOM = 4
+# Area of the part in which the kernel is looked for, in pixels.
+_WINDOW_AREA = 320 * 480
+# Tiles that are deconvolved at once, and what they share.
+_TILE, _OVERLAP = 1024, 256
+# Of what the network makes of a deconvolved picture the kernel is fitted this much wider.
+_WIDER = 1.25
+
+Sharpen = Callable[[np.ndarray], np.ndarray]
+
+
+class OutOfTimeError(Exception):
+    """Patience is at its end."""
+
+
+class Patience:
+    """Says when to stop: cancelled, or out of time.
+
+    Args:
+        seconds: That the work may take; `None`: as long as it takes.
+        check: Raises if the work was cancelled.
+    """
+
+    def __init__(self, seconds: float | None, check: Callable[[], None]):
+        self._end = math.inf if seconds is None else time.monotonic() + seconds
+        self._check = check
+
+    def __call__(self) -> None:
+        self._check()
+        if time.monotonic() > self._end:
+            raise OutOfTimeError
+
+
+def steps(size: tuple[int, int], given: np.ndarray | None) -> int:
+    """Number of calls of `done` in `improve`, but for those that `sharpen` makes itself.
+
+    Args:
+        size: `(height, width)` of the picture.
+        given: The kernel, if it is known.
+    """
+    return 2 if given is not None else len(sides(size)) + 4
+
+
+def passes(given: np.ndarray | None) -> int:
+    """Number of calls of `sharpen` in `improve` at most."""
+    return 1 if given is not None else 2
+
+
+def sides(size: tuple[int, int]) -> list[int]:
+    """Sides of the kernels that are looked for in a picture."""
+    return [side for side in _SIDES if side * _ROOM <= min(size)]
+
+
+def improve(
+    luminance: np.ndarray,
+    plain: np.ndarray,
+    sharpen: Sharpen,
+    *,
+    given: np.ndarray | None = None,
+    check: Callable[[], None] = lambda: None,
+    done: Callable[[], None] = lambda: None,
+) -> tuple[np.ndarray, Finding]:
+    """Find the blur of a picture and take it away, where that is better than the plain result.
+
+    Args:
+        luminance: The picture, float32 (height, width, 1) in [0, 1].
+        plain: What the restorer makes of it.
+        sharpen: The restorer: a plane to a new one, of that shape and range.
+        given: The kernel, if it is known.
+        check: Called often; what it raises ends the work, but `OutOfTimeError` with what was found.
+        done: Called after each of `steps`.
+
+    Returns:
+        Tuple of the better plane, and what was found.
+    """
+    work = _Work(luminance, plain, sharpen, check, done)
+    try:
+        return work.with_kernel(given) if given is not None else work.blind()
+    except OutOfTimeError:
+        return work.so_far()
+
+
+class _Work:
+    """The work on one picture, and how far it got."""
+
+    def __init__(self, luminance, plain, sharpen, check, done):
+        self.luminance, self.plain, self.sharpen = luminance, plain, sharpen
+        self.check, self.done = check, done
+        self.light = color.luminance_to_light(luminance[..., 0])
+        self.best: tuple[np.ndarray, Finding] | None = None
+        self.kernel: np.ndarray | None = None
+
+    def so_far(self):
+        if self.best is not None:
+            return self.best
+        return self.plain, nothing("There was not enough time.", self.kernel)
+
+    def with_kernel(self, kernel):
+        self.kernel = kernel
+        sharp = self._sharp()
+        self.done()
+        self.best = acceptance.choose(self.light, sharp, self.plain, kernel)
+        self.done()
+        return self.best
+
+    def blind(self):
+        found = self._search()
+        if isinstance(found, str):
+            return self.plain, nothing(found, self.kernel)
+        self.kernel = found.kernel
+        sharp = self._sharp()
+        self.best = self._chosen(sharp)
+        self.done()
+        window = _informative(self.light)
+        side = min(round(max(found.kernel.shape) * _WIDER) // 2 * 2 + 1, kernels.LARGEST)
+        edges = color.luminance_to_light(sharp[..., 0])[window]
+        refined = blind.refine(self.light[window], edges, side, self.check)
+        refined = blind.judged(self.light[window], refined, self.check)
+        self.done()
+        if refined.sparsity < found.sparsity:
+            self.kernel = refined.kernel
+            self.best = self._chosen(self._sharp())
+        self.done()
+        return self.best
+
+    def _search(self):
+        """The best kernel, or why there is none."""
+        room = sides(self.light.shape)
+        if not room:
+            least = _SIDES[0] * _ROOM
+            return f"The picture is too small: a shake is looked for from {least} pixels on."
+        window = _informative(self.light)
+        part = self.light[window]
+        best = None
+        for found in blind.search(part, room, self.check):
+            if best is None or found.sparsity < best.sparsity:
+                best = found
+                self.kernel = found.kernel
+            self.done()
+        edges = color.luminance_to_light(self.plain[..., 0])[window]
+        side = min(max(round(max(best.kernel.shape) * _WIDER) // 2 * 2 + 1, room[0]), room[-1])
+        start = blind.refine(part, edges, side, self.check)
+        kernel = blind.estimate(part, side, start=start, check=self.check)
+        found = blind.judged(part, kernel, self.check)
+        self.done()
+        best = min(best, found, key=lambda one: one.sparsity)
+        self.kernel = best.kernel
+        return best
+
+    def _sharp(self):
+        sharp = _deconvolve(self.light, self.kernel, self.check)
+        return self.sharpen(color.light_to_luminance(sharp)[..., np.newaxis])
+
+    def _chosen(self, sharp):
+        return acceptance.choose(self.light, sharp, self.plain, self.kernel)
+
+
+def _deconvolve(light, kernel, check):
+    """Deconvolve a plane of any size, in tiles."""
+    tiles = Tiles(*light.shape, (min(_TILE, light.shape[0]), min(_TILE, light.shape[1])), 0)
+    if len(tiles) > 1 or max(light.shape) > _TILE:
+        tiles = Tiles(*light.shape, _TILE, _OVERLAP)
+    plane = light[..., np.newaxis]
+    cut = (tiles.cut(plane, window, fill=False)[..., 0] for window in tiles)
+    sharp = (known.deconvolve(part, kernel, check=check)[..., np.newaxis] for part in cut)
+    return np.concatenate([band for _, band in tiles.blend(sharp)])[..., 0]
+
+
+def _informative(light: np.ndarray) -> tuple[slice, slice]:
+    """The part of a picture with the most edges, of an area in which a kernel is soon found."""
+    height, width = light.shape
+    scale = min(math.sqrt(_WINDOW_AREA / light.size), 1.0)
+    rows, columns = max(round(height * scale), 1), max(round(width * scale), 1)
+    if min(rows, columns) < _SIDES[-1] * _ROOM:
+        # A strip holds a long kernel badly.
+        rows = min(height, max(rows, _WINDOW_AREA // max(columns, 1)))
+    size = cv2.magnitude(*np.gradient(light)).astype(np.float32)
+    # Lamps have large gradients and tell little.
+    size = np.minimum(size, 4 * size.mean())
+    means = cv2.boxFilter(size, -1, (columns, rows), anchor=(0, 0), borderType=cv2.BORDER_ISOLATED)
+    valid = means[: height - rows + 1, : width - columns + 1]
+    top, left = np.unravel_index(int(valid.argmax()), valid.shape)
+    return slice(int(top), int(top) + rows), slice(int(left), int(left) + columns)
