@@ -51,6 +51,7 @@ def _add_restorer(stages):
     )
     _add_model(restorer, "restorer")
     _add_pairs_or_photos(restorer.add_argument_group("pictures"))
+    _add_patient(restorer.add_argument_group("heavy shake"))
     protocol = restorer.add_argument_group("protocol")
     protocol.add_argument(
         "--crop", type=int, metavar="N", help="restore and compare the central NxN pixels only"
@@ -82,6 +83,26 @@ def _add_restorer(stages):
         metavar="FILE",
         help="write the list of pictures with SHA-256, the blur and the seed, for --manifest",
     )
+
+
+def _add_patient(group):
+    group.add_argument(
+        "--patient",
+        action="store_true",
+        help="measure `refocus restore --patient` beside the plain result, the true kernel and "
+        "scikit-image, on photos that are shaken by 15 to 45 pixels; with --blur on those of that "
+        "name, with --pairs on these. Of the protocol --crop counts",
+    )
+    group.add_argument(
+        "--shake",
+        nargs="+",
+        metavar="NAME",
+        help="of the three sets these: uniform, paths, uneven (default: all)",
+    )
+    group.add_argument(
+        "--count", type=options.positive, metavar="N", help="photos of each set, evenly chosen"
+    )
+    group.add_argument("--patience", type=float, metavar="SECONDS", help="as of `refocus restore`")
 
 
 def _add_pairs_or_photos(data):
@@ -295,6 +316,10 @@ def _evaluate_restorer(parser, arguments):
         parser.error(f"--set {arguments.set} is a set of pairs. Name its folder with --pairs.")
     if arguments.overlap is not None and arguments.tile is None:
         parser.error("--overlap is that of the tiles. Give --tile as well.")
+    if arguments.patient:
+        return _evaluate_patient(parser, arguments)
+    if arguments.shake or arguments.count or arguments.patience:
+        parser.error("--shake, --count and --patience are for --patient. Add it.")
     from keras_refocus.system import console
 
     console.start_logging()
@@ -330,6 +355,79 @@ def _evaluate_restorer(parser, arguments):
         _write(arguments, results, report, model, protocol)
     except (ValueError, TypeError, OSError) as error:
         parser.error(str(error))
+
+
+def _evaluate_patient(parser, arguments):
+    given = ("tile", "border", "flips", "align", "sheet", "write_manifest", "set")
+    unused = [f"--{name.replace('_', '-')}" for name in given if getattr(arguments, name)]
+    if unused:
+        parser.error(f"--patient has its own protocol. Received: {', '.join(unused)}.")
+    if arguments.shake and (arguments.pairs or arguments.blur or arguments.manifest):
+        parser.error("--shake is for sharp photos. Received: --pairs, --blur or --manifest.")
+    from keras_refocus.system import console
+
+    console.start_logging()
+    memory.keep_memory()
+    console.import_tensorflow()
+    from keras_refocus.evaluation import models, shake
+    from keras_refocus.restoration import pipeline
+
+    try:
+        chosen = _shaken_sets(arguments)
+        model, file = models.load_restorer(arguments.model, best=arguments.best)
+        restorer = pipeline.Restorer(shake.NetworkEngine(model))
+        settings = pipeline.RestoreOptions(patient=True, patience=arguments.patience)
+        report = {"model": models.relative(file), "protocol": shake.DEFINITIONS}
+        print(f"model: {report['model']}\n{shake.DEFINITIONS}", flush=True)
+        results = []
+        for label, picture_set, indices, kind in chosen:
+            scores = []
+            with console.progress_bar(len(indices), label="measuring", unit="picture") as bar:
+                for index in indices:
+                    picture = shake.load(picture_set, index, kind, arguments.crop)
+                    name = picture_set.items[index].sharp
+                    scores.append(shake.score(name, picture, restorer, settings))
+                    bar.update()
+            results.append((label, scores))
+            print("\n" + shake.as_text(label, scores), flush=True)
+        if arguments.csv:
+            shake.write_csv(arguments.csv, results)
+        if arguments.json:
+            report["sets"] = [shake.summary(*result) for result in results]
+            files.write_json(arguments.json, report)
+    except (ValueError, TypeError, OSError) as error:
+        parser.error(str(error))
+
+
+def _shaken_sets(arguments):
+    """What heavy shake is measured on: label, set, numbers of the pictures, and kind of shake."""
+    from keras_refocus.evaluation import sets, shake
+
+    if arguments.pairs or arguments.blur or arguments.manifest:
+        sources = [(picture_set, None) for picture_set in _sets(arguments)]
+    else:
+        kinds = arguments.shake or shake.SHAKES
+        for kind in kinds:
+            if kind not in shake.SHAKES:
+                raise ValueError(
+                    f"A shake must be one of {', '.join(shake.SHAKES)}. Received: {kind}."
+                )
+        blur = sets.synthetic_blur(sets.SHARP, seed=arguments.seed or 0)
+        items = sets.photo_items(arguments.photos)
+        photos = sets.PictureSet(folder=arguments.photos, items=items, blur=blur)
+        sources = [(photos, kind) for kind in kinds]
+    chosen = []
+    for picture_set, kind in sources:
+        count = min(arguments.count or len(picture_set), len(picture_set))
+        indices = [number * len(picture_set) // count for number in range(count)]
+        label = picture_set.label
+        if kind is not None:
+            label = f"photos of '{picture_set.folder.name}', shake '{kind}'"
+            label += f", seed {picture_set.blur.seed}"
+        if count < len(picture_set) or kind is not None:
+            label += f"; {count} of {len(picture_set)}"
+        chosen.append((label, picture_set, indices, kind))
+    return chosen
 
 
 def _evaluate_colorizer(parser, arguments):

@@ -19,6 +19,7 @@ from keras_refocus.blur.settings import PATH_KINDS, ExposureSettings, log_unifor
 
 PATH_POINTS = 65  # odd: the middle of the exposure is one of the points
 _MAX_SUBFRAMES = 64
+_KERNEL_POINTS = 2048  # of a path as it is drawn into a kernel
 _LONG_STEP = 1.6  # pixels between two sub-frames of a long path
 NO_MOTION = np.repeat(np.eye(3)[None], 2, axis=0)
 
@@ -31,8 +32,8 @@ def path_points(exposures: float) -> int:
     return 2 * round((PATH_POINTS // 2) * exposures) + 1
 
 
-def _unit_path(kind, rng, exposures=1.0):
-    """Return a path of complex points: zero in the middle, extent 1 during one exposure.
+def unit_path(kind, rng, exposures=1.0):
+    """Draw a path of complex points: zero in the middle, extent 1 during one exposure.
 
     Of a path that goes on for several exposures, the median of their extents is 1.
     """
@@ -63,6 +64,29 @@ def _unit_path(kind, rng, exposures=1.0):
         sparse = path[start : start + PATH_POINTS : 4]
         extents.append(np.abs(sparse[:, None] - sparse[None, :]).max())
     return path / max(np.median(extents), 1e-9)
+
+
+def path_kernel(path):
+    """Draw the kernel of a path: how much light each pixel next to it gets.
+
+    Args:
+        path: Complex points of the image plane, evenly spaced in time, in pixels.
+
+    Returns:
+        float32 array (side, side) of sum 1, its centre of mass in the middle to half a pixel.
+    """
+    time = np.linspace(0, 1, len(path))
+    fine = np.linspace(0, 1, _KERNEL_POINTS)
+    points = np.interp(fine, time, path.real) + 1j * np.interp(fine, time, path.imag)
+    points = points - points.mean()
+    reach = math.ceil(max(np.abs(points.real).max(), np.abs(points.imag).max())) + 1
+    kernel = np.zeros((2 * reach + 1, 2 * reach + 1))
+    x, y = points.real + reach, points.imag + reach
+    left, top = np.floor(x).astype(int), np.floor(y).astype(int)
+    for right, across in ((0, left + 1 - x), (1, x - left)):
+        for below, along in ((0, top + 1 - y), (1, y - top)):
+            np.add.at(kernel, (top + below, left + right), across * along)
+    return (kernel / kernel.sum()).astype(np.float32)
 
 
 def _random_walk(rng, count):
@@ -105,7 +129,7 @@ def _draw_transforms(settings, rng, size, length, exposures=1.0):
     """
 
     def path(kind):
-        points = _unit_path(kind, rng, exposures)
+        points = unit_path(kind, rng, exposures)
         return points - points.mean() if settings.anchor == "mean" else points
 
     shift = length * path(_draw_kind(settings, rng))

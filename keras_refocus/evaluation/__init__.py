@@ -6,6 +6,7 @@ Floor 4; never meets `training`.
     sets       sets of pictures with their SHA-256, and their blur
     restorer   a restorer on pairs and photos
     colorizer  a colorizer on colour photos
+    shake      heavy shake: the patient restoration beside the plain one, and the true kernel
     classical  unsharp mask and deconvolution, to compare with
     grayscale  how often grey is taken for colour, and colour for grey
     faces      how many faces are not found, on photos of people

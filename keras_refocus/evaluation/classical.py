@@ -104,13 +104,38 @@ def wiener(luminance: np.ndarray, point_spread: np.ndarray, *, balance: float) -
     require_scikit_image()
     from skimage import restoration
 
+    padded, inside = _with_margin(luminance[..., 0], max(point_spread.shape))
+    return _clipped(restoration.wiener(padded, point_spread, balance)[inside])
+
+
+def unsupervised_wiener(luminance: np.ndarray, point_spread: np.ndarray) -> np.ndarray:
+    """Deconvolve by the Wiener-Hunt filter that estimates its balance itself.
+
+    Orieux, Giovannelli and Rodet 2010; its Gibbs sampler is seeded.
+
+    Args:
+        luminance: float32 of shape (height, width, 1) in [0, 1].
+        point_spread: Kernel of sum 1, both sides odd.
+
+    Returns:
+        float32 of the same shape, clipped to [0, 1].
+    """
+    require_scikit_image()
+    from skimage import restoration
+
+    padded, inside = _with_margin(luminance[..., 0], max(point_spread.shape))
+    rng = np.random.default_rng(0)
+    found, _ = restoration.unsupervised_wiener(padded, point_spread, clip=False, rng=rng)
+    return _clipped(found[inside])
+
+
+def _with_margin(plane: np.ndarray, side: int) -> tuple[np.ndarray, tuple[slice, slice]]:
+    """Extend a plane beyond its borders; gives the larger one, and where the plane lies in it."""
     # First mirrored, as the light beyond the border most likely was; then faded to one value, since
     # the Fourier transform joins opposite borders.
-    plane, side = luminance[..., 0], max(point_spread.shape)
     padded = np.pad(plane, side, mode="symmetric")
     padded = np.pad(padded, side, mode="linear_ramp", end_values=float(plane.mean()))
-    inside = np.s_[2 * side : -2 * side, 2 * side : -2 * side]
-    return _clipped(restoration.wiener(padded, point_spread, balance)[inside])
+    return padded, np.s_[2 * side : -2 * side, 2 * side : -2 * side]
 
 
 def local_filter_bound(

@@ -99,7 +99,7 @@ def test_mean_position_is_the_photo(kind):
 @pytest.mark.parametrize("kind", ["walk", "shake"])
 def test_middle_of_a_shaken_path_is_not_its_mean(kind):
     # Why there is the other anchor: a quarter of the extent is pixels that nothing tells.
-    paths = [motion._unit_path(kind, np.random.default_rng(seed)) for seed in range(100)]
+    paths = [motion.unit_path(kind, np.random.default_rng(seed)) for seed in range(100)]
     assert np.mean([abs(path.mean()) for path in paths]) > 0.25
 
 

@@ -175,18 +175,18 @@ class _Work:
         return best
 
     def _sharp(self):
-        sharp = _deconvolve(self.light, self.kernel, self.check)
+        sharp = deconvolve(self.light, self.kernel, self.check)
         return self.sharpen(color.light_to_luminance(sharp)[..., np.newaxis])
 
     def _chosen(self, sharp):
         return acceptance.choose(self.light, sharp, self.plain, self.kernel)
 
 
-def _deconvolve(light, kernel, check):
-    """Deconvolve a plane of any size, in tiles."""
-    tiles = Tiles(*light.shape, (min(_TILE, light.shape[0]), min(_TILE, light.shape[1])), 0)
-    if len(tiles) > 1 or max(light.shape) > _TILE:
-        tiles = Tiles(*light.shape, _TILE, _OVERLAP)
+def deconvolve(
+    light: np.ndarray, kernel: np.ndarray, check: Callable[[], None] = lambda: None
+) -> np.ndarray:
+    """Deconvolve a plane of any size by one kernel, in tiles; see `known.deconvolve`."""
+    tiles = Tiles(*light.shape, _TILE, _OVERLAP)
     plane = light[..., np.newaxis]
     cut = (tiles.cut(plane, window, fill=False)[..., 0] for window in tiles)
     sharp = (known.deconvolve(part, kernel, check=check)[..., np.newaxis] for part in cut)
