@@ -317,7 +317,8 @@ def _evaluate_restorer(parser, arguments):
     if arguments.overlap is not None and arguments.tile is None:
         parser.error("--overlap is that of the tiles. Give --tile as well.")
     if arguments.patient:
-        return _evaluate_patient(parser, arguments)
+        _evaluate_patient(parser, arguments)
+        return
     if arguments.shake or arguments.count or arguments.patience:
         parser.error("--shake, --count and --patience are for --patient. Add it.")
     from keras_refocus.system import console

@@ -2,8 +2,10 @@
 
 At each scale two steps alternate: a picture of the edges that the present kernel leaves, and the
 kernel that takes these edges to those of the photo. A short path looks long, and a long one short,
-to a search with room of the wrong size, so it is made with several (`search`); the one whose result
-has the fewest edges for its contrast is taken, as blur, ringing and noise all add to that number.
+to a search with room of the wrong size, so it is made with several, and with a straight motion in the
+direction in which the photo has least detail to begin with (`search`). Of the results that is
+taken which has the fewest edges for its contrast, as blur, ringing and noise all add to their
+number, and edges in every direction, as scenes have and shaken ones have not (`judged`).
 
 References:
     Cho and Lee, "Fast motion deblurring", 2009 (alternation; edges chosen by direction).
@@ -12,8 +14,9 @@ References:
     Xu, Zheng and Jia, "Unnatural L0 sparse representation for natural image deblurring", 2013, and
     Pan et al., "Deblurring text images via L0-regularized intensity and gradient prior", 2014 (the
     picture of edges).
-    Krishnan, Tay and Fergus, "Blind deconvolution using a normalized sparsity measure", 2011 (the
-    choice).
+    Krishnan, Tay and Fergus, "Blind deconvolution using a normalized sparsity measure", 2011, and
+    Goldstein and Fattal, "Blur-kernel estimation from spectral irregularities", 2012 (the choice:
+    edges are sparse, and their power is alike in all directions).
 """
 
 import dataclasses
@@ -25,9 +28,11 @@ import numpy as np
 
 from keras_refocus.restoration.deconvolution import fourier, kernels, known
 
-# Factor between scales, and the side of the kernel at the coarsest.
+# Factor between scales, and side of the kernel at the coarsest.
 _STEP = math.sqrt(0.5)
 _COARSEST = 5
+# Least side of a kernel with which a search begins that knows where.
+_MIDDLE = 13
 # Weight of the count of gradients at the coarsest scale, what it is divided by after each fit, and
 # its least value; planes are in [0, 1].
 _COUNT, _DECAY, _LEAST_COUNT = 4e-3, 1.1, 1e-4
@@ -39,7 +44,10 @@ _RIDGE = 2e-3
 _FAINT = 0.05
 # Fits at each scale, and steps of conjugate gradients in a fit.
 _FITS, _SOLVER_STEPS = 5, 25
-_NOTHING = np.float32(1e-12)
+# What evenness of directions counts beside sparsity, and from where on more of it is no better.
+_EVENNESS, _EVEN_ENOUGH = 0.2, 0.6
+# Lengths of straight motions to begin with, of the side of a search.
+_STRAIGHT = 0.6
 
 Check = Callable[[], None]
 
@@ -50,11 +58,18 @@ class Found:
 
     Attributes:
         kernel: Square, centred.
-        sparsity: Of the picture that it gives; less is better.
+        sparsity: Of the picture that it gives, see `sparsity`; less is better.
+        evenness: Of its directions, see `evenness`; more is better, up to what scenes have.
     """
 
     kernel: np.ndarray
     sparsity: float
+    evenness: float
+
+    @property
+    def cost(self) -> float:
+        """What is least for the kernel to take."""
+        return self.sparsity - _EVENNESS * min(self.evenness, _EVEN_ENOUGH)
 
 
 class _Scale:
@@ -146,19 +161,20 @@ def estimate(
     Args:
         light: float32 (height, width), linear light in [0, 1].
         side: Of the kernel, odd.
-        start: A kernel of that side to begin with at full size, instead of at the coarsest scale.
+        start: A kernel of that side to begin with, at a scale that shows it.
         fits: Fits at each scale.
         check: Called between fits; what it raises ends the search.
 
     Returns:
         Kernel (side, side), centred.
     """
-    sides = _sides(side) if start is None else [side]
-    # A path of two pixels: what blurs nothing would be left as it is.
-    kernel = kernels.dot(sides[0]) if start is None else start
-    if start is None:
+    sides = [size for size in _sides(side) if start is None or size >= min(_MIDDLE, side)]
+    kernel = start
+    if kernel is None:
+        # A path of two pixels: what blurs nothing would be left as it is.
+        kernel = kernels.dot(sides[0])
         kernel[sides[0] // 2, sides[0] // 2 + 1] = 1
-    weight = _COUNT if start is None else _LEAST_COUNT
+    weight = _COUNT
     for size in sides:
         small = light
         if size < side:
@@ -208,10 +224,16 @@ def search(light: np.ndarray, sides: list[int], check: Check = lambda: None) -> 
         check: Called between fits.
 
     Yields:
-        What was found for each side, in their order.
+        The better of two for each side, in their order: from the coarsest scale on, and from a
+        straight motion.
     """
+    direction = least_direction(light)
     for side in sides:
-        yield judged(light, estimate(light, side, check=check), check)
+        straight = kernels.motion_kernel(round(_STRAIGHT * side), direction)
+        straight = np.pad(straight, (side - len(straight)) // 2)
+        starts = (None, straight)
+        made = (estimate(light, side, start=start, check=check) for start in starts)
+        yield min((judged(light, kernel, check) for kernel in made), key=lambda one: one.cost)
 
 
 def judged(light: np.ndarray, kernel: np.ndarray, check: Check = lambda: None) -> Found:
@@ -228,6 +250,31 @@ def sparsity(plane: np.ndarray) -> float:
     horizontal, vertical = np.diff(plane, axis=1)[:-1], np.diff(plane, axis=0)[:, :-1]
     size = np.hypot(horizontal, vertical).astype(np.float64)
     return float(size.mean() / max(math.sqrt(float((size**2).mean())), 1e-12))
+
+
+def evenness(light: np.ndarray) -> float:
+    """Least over greatest power of gradients among all directions, 0 to 1."""
+    return _directions(light)[0]
+
+
+def least_direction(light: np.ndarray) -> float:
+    """Direction along which a plane has least detail: that of a straight motion.
+
+    Returns:
+        Degrees in [0, 180), 0 along rows, 90 along columns.
+    """
+    return _directions(light)[1]
+
+
+def _directions(light: np.ndarray) -> tuple[float, float]:
+    # The cube root, so that what is bright does not decide alone; smoothed, so that noise does not.
+    plane = np.cbrt(np.maximum(cv2.GaussianBlur(light, (0, 0), 1.0), 0))
+    down, right = np.gradient(plane)
+    mixed = float((right * down).mean())
+    tensor = [[float((right * right).mean()), mixed], [mixed, float((down * down).mean())]]
+    (least, greatest), axes = np.linalg.eigh(np.array(tensor))
+    direction = math.degrees(math.atan2(-axes[1, 0], axes[0, 0])) % 180
+    return max(float(least), 0.0) / max(float(greatest), 1e-12), direction
 
 
 def _sides(side: int) -> list[int]:

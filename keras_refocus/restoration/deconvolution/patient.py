@@ -144,7 +144,7 @@ class _Work:
         refined = blind.refine(self.light[window], edges, side, self.check)
         refined = blind.judged(self.light[window], refined, self.check)
         self.done()
-        if refined.sparsity < found.sparsity:
+        if refined.cost < found.cost:
             self.kernel = refined.kernel
             self.best = self._chosen(self._sharp())
         self.done()
@@ -160,7 +160,7 @@ class _Work:
         part = self.light[window]
         best = None
         for found in blind.search(part, room, self.check):
-            if best is None or found.sparsity < best.sparsity:
+            if best is None or found.cost < best.cost:
                 best = found
                 self.kernel = found.kernel
             self.done()
@@ -170,7 +170,7 @@ class _Work:
         kernel = blind.estimate(part, side, start=start, check=self.check)
         found = blind.judged(part, kernel, self.check)
         self.done()
-        best = min(best, found, key=lambda one: one.sparsity)
+        best = min(best, found, key=lambda one: one.cost)
         self.kernel = best.kernel
         return best
 

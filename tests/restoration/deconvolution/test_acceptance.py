@@ -1,0 +1,72 @@
+"""Where the deconvolved picture is taken."""
+
+import numpy as np
+import pytest
+from shaken_scenes import blurred, scene
+
+from keras_refocus.pictures import color
+from keras_refocus.restoration.deconvolution import acceptance, kernels
+
+KERNEL = kernels.motion_kernel(15, 20)
+
+
+@pytest.fixture
+def shaken():
+    """Light of a photo, luminance of the truth, and of a plain result that leaves the blur."""
+    light, truth = blurred(scene((200, 240)), KERNEL)
+    plain = color.light_to_luminance(light)[..., np.newaxis]
+    return light, color.light_to_luminance(truth)[..., np.newaxis], plain
+
+
+def test_the_truth_is_taken(shaken):
+    light, truth, plain = shaken
+    mixed, found = acceptance.choose(light, truth, plain, KERNEL)
+    assert found.changed > 0.95
+    assert found.length == pytest.approx(15, abs=2)
+    assert np.abs(mixed - truth).mean() < 0.05 * np.abs(plain - truth).mean()
+
+
+def test_what_blurs_to_something_else_is_not_taken(shaken):
+    light, truth, plain = shaken
+    wrong = truth[::-1].copy()
+    mixed, found = acceptance.choose(light, wrong, plain, KERNEL)
+    assert found.changed == 0 and "not the photo" in found.reason
+    np.testing.assert_array_equal(mixed, plain)
+
+
+def test_only_the_half_that_fits_is_taken(shaken):
+    light, truth, plain = shaken
+    half = truth.copy()
+    half[:, 120:] = np.roll(half[:, 120:], 40, axis=0)
+    mixed, found = acceptance.choose(light, half, plain, KERNEL)
+    assert 0.25 < found.changed < 0.75 and found.reason
+    np.testing.assert_allclose(mixed[:, :30], half[:, :30], atol=1e-6)
+    np.testing.assert_allclose(mixed[:, -30:], plain[:, -30:], atol=1e-6)
+
+
+def test_ripples_where_the_photo_is_flat_are_not_taken(shaken):
+    light, truth, plain = shaken
+    light = np.full_like(light, 0.3)
+    plain = color.light_to_luminance(light)[..., np.newaxis]
+    columns = np.arange(light.shape[1])
+    # A wave as long as the kernel blurs to nothing.
+    rippled = plain + np.float32(0.1) * np.sin(2 * np.pi * columns / 5)[:, np.newaxis]
+    level = kernels.motion_kernel(15, 0)
+    _, found = acceptance.choose(light, rippled.astype(np.float32), plain, level)
+    assert found.changed == 0
+
+
+def test_a_short_blur_is_left_to_the_restorer(shaken):
+    light, truth, plain = shaken
+    mixed, found = acceptance.choose(light, truth, plain, kernels.motion_kernel(3, 0))
+    assert mixed is plain and found.changed == 0 and "no shake" in found.reason
+
+
+def test_again_blurs_in_light():
+    luminance = np.zeros((20, 30), np.float32)
+    luminance[:, 15] = 1
+    row = np.array([[0.5, 0, 0.5]], np.float32)
+    twice = acceptance.again(luminance, np.pad(row, ((1, 1), (0, 0))))
+    half = color.light_to_luminance(np.float32(0.5))
+    np.testing.assert_allclose(twice[:, [14, 16]], half, atol=1e-5)
+    np.testing.assert_allclose(twice[:, 15], 0, atol=1e-4)

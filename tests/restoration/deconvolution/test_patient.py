@@ -1,0 +1,115 @@
+"""The work on one picture: its steps, its limits, and what it says of itself."""
+
+import numpy as np
+import pytest
+from shaken_scenes import blurred, psnr, scene
+
+from keras_refocus.pictures import color
+from keras_refocus.restoration.deconvolution import kernels, patient
+
+KERNEL = kernels.motion_kernel(15, 20)
+
+
+@pytest.fixture(scope="module")
+def shaken():
+    """Luminance of a shaken scene and of the truth, (height, width, 1)."""
+    light, truth = blurred(scene((170, 210)), KERNEL)
+    rng = np.random.default_rng(0)
+    light = light + rng.normal(0, 0.002, light.shape).astype(np.float32)
+    return tuple(color.light_to_luminance(side)[..., np.newaxis] for side in (light, truth))
+
+
+def test_a_shake_is_found_and_taken_away(shaken):
+    photo, truth = shaken
+    calls = []
+    better, found = patient.improve(photo, photo, lambda plane: plane, done=lambda: calls.append(1))
+    assert kernels.similarity(found.kernel, KERNEL) > 0.7
+    assert found.length == pytest.approx(15, abs=4)
+    assert abs((found.direction - 20 + 90) % 180 - 90) < 15
+    assert found.changed > 0.8
+    assert psnr(better, truth) > psnr(photo, truth) + 2
+    assert len(calls) == patient.steps(photo.shape[:2], None)
+
+
+def test_a_given_kernel_is_inverted(shaken):
+    photo, truth = shaken
+    calls = []
+    better, found = patient.improve(
+        photo, photo, lambda plane: plane, given=KERNEL, done=lambda: calls.append(1)
+    )
+    assert found.kernel is KERNEL
+    assert psnr(better, truth) > psnr(photo, truth) + 4
+    assert len(calls) == patient.steps(photo.shape[:2], KERNEL)
+
+
+def test_the_restorer_has_the_last_word(shaken):
+    photo, _ = shaken
+    better, found = patient.improve(photo, photo, lambda plane: plane * 0 + 0.5, given=KERNEL)
+    assert found.changed == 0 and found.reason
+    np.testing.assert_array_equal(better, photo)
+
+
+def test_out_of_time_the_plain_result_stands(shaken):
+    photo, _ = shaken
+    check = patient.Patience(1e-9, lambda: None)
+    better, found = patient.improve(photo, photo * 0.9, lambda plane: plane, check=check)
+    np.testing.assert_array_equal(better, photo * np.float32(0.9))
+    assert found.changed == 0 and "time" in found.reason
+
+
+def test_what_was_found_in_time_is_kept(shaken):
+    photo, truth = shaken
+    passes = []
+
+    def sharpen(plane):
+        passes.append(1)
+        return plane
+
+    def check():
+        if passes:
+            raise patient.OutOfTimeError
+
+    # The kernel is given, so that all is done when the restorer has been.
+    better, _ = patient.improve(photo, photo, sharpen, given=KERNEL, check=check)
+    assert psnr(better, truth) > psnr(photo, truth) + 4
+
+
+def test_whoever_cancels_is_told_so(shaken):
+    def cancelled():
+        raise InterruptedError
+
+    check = patient.Patience(None, cancelled)
+    with pytest.raises(InterruptedError):
+        patient.improve(shaken[0], shaken[0], lambda plane: plane, check=check)
+
+
+def test_a_picture_without_room_for_a_shake_is_left(shaken):
+    photo = shaken[0][:60, :80]
+    better, found = patient.improve(photo, photo, lambda plane: plane)
+    assert better is photo and "too small" in found.reason
+    assert found.record() == {
+        "blur_length": 0.0,
+        "blur_direction": 0.0,
+        "changed": 0.0,
+        "reason": found.reason,
+    }
+
+
+def test_large_pictures_are_deconvolved_in_tiles(monkeypatch):
+    light, truth = blurred(scene((260, 330)), KERNEL)
+    whole = patient.deconvolve(light, KERNEL)
+    monkeypatch.setattr(patient, "_TILE", 192)
+    monkeypatch.setattr(patient, "_OVERLAP", 96)
+    tiled = patient.deconvolve(light, KERNEL)
+    assert tiled.shape == light.shape
+    # No seam: what the tiles do not know of each other is not to be seen.
+    assert abs(psnr(tiled, truth) - psnr(whole, truth)) < 0.5
+
+
+def test_the_kernel_is_looked_for_where_the_edges_are():
+    light = np.full((800, 1200), 0.4, np.float32)
+    light[300:700, 500:1100] += scene((400, 600)) * 0.3
+    rows, columns = patient._informative(light)
+    assert (rows.stop - rows.start) * (columns.stop - columns.start) <= 1.1 * patient._WINDOW_AREA
+    assert rows.start >= 250 and rows.stop <= 750
+    assert columns.start >= 450 and columns.stop <= 1150
