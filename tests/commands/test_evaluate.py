@@ -117,6 +117,9 @@ def test_tiles_are_said_in_the_report(model, photos, capsys):
         (["--photos", "x", "--pairs", "y"], "not allowed"),
         ([], "required"),
         (["--photos", "nowhere"], "nowhere"),
+        (["--photos", "x", "--shake", "uniform"], "for --patient"),
+        (["--photos", "x", "--patient", "--tile", "64"], "own protocol"),
+        (["--pairs", "x", "--patient", "--shake", "uniform"], "for sharp photos"),
     ],
 )
 def test_mistakes_are_answered_with_what_to_do(arguments, message, model, capsys):
@@ -126,3 +129,29 @@ def test_mistakes_are_answered_with_what_to_do(arguments, message, model, capsys
 def test_missing_model_is_named(photos, tmp_path, capsys):
     error = refusal(capsys, tmp_path / "no.keras", "--photos", photos)
     assert "no.keras" in error and ".keras file" in error
+
+
+def test_patient_is_measured_beside_the_plain_result(model, tmp_path, capsys):
+    """A network that smooths has nothing to gain; what is said of it is complete and repeatable."""
+    folder = tmp_path / "large"
+    folder.mkdir()
+    small = np.random.default_rng(0).integers(0, 256, (20, 24, 3), dtype=np.uint8)
+    Image.fromarray(small).resize((216, 180), Image.Resampling.BICUBIC).save(folder / "a.png")
+    files = [tmp_path / "first.json", tmp_path / "second.json"]
+    for file in files:
+        arguments = ["--photos", folder, "--patient", "--shake", "uniform", "--crop", 100]
+        text = run(capsys, model, *arguments, "--json", file, "--csv", tmp_path / "scores.csv")
+    assert "shake 'uniform'" in text and "true kernel" in text and "similarity" in text
+    reports = [json.loads(file.read_text()) for file in files]
+    for report in reports:
+        report["sets"][0].pop("seconds")
+    assert reports[0] == reports[1]
+    assert reports[0]["sets"][0]["pictures"] == 1
+    assert (tmp_path / "scores.csv").read_text().count("\n") == 2
+    text = run(capsys, model, "--photos", folder, "--patient", "--blur", "none", "--crop", 100)
+    assert "sharp photos as they are" in text and "similarity" not in text
+
+
+def test_an_unknown_shake_is_named(model, photos, capsys):
+    message = refusal(capsys, model, "--photos", photos, "--patient", "--shake", "wild")
+    assert "uniform, paths, uneven" in message

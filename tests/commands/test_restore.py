@@ -155,6 +155,39 @@ def test_whose_weights_restored_is_in_the_report(folder, models, tmp_path):
     assert found["restorer"]["accepted"] and found["restorer"]["files"] == origins.ORIGIN["files"]
 
 
+def test_heavy_shake_is_in_the_report_and_its_kernel_beside_the_result(folder, models):
+    """The restorer halves luminance, which does not explain the photo: the plain result stands."""
+    noise = np.random.default_rng(0).integers(0, 256, (90, 100), np.uint8)
+    Image.fromarray(cv2.GaussianBlur(noise, (0, 0), 3)).save("album/large.png")
+    options = ["--patient", "--patience", "100", "--write-kernel", "--report", "out.json"]
+    status = run("album/large.png", "--out", "new", *options, models=models)
+    (record,) = json.loads(pathlib.Path("out.json").read_text())["files"]
+    assert status == 0
+    assert set(record["shake"]) == {"blur_length", "blur_direction", "changed", "reason"}
+    assert record["shake"]["blur_length"] > 0 and record["shake"]["changed"] == 0
+    assert record["kernel"] == str(pathlib.Path("new/large_kernel.png"))
+    drawn = images.read(record["kernel"]).rgb
+    assert drawn.max() == 255 and drawn.shape[0] % 2 == 1
+    # What was found can be given.
+    given = ["--kernel", record["kernel"], "--out", "again"]
+    assert run("album/large.png", *given, models=models) == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--patience", "5"], "--patience needs --patient"),
+        (["--write-kernel"], "--write-kernel needs --patient"),
+        (["--patient", "--strength", "0"], "--strength 0"),
+        (["--kernel", "motion:5"], "motion:LENGTH,ANGLE"),
+        (["--kernel", "none.png"], "none.png"),
+    ],
+)
+def test_mistakes_about_heavy_shake_are_said(options, message, folder, models, capsys):
+    assert run("album/one.png", "--out", "new", *options, models=models, fails=True) == 2
+    assert message in capsys.readouterr().err
+
+
 def test_best_is_in_the_report(folder, models):
     for name, options in (("plain", []), ("best", ["--best"])):
         report = f"{name}.json"

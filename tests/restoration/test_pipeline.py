@@ -12,12 +12,14 @@ from concurrent.futures import CancelledError
 import cv2
 import numpy as np
 import pytest
+import shaken_scenes
 from PIL import Image
 from tiny_models import write_models
 
 from keras_refocus.engines import store
 from keras_refocus.pictures import color, images, provenance
 from keras_refocus.restoration import pipeline, tiling
+from keras_refocus.restoration.deconvolution import kernels
 from keras_refocus.restoration.hints import ColorHints
 from keras_refocus.restoration.pipeline import RestoreOptions, Restorer, reblend
 from keras_refocus.system import extras
@@ -379,6 +381,92 @@ def test_progress_and_cancelling_know_the_flips():
     with pytest.raises(CancelledError):
         Restorer(engine).restore(gray(), options, cancel=lambda: len(engine.calls) == 2)
     assert len(engine.calls) == 2
+
+
+# Heavy shake.
+
+
+@pytest.fixture(scope="module")
+def shaken():
+    """A grey picture of a shaken scene, float32, and its kernel."""
+    kernel = kernels.motion_kernel(15, 20)
+    light, truth = shaken_scenes.blurred(shaken_scenes.scene((130, 150)), kernel)
+    gray = [color.luminance_to_gray(color.light_to_luminance(side)) for side in (light, truth)]
+    return *gray, kernel
+
+
+def test_heavy_shake_is_looked_for_when_asked(shaken):
+    blurred, truth, kernel = shaken
+    seen, engine = [], FakeEngine(gain=1.0)
+    result = Restorer(engine).restore(
+        blurred, RestoreOptions(patient=True), progress=lambda *step: seen.append(step)
+    )
+    plain = Restorer(FakeEngine(gain=1.0)).restore(blurred)
+    assert plain.shake is None
+    assert kernels.similarity(result.shake.kernel, kernel) > 0.5
+    assert np.abs(result.image - truth).mean() < np.abs(plain.image - truth).mean()
+    # Of what turned out not to be needed the steps are counted.
+    total = seen[0][1]
+    assert seen[-1] == (total, total)
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+    # The same once more, to the bit; and by whoever takes several tiles of one size.
+    again = Restorer(FakeEngine(gain=1.0)).restore(blurred, RestoreOptions(patient=True))
+    np.testing.assert_array_equal(again.image, result.image)
+
+
+def test_a_given_kernel_needs_no_search(shaken, tmp_path):
+    blurred, truth, kernel = shaken
+    path = tmp_path / "kernel.png"
+    Image.fromarray(kernels.picture(kernel)).save(path)
+    for given in ("motion:15,20", path):
+        result = Restorer(FakeEngine(gain=1.0)).restore(blurred, RestoreOptions(kernel=given))
+        assert result.options.kernel == str(given)
+        assert kernels.similarity(result.shake.kernel, kernel) > 0.99
+        assert np.abs(result.image - truth).mean() < 0.6 * np.abs(blurred - truth).mean()
+
+
+def test_strength_blends_the_patient_result(shaken):
+    blurred, *_ = shaken
+    restorer = Restorer(FakeEngine(gain=1.0))
+    whole = restorer.restore(blurred, RestoreOptions(kernel="motion:15,20"), keep_stages=True)
+    half = restorer.restore(blurred, RestoreOptions(kernel="motion:15,20", strength=0.5))
+    np.testing.assert_array_equal(reblend(whole, strength=0.5).image, half.image)
+    np.testing.assert_allclose(
+        lab(half.image)[0], (lab(whole.image)[0] + lab(blurred)[0]) / 2, atol=1e-4
+    )
+
+
+def test_a_search_is_cancelled_between_fits(shaken):
+    engine = FakeEngine(gain=1.0)
+    asked = []
+
+    def cancel():
+        asked.append(1)
+        return len(engine.calls) >= 1 and len(asked) > 8
+
+    with pytest.raises(CancelledError):
+        Restorer(engine).restore(shaken[0], RestoreOptions(patient=True), cancel=cancel)
+
+
+def test_without_patience_the_plain_result_stands(shaken):
+    options = RestoreOptions(patient=True, patience=1e-6)
+    result = Restorer(FakeEngine(gain=1.0)).restore(shaken[0], options)
+    plain = Restorer(FakeEngine(gain=1.0)).restore(shaken[0])
+    np.testing.assert_array_equal(result.image, plain.image)
+    assert result.shake.changed == 0 and "time" in result.shake.reason
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"patience": 0}, "above 0"),
+        ({"kernel": "motion:0,0"}, "at least 1 pixel"),
+        ({"kernel": "box:3"}, "motion:LENGTH,ANGLE"),
+    ],
+)
+def test_options_of_heavy_shake_are_checked(options, message):
+    with pytest.raises(ValueError, match=message):
+        RestoreOptions(**options)
 
 
 # What goes in.

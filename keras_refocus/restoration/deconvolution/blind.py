@@ -2,10 +2,10 @@
 
 At each scale two steps alternate: a picture of the edges that the present kernel leaves, and the
 kernel that takes these edges to those of the photo. A short path looks long, and a long one short,
-to a search with room of the wrong size, so it is made with several, and with a straight motion in the
-direction in which the photo has least detail to begin with (`search`). Of the results that is
-taken which has the fewest edges for its contrast, as blur, ringing and noise all add to their
-number, and edges in every direction, as scenes have and shaken ones have not (`judged`).
+to a search with room of the wrong size, so it is made with several, and also from a straight motion
+in the direction in which the photo has least detail (`search`). Of the results that is taken which
+has the fewest edges for its contrast, as blur, ringing and noise all add to their number, and edges
+in every direction, as scenes have and shaken ones have not (`judged`).
 
 References:
     Cho and Lee, "Fast motion deblurring", 2009 (alternation; edges chosen by direction).
@@ -31,15 +31,20 @@ from keras_refocus.restoration.deconvolution import fourier, kernels, known
 # Factor between scales, and side of the kernel at the coarsest.
 _STEP = math.sqrt(0.5)
 _COARSEST = 5
-# Least side of a kernel with which a search begins that knows where.
-_MIDDLE = 13
-# Weight of the count of gradients at the coarsest scale, what it is divided by after each fit, and
-# its least value; planes are in [0, 1].
-_COUNT, _DECAY, _LEAST_COUNT = 4e-3, 1.1, 1e-4
+# Weight of the count of gradients at the coarsest scale and what it is divided by after each fit:
+# few edges, soon more of them, or fewer for longer. What is best differs from photo to photo.
+WEIGHTS = ((4e-3, 1.1), (1e-2, 1.05))
+# The same for a search that begins at full size; and the least weight.
+_FINE_WEIGHT = (1e-3, 1.1)
+_LEAST_WEIGHT = 1e-4
+# Standard deviation of the light to which these weights belong.
+_CONTRAST = 0.3
 # Growth of the penalty that ties gradients to their sparse copies, and its last value.
-_GROWTH, _LAST = 3.0, 1e5
+_GROWTH, _LAST = 2.0, 1e5
 # Weight of the kernel's energy, of that of the edges.
 _RIDGE = 2e-3
+# What the least size of an edge is divided by after each fit.
+_DECAY = 1.1
 # What of a found kernel is taken for noise, of its largest value.
 _FAINT = 0.05
 # Fits at each scale, and steps of conjugate gradients in a fit.
@@ -153,6 +158,7 @@ def estimate(
     side: int,
     *,
     start: np.ndarray | None = None,
+    weights: tuple[float, float] = WEIGHTS[0],
     fits: int = _FITS,
     check: Check = lambda: None,
 ) -> np.ndarray:
@@ -161,20 +167,22 @@ def estimate(
     Args:
         light: float32 (height, width), linear light in [0, 1].
         side: Of the kernel, odd.
-        start: A kernel of that side to begin with, at a scale that shows it.
+        start: A kernel of that side to begin with at full size, instead of at the coarsest scale:
+            coarse scales forget a long and straight one.
+        weights: Of the count of gradients: the first, and what it is divided by after each fit.
         fits: Fits at each scale.
         check: Called between fits; what it raises ends the search.
 
     Returns:
         Kernel (side, side), centred.
     """
-    sides = [size for size in _sides(side) if start is None or size >= min(_MIDDLE, side)]
-    kernel = start
+    sides, kernel, (weight, decay) = [side], start, _FINE_WEIGHT
     if kernel is None:
+        sides, (weight, decay) = _sides(side), weights
         # A path of two pixels: what blurs nothing would be left as it is.
         kernel = kernels.dot(sides[0])
         kernel[sides[0] // 2, sides[0] // 2 + 1] = 1
-    weight = _COUNT
+    light = light * np.float32(_CONTRAST / max(float(light.std()), 1e-3))
     for size in sides:
         small = light
         if size < side:
@@ -191,7 +199,7 @@ def estimate(
                 threshold = scale.threshold(*gradients)
             kernel = kernels.pruned(scale.fit(*gradients, threshold))
             threshold /= _DECAY
-            weight = max(weight / _DECAY, _LEAST_COUNT)
+            weight = max(weight / decay, _LEAST_WEIGHT)
         kernel = kernels.centred(kernel)
     return kernels.centred(kernels.pruned(kernel, faint=_FAINT))
 
@@ -224,15 +232,15 @@ def search(light: np.ndarray, sides: list[int], check: Check = lambda: None) -> 
         check: Called between fits.
 
     Yields:
-        The better of two for each side, in their order: from the coarsest scale on, and from a
-        straight motion.
+        The best of three for each side, in their order: from the coarsest scale on with either of
+        `WEIGHTS`, and from a straight motion.
     """
     direction = least_direction(light)
     for side in sides:
         straight = kernels.motion_kernel(round(_STRAIGHT * side), direction)
         straight = np.pad(straight, (side - len(straight)) // 2)
-        starts = (None, straight)
-        made = (estimate(light, side, start=start, check=check) for start in starts)
+        made = [estimate(light, side, weights=weights, check=check) for weights in WEIGHTS]
+        made.append(estimate(light, side, start=straight, check=check))
         yield min((judged(light, kernel, check) for kernel in made), key=lambda one: one.cost)
 
 
@@ -242,7 +250,8 @@ def judged(light: np.ndarray, kernel: np.ndarray, check: Check = lambda: None) -
     kernel = kernels.trimmed(kernel)
     sharp = known.deconvolve(light, kernel, iterations=known.QUICK, check=check)
     reach = max(kernel.shape) // 2
-    return Found(kernel, sparsity(sharp[reach : -reach or None, reach : -reach or None]))
+    inside = sharp[reach : -reach or None, reach : -reach or None]
+    return Found(kernel, sparsity(inside), evenness(inside))
 
 
 def sparsity(plane: np.ndarray) -> float:

@@ -30,6 +30,8 @@ _ROOM = 4
 _WINDOW_AREA = 320 * 480
 # Tiles that are deconvolved at once, and what they share.
 _TILE, _OVERLAP = 1024, 256
+# By how much the cost of a picture must fall for its kernel to be believed (`blind.Found.cost`).
+_GAIN = 0.07
 # Of what the network makes of a deconvolved picture the kernel is fitted this much wider.
 _WIDER = 1.25
 
@@ -172,6 +174,8 @@ class _Work:
         self.done()
         best = min(best, found, key=lambda one: one.cost)
         self.kernel = best.kernel
+        if best.cost > blind.judged(part, kernels.dot(3), self.check).cost - _GAIN:
+            return "No kernel was found with which the picture becomes plainly sharper."
         return best
 
     def _sharp(self):
