@@ -33,7 +33,7 @@ _STEP = math.sqrt(0.5)
 _COARSEST = 5
 # Weight of the count of gradients at the coarsest scale and what it is divided by after each fit:
 # few edges, soon more of them, or fewer for longer. What is best differs from photo to photo.
-WEIGHTS = ((4e-3, 1.1), (1e-2, 1.05))
+WEIGHTS = ((1e-2, 1.05), (3e-2, 1.05))
 # The same for a search that begins at full size; and the least weight.
 _FINE_WEIGHT = (1e-3, 1.1)
 _LEAST_WEIGHT = 1e-4
@@ -48,7 +48,7 @@ _DECAY = 1.1
 # What of a found kernel is taken for noise, of its largest value.
 _FAINT = 0.05
 # Fits at each scale, and steps of conjugate gradients in a fit.
-_FITS, _SOLVER_STEPS = 5, 25
+_FITS, _SOLVER_STEPS = 4, 25
 # What evenness of directions counts beside sparsity, and from where on more of it is no better.
 _EVENNESS, _EVEN_ENOUGH = 0.2, 0.6
 # Lengths of straight motions to begin with, of the side of a search.

@@ -160,7 +160,7 @@ def resized(kernel: np.ndarray, side: int) -> np.ndarray:
     return drawn / drawn.sum()
 
 
-def pruned(kernel: np.ndarray, *, faint: float = 0.0, island: float = 0.1) -> np.ndarray:
+def pruned(kernel: np.ndarray, *, faint: float = 0.0, island: float = 0.02) -> np.ndarray:
     """Leave out of a kernel what no path of a camera leaves.
 
     Args:

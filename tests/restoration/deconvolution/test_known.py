@@ -12,7 +12,7 @@ def test_a_known_kernel_is_inverted_up_to_the_border(kernel):
     seen, truth = blurred(scene(), kernel)
     sharp = known.deconvolve(seen, kernel, weight=1e-5)
     assert sharp.shape == seen.shape and sharp.dtype == np.float32
-    assert psnr(sharp, truth) > psnr(seen, truth) + 8
+    assert psnr(sharp, truth) > psnr(seen, truth) + 7
     # Beyond the border nothing is known, yet the rim is better than it was, too.
     rim = np.ones(seen.shape, bool)
     rim[6:-6, 6:-6] = False
