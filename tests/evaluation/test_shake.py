@@ -142,12 +142,11 @@ def test_a_shift_is_found_to_a_quarter_of_a_pixel(down, right):
 
 
 def test_the_unsupervised_wiener_filter_takes_blur_away():
-    made = shake.shaken(photo((180, 200)), "uniform", np.random.default_rng(0), 120)
-    light, truth = (
-        color.luminance_to_light(color.rgb_to_luminance(side))
-        for side in (made.blurred, made.sharp)
-    )
-    first, second = (classical.unsupervised_wiener(light, made.kernel) for _ in range(2))
+    kernel = kernels.motion_kernel(9, 0)
+    truth = color.luminance_to_light(color.rgb_to_luminance(photo((90, 110))))
+    light = cv2.filter2D(truth, -1, kernel)[..., np.newaxis]
+    light += np.random.default_rng(0).normal(0, 0.001, light.shape).astype(np.float32)
+    first, second = (classical.unsupervised_wiener(light, kernel) for _ in range(2))
     np.testing.assert_array_equal(first, second)
-    inside = np.s_[20:-20, 20:-20]
-    assert np.abs(first - truth)[inside].mean() < 0.8 * np.abs(light - truth)[inside].mean()
+    inside = np.s_[12:-12, 12:-12]
+    assert np.abs(first - truth)[inside].mean() < 0.5 * np.abs(light - truth)[inside].mean()

@@ -80,16 +80,17 @@ class Found:
 class _Scale:
     """The photo at one scale, and what of it does not change from fit to fit."""
 
-    def __init__(self, light: np.ndarray, side: int):
+    def __init__(self, light: np.ndarray, side: int, limit: float = known.SATURATED):
         self.size = light.shape
         self.shape = fourier.fast_shape(light.shape, side)
         self.side = side
         self.wide = fourier.extend(light, self.shape)
         self.spectrum = fourier.forward(self.wide)
         self.rough = fourier.roughness(self.shape)
-        # What lies beyond the border was made up.
+        # What lies beyond the border was made up, and saturated light is not what it says.
         self.inside = np.zeros(self.shape, bool)
-        self.inside[1 : light.shape[0] - 1, 1 : light.shape[1] - 1] = True
+        trusted = cv2.dilate((light >= limit).astype(np.uint8), np.ones((3, 3), np.uint8)) == 0
+        self.inside[1 : light.shape[0] - 1, 1 : light.shape[1] - 1] = trusted[1:-1, 1:-1]
         self.seen = [
             fourier.forward(np.where(self.inside, difference(self.wide), 0))
             for difference in (fourier.across, fourier.down)
@@ -182,14 +183,15 @@ def estimate(
         # A path of two pixels: what blurs nothing would be left as it is.
         kernel = kernels.dot(sides[0])
         kernel[sides[0] // 2, sides[0] // 2 + 1] = 1
-    light = light * np.float32(_CONTRAST / max(float(light.std()), 1e-3))
+    gain = np.float32(_CONTRAST / max(float(light.std()), 1e-3))
+    light = light * gain
     for size in sides:
         small = light
         if size < side:
             scale = size / side
             shape = [max(round(length * scale), size) for length in light.shape]
             small = cv2.resize(light, shape[::-1], interpolation=cv2.INTER_AREA)
-        scale = _Scale(small, size)
+        scale = _Scale(small, size, known.SATURATED * gain)
         kernel = kernels.resized(kernel, size)
         threshold = None
         for _ in range(fits):

@@ -1,9 +1,9 @@
 """The sharp picture of a blurred one whose kernel is known.
 
 Least squares with few and small gradients as the prior, where pixels count only as far as they can
-be trusted: what lies beyond the border is unknown, and a saturated pixel says no more than that the
-light was at least so much. Splitting (ADMM) makes each of these a step of its own; what is left for
-the Fourier transform is a division.
+be trusted: what lies beyond the border is unknown, and so is the light of a saturated pixel (to ask
+that it be at least so much is worse: what is too much pulls on the rest). Splitting (ADMM) makes
+each of these a step of its own; what is left for the Fourier transform is a division.
 
 Blur acts in linear light, and noise and the eye on about the cube root of it, so that in the dark
 differences count more: errors and gradients are weighted by the slope of lightness.
@@ -34,7 +34,7 @@ ITERATIONS, QUICK = 30, 12
 # Penalties that tie the blurred picture, and the gradients, to their copies.
 _TIE, _SMOOTH = 0.5, 0.02
 # Light from which on a pixel may be saturated; error beyond which it counts as an outlier.
-_SATURATED, _OUTLIER = 0.98, 0.1
+SATURATED, _OUTLIER = 0.98, 0.1
 # Of the slope of lightness: from which light on, over which neighbourhood (sigma in pixels), and
 # how far from its median.
 _DARKEST, _NEIGHBOURHOOD, _MOST = 0.02, 3.0, 3.0
@@ -67,7 +67,7 @@ def deconvolve(
     slope = _slope(seen)
     trust = np.zeros(shape, np.float32)
     trust[:rows, :columns] = slope[:rows, :columns] ** 2
-    saturated = (seen >= _SATURATED) & (trust > 0)
+    trust[seen >= SATURATED] = 0
     share, bound = trust / (trust + _TIE), trust * (_OUTLIER / _TIE)
     threshold = slope * (weight / _SMOOTH)
     factor = fourier.transfer(kernel, shape)
@@ -79,7 +79,6 @@ def deconvolve(
         check()
         wanted = blurred + owed[0]
         own = wanted - np.clip((wanted - seen) * share, -bound, bound)
-        own = np.where(saturated, np.maximum(wanted, seen), own)
         owed[0] = wanted - own
         gradients = fourier.across(sharp) + owed[1], fourier.down(sharp) + owed[2]
         size = np.hypot(*gradients) + np.float32(1e-12)
