@@ -162,10 +162,12 @@ class _Work:
         part = self.light[window]
         best = None
         for found in blind.search(part, room, self.check):
-            if best is None or found.cost < best.cost:
-                best = found
-                self.kernel = found.kernel
             self.done()
+            if best is not None and found.cost >= best.cost:
+                # More room made it worse: it is not the room that is missing.
+                break
+            best = found
+            self.kernel = found.kernel
         edges = color.luminance_to_light(self.plain[..., 0])[window]
         side = min(max(round(max(best.kernel.shape) * _WIDER) // 2 * 2 + 1, room[0]), room[-1])
         start = blind.refine(part, edges, side, self.check)

@@ -28,7 +28,7 @@ def test_a_shake_is_found_and_taken_away(shaken):
     assert abs((found.direction - 20 + 90) % 180 - 90) < 15
     assert found.changed > 0.8
     assert psnr(better, truth) > psnr(photo, truth) + 2
-    assert len(calls) == patient.steps(photo.shape[:2], None)
+    assert 0 < len(calls) <= patient.steps(photo.shape[:2], None)
 
 
 def test_a_given_kernel_is_inverted(shaken):
