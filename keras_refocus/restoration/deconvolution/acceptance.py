@@ -2,8 +2,8 @@
 
 A deconvolved picture that is right gives the photo again when it is blurred; and it shows nothing
 where the photo shows nothing over a whole kernel: ripples that blur to nothing are the mark of a
-wrong kernel. Both are asked of each neighbourhood, and the picture as a whole must not have become
-rougher than edges make it.
+wrong kernel. Both are asked of each neighbourhood; and the picture as a whole must have fewer edges
+and more directions than the plain one, by the measure by which its kernel was chosen.
 """
 
 import cv2
@@ -19,8 +19,8 @@ SHORTEST = 6.0
 _NEIGHBOURHOOD = 65
 # Luminance: what is flat in the photo moves by less, and what may come of it.
 _FLAT, _RIPPLE = 0.012, 2.5
-# Share of the picture below which nothing is taken, and how much rougher the result may be.
-_LEAST, _ROUGHER = 0.05, 1.02
+# Share of the picture below which nothing is taken.
+_LEAST = 0.05
 
 
 def choose(
@@ -40,8 +40,12 @@ def choose(
     found = kernels.extent(kernel)
     if found.length < SHORTEST:
         return plain, nothing("There is no shake that the plain result leaves.", kernel)
-    if blind.sparsity(sharp[..., 0]) > _ROUGHER * blind.sparsity(plain[..., 0]):
-        return plain, nothing("The picture became rougher, not sharper.", kernel)
+    cost, plain_cost = (
+        blind.measured(color.luminance_to_light(side[..., 0]), kernel).cost
+        for side in (sharp, plain)
+    )
+    if cost > plain_cost:
+        return plain, nothing("The picture became rougher, or streaky, not sharper.", kernel)
     photo = color.light_to_luminance(light)
     share = _better(photo, sharp, plain, kernel)
     changed = float(share.mean())

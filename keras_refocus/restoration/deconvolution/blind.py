@@ -252,8 +252,12 @@ def judged(light: np.ndarray, kernel: np.ndarray, check: Check = lambda: None) -
     kernel = kernels.trimmed(kernel)
     sharp = known.deconvolve(light, kernel, iterations=known.QUICK, check=check)
     reach = max(kernel.shape) // 2
-    inside = sharp[reach : -reach or None, reach : -reach or None]
-    return Found(kernel, sparsity(inside), evenness(inside))
+    return measured(sharp[reach : -reach or None, reach : -reach or None], kernel)
+
+
+def measured(light: np.ndarray, kernel: np.ndarray) -> Found:
+    """Measure a picture, float32 (height, width) in linear light, that a kernel gave."""
+    return Found(kernel, sparsity(light), evenness(light))
 
 
 def sparsity(plane: np.ndarray) -> float:

@@ -126,6 +126,10 @@ class _Work:
 
     def with_kernel(self, kernel):
         self.kernel = kernel
+        if 2 * max(kernel.shape) > min(self.light.shape):
+            return self.plain, nothing(
+                "The picture is less than twice as large as the kernel.", kernel
+            )
         sharp = self._sharp()
         self.done()
         self.best = acceptance.choose(self.light, sharp, self.plain, kernel)
@@ -148,7 +152,9 @@ class _Work:
         self.done()
         if refined.cost < found.cost:
             self.kernel = refined.kernel
-            self.best = self._chosen(self._sharp())
+            second = self._chosen(self._sharp())
+            if second[1].changed >= self.best[1].changed:
+                self.best = second
         self.done()
         return self.best
 
@@ -176,6 +182,8 @@ class _Work:
         self.done()
         best = min(best, found, key=lambda one: one.cost)
         self.kernel = best.kernel
+        if kernels.extent(best.kernel).length < acceptance.SHORTEST:
+            return "There is no shake that the plain result leaves."
         if best.cost > blind.judged(part, kernels.dot(3), self.check).cost - _GAIN:
             return "No kernel was found with which the picture becomes plainly sharper."
         return best
@@ -202,11 +210,10 @@ def deconvolve(
 def _informative(light: np.ndarray) -> tuple[slice, slice]:
     """The part of a picture with the most edges, of an area in which a kernel is soon found."""
     height, width = light.shape
-    scale = min(math.sqrt(_WINDOW_AREA / light.size), 1.0)
-    rows, columns = max(round(height * scale), 1), max(round(width * scale), 1)
-    if min(rows, columns) < _SIDES[-1] * _ROOM:
-        # A strip holds a long kernel badly.
-        rows = min(height, max(rows, _WINDOW_AREA // max(columns, 1)))
+    # As square as can be: a strip holds a long kernel badly.
+    side = math.isqrt(_WINDOW_AREA)
+    rows = min(height, max(side, _WINDOW_AREA // width))
+    columns = min(width, _WINDOW_AREA // rows)
     size = cv2.magnitude(*np.gradient(light)).astype(np.float32)
     # Lamps have large gradients and tell little.
     size = np.minimum(size, 4 * size.mean())

@@ -8,6 +8,7 @@ from keras_refocus.pictures import color
 from keras_refocus.restoration.deconvolution import kernels, patient
 
 KERNEL = kernels.motion_kernel(15, 20)
+SIDE = max(KERNEL.shape)
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +94,14 @@ def test_a_picture_without_room_for_a_shake_is_left(shaken):
         "changed": 0.0,
         "reason": found.reason,
     }
+
+
+@pytest.mark.parametrize("size", [(11, 200), (2 * SIDE - 1, 40), (2 * SIDE, 2 * SIDE + 3)])
+def test_a_kernel_too_large_for_the_picture_changes_nothing(shaken, size):
+    photo = shaken[0][: size[0], : size[1]]
+    better, found = patient.improve(photo, photo, lambda plane: plane, given=KERNEL)
+    assert better.shape == photo.shape
+    assert ("twice as large" in found.reason) == (min(size) < 2 * SIDE)
 
 
 def test_large_pictures_are_deconvolved_in_tiles(monkeypatch):
