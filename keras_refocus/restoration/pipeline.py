@@ -26,7 +26,7 @@ from keras_refocus.engines import contract, local, store
 from keras_refocus.pictures import color, grayscale, images, provenance
 from keras_refocus.restoration import flips, means, regions
 from keras_refocus.restoration.chroma import GuidedChroma, shrink
-from keras_refocus.restoration.deconvolution import kernels, patient
+from keras_refocus.restoration.deconvolution import kernels
 from keras_refocus.restoration.deconvolution.finding import Finding
 from keras_refocus.restoration.hints import ColorHints
 from keras_refocus.restoration.inputs import open_input
@@ -440,7 +440,7 @@ class Restorer:
         self, part: np.ndarray, plain: np.ndarray, tiles: Tiles, shake: "_Shake", step: "_Steps"
     ) -> tuple[np.ndarray, Finding]:
         """Take heavy shake away, where that is better than the plain result."""
-        options = shake.options
+        options, patient = shake.options, _patient_module()
         check = patient.Patience(options.patience, step.check)
 
         def sharpen(plane):
@@ -656,6 +656,7 @@ class _Shake:
     """What is planned for heavy shake: the kernel if it is known, and how much work it is."""
 
     def __init__(self, options: RestoreOptions, size: tuple[int, int]):
+        patient = _patient_module()
         self.options = options
         self.kernel = None if options.kernel is None else kernels.parse(options.kernel)
         self.passes = patient.passes(self.kernel)
@@ -765,6 +766,13 @@ def _face_module():
     from keras_refocus.pictures import faces
 
     return faces
+
+
+def _patient_module():
+    # It brings scipy.
+    from keras_refocus.restoration.deconvolution import patient
+
+    return patient
 
 
 def _blur_faces(image: np.ndarray, boxes: Any) -> np.ndarray:
