@@ -855,8 +855,7 @@ def test_clips_that_cannot_be_taken_are_named_and_work_is_cancelled(visit, serve
 def test_colours_are_given_with_mouse_keys_and_fingers(visit):
     page = visit(has_touch=True)
     levels = np.full((300, 500, 3), 90, np.uint8)
-    levels[:, 170:340] = 190
-    levels[:, 340:] = 140
+    levels[:, 170:340] = 255
     upload(page, ("gray.png", content(levels)))
     page.get_by_label("Restore + Colorize").check()
     restore(page)

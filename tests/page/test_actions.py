@@ -639,7 +639,7 @@ def test_a_part_is_marked_and_only_that_is_restored(actions, kept):
 def halves(shape=(120, 160)):
     """A grey picture of two plain surfaces, dark and light."""
     levels = np.full((*shape, 3), 90, np.uint8)
-    levels[:, shape[1] // 2 :] = 190
+    levels[:, shape[1] // 2 :] = 255
     file = io.BytesIO()
     Image.fromarray(levels).save(file, "PNG")
     return file.getvalue()
