@@ -32,7 +32,7 @@ def path_points(exposures: float) -> int:
     return 2 * round((PATH_POINTS // 2) * exposures) + 1
 
 
-def unit_path(kind, rng, exposures=1.0):
+def unit_path(kind: str, rng: np.random.Generator, exposures: float = 1.0) -> np.ndarray:
     """Draw a path of complex points: zero in the middle, extent 1 during one exposure.
 
     Of a path that goes on for several exposures, the median of their extents is 1.
@@ -66,7 +66,7 @@ def unit_path(kind, rng, exposures=1.0):
     return path / max(np.median(extents), 1e-9)
 
 
-def path_kernel(path):
+def path_kernel(path: np.ndarray) -> np.ndarray:
     """Draw the kernel of a path: how much light each pixel next to it gets.
 
     Args:

@@ -6,6 +6,7 @@ As in `sampling`: numpy only, and every batch a pure function of the seed and it
 import dataclasses
 import functools
 import pathlib
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +19,7 @@ FRAMES = 7
 
 
 @functools.cache
-def sweep(parts):
+def sweep(parts: int) -> np.ndarray:
     """Point-spread functions of a coded exposure of so many parts."""
     return optics.psfs(optics.sweep(parts))
 
@@ -42,7 +43,9 @@ class ExposedPhotos:
     def __len__(self):
         return len(self.paths)
 
-    def example(self, index, rng, size, crop, cache):
+    def example(
+        self, index: int, rng: np.random.Generator, size: int, crop: str, cache: Any
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Blurred picture and frames, float32 RGB; see `sampling.PhotoSource`."""
         path = self.paths[index]
         rgb = cache.get(path, lambda: sampling.read_rgb(path, max_pixels=self.max_pixels))
@@ -69,7 +72,9 @@ class ExposedClips:
     def __len__(self):
         return len(self.paths)
 
-    def example(self, index, rng, size, crop, cache):
+    def example(
+        self, index: int, rng: np.random.Generator, size: int, crop: str, cache: Any
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Blurred picture and frames, float32 RGB; see `sampling.PairSource`."""
         key = self.paths[index]
         frames = cache.get(key, lambda: np.stack([sampling.read_rgb(path) for path in key]))
@@ -85,7 +90,9 @@ class ExposedClips:
         return exposure.average_frames(cut, psfs=psfs), color.to_float(cut)
 
 
-def find_windows(folder):
+def find_windows(
+    folder: str | pathlib.Path,
+) -> tuple[list[tuple[pathlib.Path, ...]], list[pathlib.Path]]:
     """Windows of seven consecutive frames of the clips below a folder.
 
     Every folder with pictures in it is a clip, its frames in the order of their numbers.
@@ -132,7 +139,7 @@ class ExposureSampler(sampling.Sampler):
 
     picture: str = "luminance"
 
-    def example(self, position, turn=0):
+    def example(self, position: int, turn: int = 0) -> tuple[np.ndarray, np.ndarray]:
         """Make an example; see `sampling.Sampler.example`.
 
         Returns:
@@ -151,7 +158,7 @@ class ExposureSampler(sampling.Sampler):
         return sampling.orient(seen, turns, flip), sampling.orient(frames, turns, flip)
 
 
-def as_picture(rgb, kind):
+def as_picture(rgb: np.ndarray, kind: str) -> np.ndarray:
     """What a motion network sees of a picture: `"luminance"` or `"color"`, luminance and chroma."""
     if kind == "luminance":
         return color.rgb_to_luminance(rgb)

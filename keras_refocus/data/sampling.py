@@ -107,14 +107,14 @@ class _Cache:
         return value
 
 
-def shuffled_index(position, count, seed):
+def shuffled_index(position: int, count: int, seed: int) -> int:
     """Index at a position of an endless sequence of shuffled passes over `count` items."""
     epoch, offset = divmod(position, count)
     order = np.random.default_rng([seed, _ORDER_STREAM, epoch]).permutation(count)
     return int(order[offset])
 
 
-def orient(array, turns, flip):
+def orient(array: np.ndarray, turns: int, flip: bool) -> np.ndarray:
     """Rotate by quarter turns and mirror: the eight symmetries of the square."""
     array = np.rot90(array, turns, axes=(0, 1))
     return array[:, ::-1] if flip else array
@@ -190,7 +190,7 @@ class PairSource:
         return blurred, sharp
 
 
-def at_least(rgb, size):
+def at_least(rgb: np.ndarray, size: int) -> np.ndarray:
     """Mirror-extend a picture whose side is below `size` pixels."""
     height, width = rgb.shape[:2]
     if height >= size and width >= size:
@@ -199,13 +199,14 @@ def at_least(rgb, size):
     return np.pad(rgb, pad, mode="symmetric")
 
 
-def place(shape, size, crop):
+def place(shape: Sequence[int], size: int, crop: str) -> tuple[int, int]:
     """Top and left of the window that a crop names; see `Sampler`."""
     down, right = WINDOWS[crop]
     return int((shape[0] - size) * down), int((shape[1] - size) * right)
 
 
-def window(rgb, top, left, size):
+def window(rgb: np.ndarray, top: int, left: int, size: int) -> np.ndarray:
+    """Cut a square of `size` pixels out of a picture `(height, width, channels)`."""
     return rgb[top : top + size, left : left + size]
 
 

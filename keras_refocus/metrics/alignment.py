@@ -92,7 +92,7 @@ def covered(shape: tuple[int, ...], matrix: np.ndarray) -> tuple[slice, slice]:
     return np.s_[top:bottom, left:right]
 
 
-def shift(picture, truth, reach=4):
+def shift(picture: np.ndarray, truth: np.ndarray, reach: int = 4) -> np.ndarray:
     """Find by how much a picture is shifted against another, where the two are most alike.
 
     What blind deconvolution gives may lie anywhere along the path of the camera: Levin et al. 2009

@@ -11,6 +11,8 @@ served as the other motion networks are, it gives the frames as differences from
 picture, with trajectories of zero.
 """
 
+from collections.abc import Sequence
+
 import keras
 from keras import ops
 
@@ -20,8 +22,13 @@ _FRAMES = 7
 
 
 def jin_cascade(
-    *, channels=1, widths=(16, 32, 48), depths=(1, 1, 2), decoder_depths=(1, 1), name="jin"
-):
+    *,
+    channels: int = 1,
+    widths: Sequence[int] = (16, 32, 48),
+    depths: Sequence[int] = (1, 1, 2),
+    decoder_depths: Sequence[int] = (1, 1),
+    name: str = "jin",
+) -> keras.Model:
     """Build the cascade of seven networks.
 
     Args:

@@ -1,5 +1,7 @@
 """Trajectories and residuals of an exposure: what a blurred picture tells of how things moved."""
 
+from collections.abc import Sequence
+
 import keras
 from keras import ops
 
@@ -8,13 +10,13 @@ from keras_refocus.networks import blocks
 
 def motion_unet(
     *,
-    channels=1,
-    widths=(32, 64, 96),
-    depths=(1, 2, 3),
-    decoder_depths=(1, 1),
-    scale=16.0,
-    name="motion_unet",
-):
+    channels: int = 1,
+    widths: Sequence[int] = (32, 64, 96),
+    depths: Sequence[int] = (1, 2, 3),
+    decoder_depths: Sequence[int] = (1, 1),
+    scale: float = 16.0,
+    name: str = "motion_unet",
+) -> keras.Model:
     """Build the network that corrects the classical estimate of an exposure's motion.
 
     A U-Net (Ronneberger et al. 2015) of plain residual blocks at half the size and below. It sees

@@ -65,7 +65,7 @@ class Aging:
                 )
 
 
-def age(rgb, rng, aging: Aging | None = None) -> np.ndarray:
+def age(rgb: np.ndarray, rng: np.random.Generator, aging: Aging | None = None) -> np.ndarray:
     """Make the old print of a photo.
 
     Args:
@@ -94,7 +94,7 @@ def age(rgb, rng, aging: Aging | None = None) -> np.ndarray:
     return np.clip(plane, 0.0, 1.0).astype(np.float32)[..., np.newaxis]
 
 
-def film_weights(rng) -> np.ndarray:
+def film_weights(rng: np.random.Generator) -> np.ndarray:
     """Draw how much red, green and blue light count for a film, from the blue plate to the eye."""
     place = 2.0 * rng.random()
     if place < 0.5:  # a quarter of them

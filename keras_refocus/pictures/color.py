@@ -348,7 +348,10 @@ def luminance_to_gray(luminance: Tensor) -> Tensor:
 
 
 def luminance_to_light(luminance: Tensor) -> Tensor:
-    """Convert luminance to linear light, relative to white: CIE Y in [0, 1].
+    """Convert luminance to the linear light that it stands for, relative to white: CIE Y.
+
+    Blur acts on light. That of a colour is a sum of its linear red, green and blue, so that the
+    blur of a colour picture acts on it alone.
 
     Args:
         luminance: Array or tensor of any shape, float in [0, 1], CIELAB L* / 100.
@@ -373,24 +376,7 @@ def gray_to_luminance(gray: Tensor) -> Tensor:
     return _gray_to_luminance(_NumPyOps, np.asarray(gray, "float32")).astype("float32")
 
 
-def luminance_to_light(luminance):
-    """Convert luminance to the linear light that it stands for.
-
-    Blur acts on light. That of a colour is the CIE luminance Y, a sum of its linear red, green and
-    blue, so that the blur of a colour picture acts on it alone.
-
-    Args:
-        luminance: Array of any shape, float in [0, 1], CIELAB L* / 100.
-
-    Returns:
-        float32 array of the same shape; 1 is the light of white.
-    """
-    luminance = np.asarray(luminance, "float32")
-    lightness = luminance * np.float32(LAB_PER_LUMINANCE / 116.0) + np.float32(16.0 / 116.0)
-    return _inverse_lightness(_NumPyOps, lightness).astype("float32")
-
-
-def light_to_luminance(light):
+def light_to_luminance(light: np.ndarray) -> np.ndarray:
     """Convert linear light to luminance, clipped to [0, 1]; undoes `luminance_to_light`."""
     lightness = _lightness(_NumPyOps, np.clip(np.asarray(light, "float32"), 0.0, 1.0))
     luminance = lightness * np.float32(116.0 / LAB_PER_LUMINANCE)

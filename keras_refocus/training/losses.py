@@ -64,7 +64,7 @@ def psnr_loss(sharp: Tensor, restored: Tensor, *, epsilon: float = 1e-8) -> Tens
     return ops.mean(10.0 * ops.log10(errors + epsilon))
 
 
-def real_fft2(x):
+def real_fft2(x: Tensor) -> tuple[Tensor, Tensor]:
     """Two-dimensional Fourier transform of real planes, half spectrum, not normalised.
 
     Args:
