@@ -20,10 +20,11 @@ def _parser():
         epilog="Example: refocus evaluate restorer runs/mine --pairs my_pairs",
     )
     stages = parser.add_subparsers(
-        dest="stage", required=True, metavar="{restorer,colorizer,grayscale,faces}"
+        dest="stage", required=True, metavar="{restorer,colorizer,motion,grayscale,faces}"
     )
     _add_restorer(stages)
     _add_colorizer(stages)
+    _add_motion(stages)
     _add_grayscale(stages)
     _add_faces(stages)
     return parser
@@ -221,6 +222,62 @@ def _add_color_protocol(protocol):
     )
 
 
+def _add_motion(stages):
+    motion = stages.add_parser(
+        "motion",
+        help="one blurred picture to the frames of its exposure",
+        description="PSNR and SSIM of the seven frames of an exposure, made of the blurred picture "
+        "alone, beside those of the blurred and of the restored picture seven times and of the "
+        "classical search for lines. Photos are exposed with a fixed seed; clips are averaged.",
+        epilog="Example: refocus evaluate motion runs/motion --photos my_photos",
+    )
+    motion.add_argument(
+        "networks",
+        nargs="*",
+        type=pathlib.Path,
+        metavar="MODEL",
+        help="SavedModel folders, run folders or .keras files of motion networks; none: the "
+        "baselines alone",
+    )
+    options.add_best_epoch(motion)
+    data = motion.add_argument_group("pictures")
+    source = data.add_mutually_exclusive_group(required=True)
+    source.add_argument(
+        "--photos",
+        type=storage.path_or_address,
+        metavar="PLACE",
+        help="sharp photos, which move while they are exposed: folder or address",
+    )
+    source.add_argument(
+        "--clips",
+        type=pathlib.Path,
+        metavar="FOLDER",
+        help="high-speed clips, each a folder of numbered frames, such as train_orig of REDS",
+    )
+    data.add_argument(
+        "--count", type=int, default=64, metavar="N", help="exposures (default: %(default)s)"
+    )
+    data.add_argument(
+        "--size", type=int, default=192, metavar="N", help="side in pixels (default: %(default)s)"
+    )
+    data.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="seed of the motion (default: %(default)s)"
+    )
+    data.add_argument(
+        "--coded", action="store_true", help="expose through the phase-coded aperture"
+    )
+    models = motion.add_argument_group("restorer")
+    models.add_argument(
+        "--models", metavar="DIR", help="folder with the restorer (default: the installed models)"
+    )
+    models.add_argument(
+        "--restorer", default="restorer", metavar="NAME", help="its name (default: %(default)s)"
+    )
+    motion.add_argument(
+        "--json", type=pathlib.Path, metavar="FILE", help="write the report as JSON"
+    )
+
+
 def _add_grayscale(stages):
     grayscale = stages.add_parser(
         "grayscale",
@@ -274,6 +331,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     evaluate = {
         "restorer": _evaluate_restorer,
         "colorizer": _evaluate_colorizer,
+        "motion": _evaluate_motion,
         "grayscale": _evaluate_grayscale,
         "faces": _evaluate_faces,
     }
@@ -506,6 +564,40 @@ def _evenly(items, count):
     """So many of a list, evenly over it; all if there are no more."""
     count = min(count, len(items))
     return [items[index * len(items) // count] for index in range(count)]
+
+
+def _evaluate_motion(parser, arguments):
+    from keras_refocus.system import console
+
+    console.start_logging()
+    console.import_tensorflow()
+    from keras_refocus.engines.local import LocalEngine
+    from keras_refocus.evaluation import models, motion
+
+    try:
+        protocol = motion.Protocol(
+            count=arguments.count, size=arguments.size, seed=arguments.seed, coded=arguments.coded
+        )
+        loaded = [models.load_motion(path, best=arguments.best) for path in arguments.networks]
+        print(f"protocol: {protocol.label}")
+        print(motion.DEFINITIONS)
+        exposed = motion.exposures_of(protocol, photos=arguments.photos, clips=arguments.clips)
+        engine = LocalEngine(arguments.models)
+        with console.progress_bar(len(exposed), label="measuring", unit="exposure") as bar:
+            rows = motion.score(
+                exposed,
+                engine,
+                arguments.restorer,
+                [(models.relative(file), network) for network, file in loaded],
+                coded=arguments.coded,
+                done=bar.update,
+            )
+        print("\n" + motion.as_text(rows, coded=arguments.coded))
+        if arguments.json:
+            report = {"protocol": protocol.label, "rows": [motion.summary(row) for row in rows]}
+            files.write_json(arguments.json, report)
+    except (ValueError, TypeError, OSError) as error:
+        parser.error(str(error))
 
 
 def _evaluate_grayscale(parser, arguments):

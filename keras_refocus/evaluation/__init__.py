@@ -7,6 +7,7 @@ Floor 4; never meets `training`.
     restorer   a restorer on pairs and photos
     colorizer  a colorizer on colour photos
     shake      heavy shake: the patient restoration beside the plain one, and the true kernel
+    motion     frames of an exposure out of one blurred picture
     classical  unsharp mask and deconvolution, to compare with
     grayscale  how often grey is taken for colour, and colour for grey
     faces      how many faces are not found, on photos of people

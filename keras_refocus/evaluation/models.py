@@ -11,6 +11,8 @@ import numpy as np
 from keras_refocus.engines import contract, store
 from keras_refocus.system import run_files
 
+_COUNTS = {1: "one channel", 2: "two channels", contract.MOTION_CHANNELS: "eleven channels"}
+
 
 @dataclasses.dataclass(frozen=True)
 class Network:
@@ -19,10 +21,12 @@ class Network:
     Attributes:
         run: Callable from luminance to the network's output, both numpy.
         parameters: Number of its parameters, trained and fixed.
+        channels: Of what it takes.
     """
 
     run: Callable[[np.ndarray], np.ndarray]
     parameters: int
+    channels: int = 1
 
     def __call__(self, luminance):
         """Run the network."""
@@ -69,17 +73,29 @@ def load_colorizer(
     return _load(path, contract.COLORIZER, contract.CHROMA, channels=2, best=best, tuning=tuning)
 
 
-def _load(path, servable, output, *, channels, best, tuning=None):
+def load_motion(path=None, *, best=False):
+    """Load a motion network; as `load_restorer`, but from what it sees, 5 or 7 channels, to 11."""
+    return _load(
+        path,
+        contract.MOTION,
+        contract.TRAJECTORIES_AND_RESIDUALS,
+        channels=contract.MOTION_CHANNELS,
+        best=best,
+        given=contract.SEEN,
+    )
+
+
+def _load(path, servable, output, *, channels, best, tuning=None, given=contract.LUMINANCE):
     path = store.find_models() / servable if path is None else pathlib.Path(path)
     version = store.saved_model_folder(path)
     if version is not None:
-        given = {name: value for name, value in (tuning or {}).items() if value is not None}
-        if given:
+        asked = {name: value for name, value in (tuning or {}).items() if value is not None}
+        if asked:
             raise ValueError(
-                f"The colours of a SavedModel are as they were exported. Received: {given} for "
+                f"The colours of a SavedModel are as they were exported. Received: {asked} for "
                 f"{version}. Name the run that it came from."
             )
-        return _saved_model(version, output), version
+        return _saved_model(version, output, given), version
     file = path / (run_files.BEST if best else run_files.AVERAGED) if path.is_dir() else path
     if not file.is_file() or file.suffix != ".keras":
         raise FileNotFoundError(
@@ -89,17 +105,19 @@ def _load(path, servable, output, *, channels, best, tuning=None):
     return _keras_model(file, servable, channels, tuning or {}), file
 
 
-def _saved_model(folder, output):
+def _saved_model(folder, output, given):
     import tensorflow as tf
 
-    model = store.open_saved_model(folder, output)
+    model = store.open_saved_model(folder, output, given=given)
     signature = model.signatures[contract.DEFAULT_SIGNATURE]
 
     # The object has to outlive its signature, which does not hold its variables.
-    def run(luminance, _model=model):
-        return signature(**{contract.LUMINANCE: tf.constant(luminance)})[output].numpy()
+    def run(values, _model=model):
+        return signature(**{given: tf.constant(values)})[output].numpy()
 
-    return Network(run, sum(math.prod(variable.shape) for variable in signature.variables))
+    channels = signature.structured_input_signature[1][given].shape[-1]
+    parameters = sum(math.prod(variable.shape) for variable in signature.variables)
+    return Network(run, parameters, channels)
 
 
 def _keras_model(file, servable, channels, tuning):
@@ -110,7 +128,7 @@ def _keras_model(file, servable, channels, tuning):
     model = keras.saving.load_model(file, compile=False)
     if model.output_shape[-1] != channels:
         raise ValueError(
-            f"A {servable} gives {'one channel' if channels == 1 else 'two channels'}. Received: "
+            f"A {servable} gives {_COUNTS[channels]}. Received: "
             f"{file}, which gives {model.output_shape[-1]}. Name a {servable}."
         )
 
@@ -130,7 +148,7 @@ def _keras_model(file, servable, channels, tuning):
         tensor = keras.ops.convert_to_tensor(luminance)
         return keras.ops.convert_to_numpy(infer(tensor)).astype(np.float32)
 
-    return Network(run, model.count_params())
+    return Network(run, model.count_params(), model.input_shape[-1])
 
 
 def relative(path: pathlib.Path) -> str:

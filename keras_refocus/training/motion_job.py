@@ -28,30 +28,6 @@ VALIDATION_SIZE = 192
 _SHOWN = 6  # Validation pictures on the sheet of an epoch.
 
 
-class Seeing:
-    """What a motion network sees of blurred pictures: the restorer's result and the lines, too.
-
-    Args:
-        models: Folder of models, or `None`; see `engines.store.find_models`.
-        restorer: Name of the restorer, which stays as it is.
-    """
-
-    def __init__(self, models, restorer):
-        self._engine = local.LocalEngine(models)
-        self._restorer = restorer
-
-    def __call__(self, pictures):
-        """Make float32 (batch, height, width, channels + 4) of (batch, height, width, channels)."""
-        luminance = pictures[..., :1]
-        restored = np.clip(self._engine.restore(luminance, model=self._restorer), 0, 1)
-        return np.stack(
-            [
-                from_blur.see(picture, sharp, from_blur.find_lines(picture[..., 0], sharp))
-                for picture, sharp in zip(pictures, restored[..., 0], strict=True)
-            ]
-        )
-
-
 class _SeenBatches:
     """Batches of a sampler with what is seen of them; see `workers.Batches`."""
 
@@ -111,13 +87,13 @@ class MotionJob(Job):
                 f"strategy={self.strategy!r}. Leave --strategy out."
             )
         # Not a field: models are neither compared nor kept.
-        object.__setattr__(self, "_seeing", [])
+        object.__setattr__(self, "_engines", [])
 
     def see(self, pictures):
         """What the network sees of pictures; the restorer is opened when it is first needed."""
-        if not self._seeing:
-            self._seeing.append(Seeing(self.models, self.restorer))
-        return self._seeing[0](pictures)
+        if not self._engines:
+            self._engines.append(local.LocalEngine(self.models))
+        return from_blur.look(pictures, self._engines[0], self.restorer)
 
     def data_record(self):
         """See `job.Job`."""

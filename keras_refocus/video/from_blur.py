@@ -22,8 +22,13 @@ import math
 import cv2
 import numpy as np
 
+from keras_refocus.engines import contract
+
 #: Frames that a network gives, from the first to the last moment of the exposure.
 FRAMES = 7
+
+#: Interpolation that networks are trained with, for `frames_along`.
+LINEAR = cv2.INTER_LINEAR
 
 #: Unit of lengths in what a network sees, in pixels.
 SCALE = 16.0
@@ -190,7 +195,7 @@ def frames_along(
         trajectories: float32 array (height, width, 4): `first` and `second`, see above; or
             (height, width, 2) of `first` alone.
         times: Moments in [-0.5, 0.5].
-        interpolation: Of OpenCV; linear is what networks are trained with.
+        interpolation: Of OpenCV; `LINEAR` is what networks are trained with.
 
     Returns:
         An array of the shape of `planes` for each moment.
@@ -229,3 +234,23 @@ def see(picture: np.ndarray, restored: np.ndarray, lines: Lines) -> np.ndarray:
     """
     parts = [picture, restored[..., None], lines.field / SCALE, lines.fit[..., None]]
     return np.concatenate(parts, axis=-1).astype(np.float32)
+
+
+def look(pictures: np.ndarray, engine: contract.Engine, restorer: str) -> np.ndarray:
+    """What a `motion` network sees of pictures of one size, whose restorer is asked.
+
+    Args:
+        pictures: float32 array (batch, height, width, 1 or 3): luminance, perhaps with chroma.
+        engine: Runs the restorer.
+        restorer: Its name.
+
+    Returns:
+        float32 array (batch, height, width, 5 or 7); see `see`.
+    """
+    restored = np.clip(engine.restore(pictures[..., :1], model=restorer), 0, 1)[..., 0]
+    return np.stack(
+        [
+            see(picture, sharp, find_lines(picture[..., 0], sharp))
+            for picture, sharp in zip(pictures, restored, strict=True)
+        ]
+    )

@@ -207,7 +207,7 @@ def _frame(restored, chroma, trajectories, residuals, time):
     """One frame in colour, uint8 (height, width, 3)."""
     planes = np.concatenate([restored[..., None], chroma], axis=-1)
     (moved,) = from_blur.frames_along(
-        planes, trajectories, np.array([time]), interpolation=cv2.INTER_LINEAR
+        planes, trajectories, np.array([time]), interpolation=from_blur.LINEAR
     )
     # Residuals are those of seven moments; between two of them, of both.
     place = (time + 0.5) * (from_blur.FRAMES - 1)

@@ -155,3 +155,33 @@ def test_patient_is_measured_beside_the_plain_result(model, tmp_path, capsys):
 def test_an_unknown_shake_is_named(model, photos, capsys):
     message = refusal(capsys, model, "--photos", photos, "--patient", "--shake", "wild")
     assert "uniform, paths, uneven" in message
+
+
+def test_motion_prints_the_baselines_and_a_network(photos, tmp_path, capsys, monkeypatch):
+    from tiny_networks import TINY
+
+    from keras_refocus import networks
+    from keras_refocus.engines import local
+
+    class Echo:
+        def restore(self, tiles, *, model):
+            assert model == "mine"
+            return tiles
+
+    monkeypatch.setattr(local, "LocalEngine", lambda folder: Echo())
+    keras.utils.set_random_seed(0)
+    network = networks.build("motion_unet", **TINY["motion_unet"])
+    network.save(tmp_path / "network.keras")
+    report = tmp_path / "report.json"
+    evaluate.main(
+        ["motion", str(tmp_path / "network.keras"), "--photos", str(photos)]
+        + ["--count", "2", "--size", "32", "--restorer", "mine", "--json", str(report)]
+    )
+    said = capsys.readouterr().out
+    assert "2 exposures of 32x32" in said and "| classical lines |" in said
+    rows = json.loads(report.read_text())["rows"]
+    # Untrained, the network is the classical search, but for interpolation.
+    assert rows[3]["psnr"] == pytest.approx(rows[2]["psnr"], abs=1.0)
+    with pytest.raises(SystemExit):
+        evaluate.main(["motion", "--photos", str(photos), "--count", "0"])
+    assert "count=0" in capsys.readouterr().err
