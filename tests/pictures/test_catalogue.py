@@ -186,3 +186,24 @@ def test_names_are_matched_by_path_then_without_suffix():
 @pytest.mark.parametrize("name", ["._a.png", "__MACOSX/a.png", ".trash/a.png"])
 def test_hidden_names(name):
     assert catalogue.is_hidden(name) and not catalogue.is_hidden("a.b/c.png")
+
+
+@pytest.mark.parametrize(
+    ("name", "side", "first"),
+    [
+        ("blur/001.png", "sharp", "sharp/001"),
+        ("train/blur/a/001.png", "sharp", "train/sharp/a/001"),
+        ("a/train/Blurred/001.v2.png", "sharp", "a/train/sharp/001.v2"),
+        ("train/sharp/a/001.png", "blurred", "train/blur/a/001"),
+        ("gt/001.jpg", "blurred", "blur/001"),
+    ],
+)
+def test_the_other_side_lies_in_the_same_folders(name, side, first):
+    found, stems = catalogue.other_side(name)
+    assert (found, stems[0]) == (side, first)
+    assert len(stems) == 3 and stems[0].rpartition("/")[2] in stems[2]
+
+
+@pytest.mark.parametrize("name", ["001.png", "photos/001.png", "photos/blur.png", "blurry/001.png"])
+def test_other_pictures_have_no_other_side(name):
+    assert catalogue.other_side(name) is None
