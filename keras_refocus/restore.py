@@ -114,7 +114,10 @@ def _restore_over_stores(arguments: argparse.Namespace, stack: contextlib.ExitSt
         compare=arguments.compare,
     )
     out = storage.open_place(arguments.out)
-    planned = restoring.plan(arguments.inputs, out, settings, recursive=arguments.recursive)
+    passed_by = _PassedBy()
+    planned = restoring.plan(
+        arguments.inputs, out, settings, recursive=arguments.recursive, pass_by=passed_by
+    )
     # Before the models are loaded: whether there is anything to do.
     planned = itertools.chain([next(planned)], planned)
     restorer = stack.enter_context(_restorer(arguments, settings.options))
@@ -138,36 +141,101 @@ def _restore_over_stores(arguments: argparse.Namespace, stack: contextlib.ExitSt
         overwrite=arguments.overwrite or arguments.skip_done,
         in_flight=arguments.in_flight,
     )
-    counts = collections.Counter()
+    counts, stop = collections.Counter(), None
+    recorder = _Recorder(report)
     try:
         with console.progress_bar() as bar:
             for outcome in work:
                 counts[outcome.status] += 1
-                shown = outcome.task.shown
-                record = {"input": shown, "output": out.show(outcome.task.target)}
-                if settings.compare:
-                    record["compare"] = out.show(settings.beside(outcome.task.target))
-                record |= outcome.record
+                record = _record_over_stores(outcome, settings)
                 if outcome.status == "failed":
-                    record = {"input": shown, "error": outcome.reason}
-                    console.warn(f"refocus restore: {shown}: {outcome.reason}")
+                    console.warn(f"refocus restore: {record['input']}: {outcome.reason}")
                 elif outcome.status == "restored":
                     with bar.external_write_mode():
                         console.say(record["output"])
-                if report is not None:
-                    report.add(record)
+                recorder.add(record)
                 bar.update()
-    except KeyboardInterrupt as stop:
+    except KeyboardInterrupt as error:
         work.close()
+        stop = error
+    return _finish_over_stores(counts, passed_by, recorder, stop)
+
+
+def _record_over_stores(outcome: restoring.Outcome, settings: restoring.Settings) -> dict:
+    """What the report says of a picture."""
+    task = outcome.task
+    if outcome.status == "failed":
+        return {"input": task.shown, "error": outcome.reason}
+    record = {"input": task.shown, "output": task.out.show(task.target)}
+    if settings.compare:
+        record["compare"] = task.out.show(settings.beside(task.target))
+    return record | outcome.record
+
+
+def _finish_over_stores(
+    counts: collections.Counter,
+    passed_by: "_PassedBy",
+    recorder: "_Recorder",
+    stop: KeyboardInterrupt | None,
+) -> int:
+    """Say what became of a job over stores, finish its report, and choose the exit status."""
+    passed_by.say("no pictures by their names")
+    recorder.close()
+    if counts["skipped"]:
+        console.warn(f"refocus restore: {counts['skipped']} were done before")
+    if stop is not None:
         console.warn(
             f"refocus restore: stopped; {counts['restored']} done; --skip-done goes on from here"
         )
         return _status(stop)
-    if counts["skipped"]:
-        console.warn(f"refocus restore: {counts['skipped']} were done before")
     if counts["failed"]:
         console.warn(f"refocus restore: {counts['restored']} done, {counts['failed']} failed")
-    return 1 if counts["failed"] else 0
+    return 1 if counts["failed"] or recorder.error else 0
+
+
+class _PassedBy:
+    """Names of what is no picture: how many, and the first of them."""
+
+    def __init__(self):
+        self.count, self.names = 0, []
+
+    def __call__(self, name: str) -> None:
+        self.count += 1
+        if len(self.names) < _MOST_NAMES:
+            self.names.append(name)
+
+    def say(self, what: str) -> None:
+        """Say it, if there is any."""
+        if self.count:
+            more = self.count - len(self.names)
+            and_more = f" and {more} more" if more else ""
+            names = ", ".join(self.names)
+            console.warn(f"refocus restore: passed by {self.count}, {what}: {names}{and_more}")
+
+
+class _Recorder:
+    """Adds to a report, if there is one; what it cannot write is told at the end."""
+
+    def __init__(self, report: Report | None):
+        self.report, self.error = report, ""
+
+    def add(self, record: dict) -> None:
+        """Add what was done to one file."""
+        if self.report is not None:
+            try:
+                self.report.add(record)
+            except OSError as error:
+                self.error = batch.say(error)
+
+    def close(self) -> None:
+        """Finish the report, and say if it lacks something."""
+        if self.report is not None:
+            try:
+                self.report.close()
+            except OSError as error:
+                self.error = batch.say(error)
+        if self.error:
+            console.warn(f"refocus restore: the report lacks something: {self.error}")
 
 
 def _options(arguments: argparse.Namespace) -> pipeline.RestoreOptions:
@@ -265,11 +333,10 @@ def _say_what_is_passed_by(plan: jobs.Plan) -> None:
         ("hidden", plan.hidden),
         ("folders that may not be read", plan.closed),
     ):
-        if paths:
-            names = ", ".join(map(str, paths[:_MOST_NAMES]))
-            more = len(paths) - _MOST_NAMES
-            and_more = f" and {more} more" if more > 0 else ""
-            console.warn(f"refocus restore: passed by {len(paths)}, {what}: {names}{and_more}")
+        passed_by = _PassedBy()
+        for path in paths:
+            passed_by(str(path))
+        passed_by.say(what)
 
 
 @dataclasses.dataclass
@@ -279,9 +346,8 @@ class _Tally:
     failures: list[batch.Outcome] = dataclasses.field(default_factory=list)
     done: int = 0
     skipped: int = 0
-    report_error: str = ""
 
-    def count(self, outcome: batch.Outcome, report: Report | None) -> None:
+    def count(self, outcome: batch.Outcome, recorder: _Recorder) -> None:
         if outcome.record is None:
             self.skipped += 1
             return
@@ -289,11 +355,7 @@ class _Tally:
             self.failures.append(outcome)
         else:
             self.done += 1
-        if report is not None:
-            try:
-                report.add(outcome.record)
-            except OSError as error:
-                self.report_error = batch.say(error)
+        recorder.add(outcome.record)
 
 
 def _run(
@@ -313,7 +375,7 @@ def _run(
         max_pixels=round(arguments.max_megapixels * 1e6),
         sums=report is not None,
     )
-    tally, stop = _Tally(), None
+    tally, recorder, stop = _Tally(), _Recorder(report), None
     with console.progress_bar(len(planned)) as bar:
 
         def progress(index):
@@ -329,7 +391,7 @@ def _run(
         work = batch.run(planned, restorer, options, settings, progress=progress)
         try:
             for index, outcome in enumerate(work):
-                tally.count(outcome, report)
+                tally.count(outcome, recorder)
                 written = outcome.record is not None and not outcome.error
                 if written and outcome.job.target != jobs.STREAM:
                     with bar.external_write_mode():
@@ -337,22 +399,16 @@ def _run(
                 bar.n = index + 1
         except KeyboardInterrupt as error:
             stop = error
-    return _finish(tally, len(planned), report, stop)
+    return _finish(tally, len(planned), recorder, stop)
 
 
 def _finish(
-    tally: _Tally, planned: int, report: Report | None, stop: KeyboardInterrupt | None
+    tally: _Tally, planned: int, recorder: _Recorder, stop: KeyboardInterrupt | None
 ) -> int:
     """Say what went wrong, finish the report, and choose the exit status."""
     for outcome in tally.failures:
         console.warn(f"refocus restore: {outcome.job.source}: {outcome.error}")
-    if report is not None:
-        try:
-            report.close()
-        except OSError as error:
-            tally.report_error = batch.say(error)
-    if tally.report_error:
-        console.warn(f"refocus restore: the report lacks something: {tally.report_error}")
+    recorder.close()
     if tally.skipped:
         console.warn(f"refocus restore: {tally.skipped} of {planned} files were done before")
     if stop is not None:
@@ -363,7 +419,7 @@ def _finish(
         return _status(stop)
     if tally.failures:
         console.warn(f"refocus restore: {tally.done} of {planned} files done")
-    return 1 if tally.failures or tally.report_error else 0
+    return 1 if tally.failures or recorder.error else 0
 
 
 def _status(stop: KeyboardInterrupt) -> int:

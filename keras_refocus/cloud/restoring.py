@@ -139,6 +139,7 @@ def plan(
     settings: Settings,
     *,
     recursive: bool = False,
+    pass_by: Callable[[str], None] = lambda name: None,
 ) -> Iterator[Task]:
     """Yield the pictures that inputs name, as listings give them, each with its result.
 
@@ -147,6 +148,7 @@ def plan(
         out: Where results go, under the names of their pictures.
         settings: Decide the suffix of a result.
         recursive: Whether folders inside an input count.
+        pass_by: Told the names of files that are no pictures by their names.
 
     Raises:
         FileNotFoundError: An input is not there, or none of them holds a picture.
@@ -164,7 +166,12 @@ def plan(
                 "Results must not replace what they are made of. Received: "
                 f"'{source.place.shown}' as an input and as --out. Choose another --out."
             )
-        for entry in source.pictures():
+
+        def told(name: str, source: storage.Source = source, inside: str | None = inside) -> None:
+            if not inside or not name.startswith(inside):
+                pass_by(source.place.show(name))
+
+        for entry in source.pictures(told):
             if inside and entry.name.startswith(inside):
                 continue  # a result of an earlier run
             any_there = True

@@ -186,8 +186,11 @@ class Source:
     only: str | None = None
     recursive: bool = True
 
-    def pictures(self) -> Iterator[Entry]:
+    def pictures(self, pass_by: Callable[[str], None] = lambda name: None) -> Iterator[Entry]:
         """Yield the pictures, as the listing gives them.
+
+        Args:
+            pass_by: Told the names of files that are no pictures by their names.
 
         Raises:
             FileNotFoundError: The one picture is not there.
@@ -202,10 +205,12 @@ class Source:
             yield found
             return
         for found in self.place.entries(recursive=self.recursive):
-            if not is_picture(found.name):
+            if self.pattern is not None and not fnmatch.fnmatchcase(found.name, self.pattern):
                 continue
-            if self.pattern is None or fnmatch.fnmatchcase(found.name, self.pattern):
+            if is_picture(found.name):
                 yield found
+            else:
+                pass_by(found.name)
 
 
 def open_source(name: str | os.PathLike, *, recursive: bool = False) -> Source:

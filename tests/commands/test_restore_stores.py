@@ -18,6 +18,7 @@ from tiny_pictures import encoded, scene
 
 from keras_refocus import restore
 from keras_refocus.cloud import retries
+from keras_refocus.restoration import reports
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +72,29 @@ def test_folders_of_this_machine_and_pictures_of_the_web_go_with_stores(bucket, 
     bucket.client.put_object_acl(Bucket=bucket.bucket, Key="in/1.png", ACL="public-read")
     assert restore.main([*given, *out]) == 0
     assert bucket.keys("mixed/") == ["mixed/0.png", "mixed/1.png"]
+
+
+def test_what_is_no_picture_is_counted_and_named(bucket, models, capsys):
+    for number in range(12):
+        bucket.put(f"in/{number:02}.txt", b"x")
+    bucket.put("in/.hidden", b"x")
+    assert run(bucket, "--models", models) == 0
+    said = capsys.readouterr().err
+    assert f"passed by 12, no pictures by their names: {bucket.url}/in/00.txt, " in said
+    assert "and 2 more" in said and ".hidden" not in said
+
+
+def test_a_report_that_cannot_be_written_ends_no_work(
+    bucket, models, tmp_path, capsys, monkeypatch
+):
+    def full(self, record):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(reports.Report, "add", full)
+    assert run(bucket, "--models", models, "--report", tmp_path / "report.json") == 1
+    said = capsys.readouterr()
+    assert len(said.out.split()) == 3
+    assert "the report lacks something: [Errno 28] No space" in said.err
 
 
 def test_before_and_after_beside_each_other(bucket, models, tmp_path, capsys):
