@@ -143,7 +143,7 @@ def test_a_picture_that_fails_is_named_and_the_others_are_done(bucket, proxy, mo
     [
         (["s3://bucket/in"], "add --out"),
         (["ftp://host/a.png", "--out", "x"], "must begin with"),
-        (["s3://bucket/in", "-", "--out", "x"], "do not go with -"),
+        (["s3://bucket/in", "-", "--out", "x"], "neither with --hints nor with -"),
         (["s3://bucket/in", "--out", "x", "--report", "s3://b/r.json"], "of this machine"),
     ],
 )
