@@ -23,8 +23,8 @@ from PIL import Image, ImageDraw
 from keras_refocus.evaluation import models, sets
 from keras_refocus.metrics import fidelity, perceptual
 from keras_refocus.pictures import aging, color
-from keras_refocus.restoration import hints
-from keras_refocus.restoration.chroma import WORKING_SIZE, GuidedChroma, shrink
+from keras_refocus.restoration import chroma, hints
+from keras_refocus.restoration.chroma import WORKING_SIZE
 from keras_refocus.system import files
 
 _WORST = 10
@@ -162,16 +162,19 @@ def guided(model: models.Network, gray: np.ndarray, protocol: Protocol) -> Guide
     top, left = (round(protocol.frame * side) for side in (height, width))
     framed = np.pad(gray, ((top, top), (left, left), (0, 0)), constant_values=255)
     luminance = color.rgb_to_luminance(framed)
-    small = shrink(luminance, protocol.size)
-    chroma = model(small[np.newaxis])[0]
-    if protocol.mirror:
-        chroma = 0.5 * (chroma + model(small[np.newaxis, :, ::-1])[0][:, ::-1])
-    whole = GuidedChroma(small, chroma, luminance.shape[:2])
+
+    def see(small):
+        found = model(small[np.newaxis])[0]
+        if protocol.mirror:
+            found = 0.5 * (found + model(small[np.newaxis, :, ::-1])[0][:, ::-1])
+        return found
+
+    whole = chroma.guess(luminance, see, size=protocol.size)
     return whole.part(slice(top, top + height), slice(left, left + width))
 
 
 def put_on(
-    chroma: GuidedChroma,
+    guess: chroma.GuidedChroma,
     gray: np.ndarray,
     protocol: Protocol,
     *,
@@ -180,7 +183,7 @@ def put_on(
     """Colour a grey picture with chroma that was guessed for it.
 
     Args:
-        chroma: `GuidedChroma` of it.
+        guess: `GuidedChroma` of it.
         gray: uint8 array of shape `(height, width, 3)`.
         protocol: `Protocol`.
         onto: Grey picture whose luminance the result has; `None`: `gray`.
@@ -189,7 +192,7 @@ def put_on(
         uint8 array of the same shape.
     """
     luminance = color.rgb_to_luminance(gray)
-    found = chroma.rows(0, luminance) * np.float32(protocol.saturation)
+    found = guess.rows(0, luminance) * np.float32(protocol.saturation)
     if onto is not None:
         luminance = color.rgb_to_luminance(onto)
     return color.from_float(color.recompose(luminance, found), "uint8")
@@ -326,14 +329,14 @@ def score(
     }
     _, true_chroma = color.rgb_to_lab(true)
     for prefix, picture in (("", result), ("gray_", gray)):
-        chroma = color.rgb_to_lab(picture)[1]
+        found = color.rgb_to_lab(picture)[1]
         pair = color.to_float(true)[np.newaxis], color.to_float(picture)[np.newaxis]
         if not prefix:
-            uneven = unevenness(chroma, true_chroma)
+            uneven = unevenness(found, true_chroma)
             values |= dict(zip(("unevenness", "true_unevenness"), uneven, strict=True))
         values |= {
             f"{prefix}chroma_error": float(
-                fidelity.chroma_error(true_chroma[None], chroma[None])[0]
+                fidelity.chroma_error(true_chroma[None], found[None])[0]
             ),
             f"{prefix}psnr": float(fidelity.psnr(*pair)[0]),
             f"{prefix}ssim": float(fidelity.ssim(*pair)[0]),
@@ -344,10 +347,10 @@ def score(
         rng = np.random.default_rng([count, *name.encode()])
         corrected = guess.hinted(simulated_hints(true_chroma, count, rng))
         picture = put_on(corrected, seen, protocol, onto=gray)
-        chroma = color.rgb_to_lab(picture)[1]
+        found = color.rgb_to_lab(picture)[1]
         pair = color.to_float(true)[np.newaxis], color.to_float(picture)[np.newaxis]
         values[f"hints_{count}_chroma_error"] = float(
-            fidelity.chroma_error(true_chroma[None], chroma[None])[0]
+            fidelity.chroma_error(true_chroma[None], found[None])[0]
         )
         values[f"hints_{count}_psnr"] = float(fidelity.psnr(*pair)[0])
     features = {}

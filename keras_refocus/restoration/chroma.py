@@ -18,11 +18,13 @@ the windows are ours.
 
 import copy
 import operator
+from collections.abc import Callable
 
 import cv2
 import numpy as np
 
 from keras_refocus.restoration import hints
+from keras_refocus.restoration.seen import Seen, look
 
 # Height and width of the picture that the colorizer sees, in pixels.
 WORKING_SIZE = 256
@@ -56,6 +58,27 @@ def shrink(luminance: np.ndarray, size: int = WORKING_SIZE) -> np.ndarray:
     return plane[..., np.newaxis]
 
 
+def guess(
+    luminance: np.ndarray,
+    colorize: Callable[[np.ndarray], np.ndarray],
+    *,
+    size: int = WORKING_SIZE,
+    color_hints: hints.ColorHints | None = None,
+) -> "GuidedChroma":
+    """Let a colorizer guess the chroma of a picture, shown as it can judge it (`seen`).
+
+    Args:
+        luminance: Array of shape (height, width, 1), float32 in [0, 1].
+        colorize: Gives chroma (rows, columns, 2) for luminance of shape (size, size, 1).
+        size: Side of the square that it sees in pixels.
+        color_hints: As for `GuidedChroma`.
+    """
+    small = shrink(luminance, size)
+    shown = look(luminance, small, lambda plane: shrink(plane, size))
+    chroma = shown.put_back(colorize(shown.luminance))
+    return GuidedChroma(small, chroma, luminance.shape[:2], color_hints, shown=shown)
+
+
 class GuidedChroma:
     """Chroma of a full-size picture, computed a band of rows at a time from a small one.
 
@@ -69,6 +92,8 @@ class GuidedChroma:
             then it is enlarged first.
         size: `(height, width)` of the full picture, kept as the attribute `picture`.
         color_hints: What a person says of its colours; without any the chroma is as it was given.
+        shown: What the colorizer was shown, kept as the attribute of that name; `None` if that was
+            not noted.
 
     Raises:
         MissingPackageError: There are hints, and SciPy is not installed.
@@ -81,14 +106,20 @@ class GuidedChroma:
         chroma: np.ndarray,
         size: tuple[int, int],
         color_hints: hints.ColorHints | None = None,
+        *,
+        shown: Seen | None = None,
     ):
+        self.shown = shown
         # Views of the picture that this was made into, for `hinted` to repeat.
         self._views: tuple = ()
         self.luminance, self._guess, self.picture = luminance, chroma, size
         rows, columns = luminance.shape[:2]
         if chroma.shape[:2] != (rows, columns):
             chroma = cv2.resize(chroma, (columns, rows), interpolation=cv2.INTER_CUBIC)
-        lines = _fit(luminance, chroma)
+        lines = np.zeros((rows, columns, 4), np.float32)
+        # Beyond the photo, on paper, there is no colour, and none of it comes into the photo.
+        box = np.s_[:, :] if shown is None else shown.box
+        lines[box] = _fit(luminance[box], chroma[box])
         if color_hints:
             drawn = color_hints.drawn(size, (rows, columns))
             lines += _fit(luminance, hints.spread(luminance, chroma, *drawn), _HINT_RADIUS)
@@ -109,7 +140,9 @@ class GuidedChroma:
             MissingPackageError: There are hints, and SciPy is not installed.
             ValueError: A hint lies outside the picture.
         """
-        chroma = GuidedChroma(self.luminance, self._guess, self.picture, color_hints)
+        chroma = GuidedChroma(
+            self.luminance, self._guess, self.picture, color_hints, shown=self.shown
+        )
         for view in self._views:
             chroma = view(chroma)
         return chroma

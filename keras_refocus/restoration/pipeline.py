@@ -25,7 +25,7 @@ from PIL import Image
 from keras_refocus.engines import contract, local, store
 from keras_refocus.pictures import color, grayscale, images, provenance
 from keras_refocus.restoration import flips, means, regions
-from keras_refocus.restoration.chroma import GuidedChroma, shrink
+from keras_refocus.restoration.chroma import GuidedChroma, guess
 from keras_refocus.restoration.deconvolution import kernels
 from keras_refocus.restoration.deconvolution.finding import Finding
 from keras_refocus.restoration.hints import ColorHints
@@ -529,9 +529,14 @@ class Restorer:
                 f"The point must lie in the picture. Received: ({x:g}, {y:g}), and a picture of "
                 f"{width} x {height} pixels."
             )
-        seen = chroma.luminance
-        shares = self.engine.color_shares(seen[np.newaxis], model=result.options.colorizer)[0]
-        return likeliest(shares, seen, (x / width, y / height), count)
+        shown = chroma.shown
+        shares = self.engine.color_shares(
+            shown.luminance[np.newaxis], model=result.options.colorizer
+        )[0]
+        place = x / width, y / height
+        light = chroma.luminance[int(place[1] * len(chroma.luminance))]
+        light = light[int(place[0] * len(light))]
+        return likeliest(shares, light, shown.place(place), count)
 
     def _versions(self, needed: list[str]) -> dict[str, str]:
         """Versions of the models a job needs; the job is refused before any work without them."""
@@ -576,9 +581,10 @@ class Restorer:
                 plane[top : top + band.shape[0]] = np.clip(band, 0.0, 1.0)
 
     def _colorize(self, luminance: np.ndarray, options: RestoreOptions) -> GuidedChroma:
-        small = shrink(luminance)
-        chroma = self.engine.colorize(small[np.newaxis], model=options.colorizer)[0]
-        return GuidedChroma(small, chroma, luminance.shape[:2], options.hints)
+        def colorize(small):
+            return self.engine.colorize(small[np.newaxis], model=options.colorizer)[0]
+
+        return guess(luminance, colorize, color_hints=options.hints)
 
 
 def reblend(

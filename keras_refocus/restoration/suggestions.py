@@ -33,13 +33,13 @@ class Suggestion:
 
 
 def likeliest(
-    shares: np.ndarray, luminance: np.ndarray, place: tuple[float, float], count: int
+    shares: np.ndarray, light: np.ndarray, place: tuple[float, float], count: int
 ) -> list[Suggestion]:
     """Choose the likeliest colours at a place that differ.
 
     Args:
         shares: Of the classes of `color_bins`, of shape (height, width, 313), which sum to 1.
-        luminance: What the colorizer saw, of shape (rows, columns, 1), in [0, 1].
+        light: Luminance of the place, of shape (1,), in [0, 1].
         place: Where, as parts (x, y) of the width and height, in [0, 1).
         count: How many, at most.
 
@@ -54,7 +54,6 @@ def likeliest(
     centers = color_bins.centers()
     apart = color.LAB_PER_CHROMA * np.linalg.norm(centers[:, None] - centers[None], axis=-1)
     alike = np.exp(-0.5 * (apart / _ALIKE) ** 2)
-    light = luminance[int(place[1] * luminance.shape[0]), int(place[0] * luminance.shape[1])]
     found: list[Suggestion] = []
     for _ in range(count):
         best = int((alike @ left).argmax())

@@ -849,3 +849,15 @@ def vivid():
     rgb = np.full((40, 50, 3), (200, 40, 30), np.uint8)
     rgb[:, 25:] = (30, 60, 190)
     return rgb
+
+
+def test_paper_around_a_print_gets_no_colour_and_costs_none():
+    print_ = np.tile(np.linspace(10, 200, 120).astype(np.uint8), (90, 1))
+    framed = np.pad(print_, 20, constant_values=250)
+    options = RestoreOptions(mode="colorize", strength=0)
+    with Restorer(FakeEngine()) as restorer:
+        alone, whole = (restorer.restore(image, options).image for image in (print_, framed))
+    np.testing.assert_allclose(
+        whole[22:-22, 22:-22].astype(int), alone[2:-2, 2:-2].astype(int), atol=1
+    )
+    assert np.ptp(whole[:15].astype(int), axis=-1).max() <= 1
