@@ -251,6 +251,8 @@ def _options(arguments: argparse.Namespace) -> pipeline.RestoreOptions:
         colorizer=arguments.colorizer,
         best=arguments.best,
         region=arguments.region,
+        reference=arguments.reference,
+        reference_strength=arguments.reference_strength,
         hints=arguments.hints and hints.ColorHints.read(arguments.hints),
         patient=arguments.patient,
         patience=arguments.patience,
@@ -548,6 +550,20 @@ def _add_what(what) -> None:
         metavar="FILE",
         help="JSON file of colours at points or along strokes of the picture, which correct what "
         "the colorizer guesses: docs/color.md",
+    )
+    what.add_argument(
+        "--reference",
+        type=Path,
+        metavar="PHOTO",
+        help="give coloured pictures the colours of this photo, of the same scene or one that is "
+        "liked",
+    )
+    what.add_argument(
+        "--reference-strength",
+        type=float,
+        default=defaults.reference_strength,
+        metavar="X",
+        help="how much of its colours to take, 0 to 1 (default: %(default)s)",
     )
     what.add_argument(
         "--auto-detect",

@@ -147,7 +147,7 @@ def make_old(rgb: np.ndarray, protocol: Protocol, name: str) -> np.ndarray:
     return np.repeat(gray, 3, axis=-1)
 
 
-def guided(model: models.Network, gray: np.ndarray, protocol: Protocol) -> GuidedChroma:
+def guided(model: models.Network, gray: np.ndarray, protocol: Protocol) -> chroma.GuidedChroma:
     """Guess the chroma of a grey picture as the pipeline does.
 
     Args:

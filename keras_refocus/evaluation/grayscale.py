@@ -10,9 +10,16 @@ a random quality from 60 to 95, with or without chroma subsampling:
 * `grey`: its luma in three equal channels;
 * `noise`: grey with independent noise in each channel, as a scan has it;
 * `sepia`: grey through the usual sepia matrix;
-* `tint`: grey from a dark tone to a light one, both of one random hue.
+* `tint`: grey from a dark tone to a light one, both of one random hue;
+* `faded`: a faded colour print, a quarter to a half of the chroma left, under a cast;
+* `tinted`: grey but for a few soft patches of colour, as prints were tinted by hand;
+* `framed`: as it is, on white paper;
+* `paper`: sepia on white paper;
+* `stamp`: sepia with a small stamp of red, blue or violet ink;
+* `scan`: tinted, yellowed unevenly, with the noise of a scan in each channel.
 
-The photo itself and the first two must be judged coloured, the others grey. Photos that are toned
+The photo itself, `color`, `object`, `faded`, `tinted` and `framed` must be judged coloured, the
+others grey. Photos that are toned
 prints themselves are counted as wrong where they are judged so: the names that are printed are for
 looking at.
 
@@ -30,8 +37,8 @@ from tqdm import tqdm
 
 from keras_refocus.pictures import catalogue, color, grayscale, images
 
-COLORED = ("original", "color", "object")
-GRAY = ("grey", "noise", "sepia", "tint")
+COLORED = ("original", "color", "object", "faded", "tinted", "framed")
+GRAY = ("grey", "noise", "sepia", "tint", "paper", "stamp", "scan")
 
 _SEPIA = np.array([[0.393, 0.769, 0.189], [0.349, 0.686, 0.168], [0.272, 0.534, 0.131]])
 
@@ -56,7 +63,79 @@ def versions(rgb: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]
         "noise": _to_uint8(gray + noise),
         "sepia": _to_uint8(gray @ _SEPIA.T),
         "tint": _tinted(gray, rng),
+    } | _old_versions(rgb, gray, rng.spawn(1)[0])
+
+
+def _old_versions(rgb, gray, rng):
+    sepia = _to_uint8(gray @ _SEPIA.T)
+    return {
+        "faded": _faded(rgb, rng),
+        "tinted": _tinted_by_hand(gray, rng),
+        "framed": _on_paper(rgb, rng),
+        "paper": _on_paper(sepia, rng),
+        "stamp": _stamped(sepia, rng),
+        "scan": _scanned(gray, rng),
     }
+
+
+def _faded(rgb, rng):
+    """Dyes fade unevenly: little chroma is left, blacks are lifted, and there is a cast."""
+    luminance, chroma = color.rgb_to_lab(rgb)
+    luminance = rng.uniform(0.1, 0.35) + rng.uniform(0.5, 0.65) * luminance
+    cast = rng.uniform(0.03, 0.12) * np.array([rng.uniform(-0.2, 1.0), 1.0], "float32")
+    chroma = rng.uniform(0.25, 0.5) * chroma + cast.astype("float32")
+    return color.from_float(color.recompose(luminance, chroma), "uint8")
+
+
+def _tinted_by_hand(gray, rng):
+    """Cheeks, lips, a dress: soft patches of one colour each."""
+    luminance = color.rgb_to_luminance(gray)
+    height, width = gray.shape[:2]
+    chroma = np.zeros((height, width, 2), "float32")
+    rows, columns = np.ogrid[:height, :width]
+    for _ in range(int(rng.integers(2, 5))):
+        row, column = rng.uniform(0.15, 0.85, 2) * (height, width)
+        radius = rng.uniform(0.06, 0.15) * min(height, width)
+        distance = np.hypot(rows - row, columns - column) / radius
+        share = np.clip(2.0 * (1.0 - distance), 0.0, 1.0)[..., np.newaxis]
+        paint = rng.uniform(0.15, 0.35) * _direction(rng)
+        chroma += share.astype("float32") * (paint - chroma)
+    return color.from_float(color.recompose(luminance, chroma), "uint8")
+
+
+def _on_paper(rgb, rng):
+    paper = int(rng.integers(235, 256))
+    margins = [int(rng.uniform(0.04, 0.17) * side) for side in rgb.shape[:2]]
+    widths = [(margin, margin) for margin in margins]
+    return np.pad(rgb, [*widths, (0, 0)], constant_values=paper)
+
+
+def _stamped(rgb, rng):
+    """A ring of ink, of a twelfth to an eighth of the height, somewhere near a corner."""
+    height, width = rgb.shape[:2]
+    radius = rng.uniform(1 / 24, 1 / 16) * min(height, width)
+    corner = rng.integers(0, 2, 2)
+    row, column = (
+        radius + 4 if at == 0 else side - radius - 5
+        for at, side in zip(corner, (height, width), strict=True)
+    )
+    rows, columns = np.ogrid[:height, :width]
+    ring = np.abs(np.hypot(rows - row, columns - column) - 0.8 * radius) < 0.2 * radius
+    ink = np.array([(190, 40, 50), (50, 60, 160), (110, 50, 140)])[rng.integers(3)]
+    # Ink takes light away from what is there.
+    stamped = rgb.astype("float64")
+    stamped[ring] *= 0.3 + 0.7 * ink / 255.0
+    return _to_uint8(stamped)
+
+
+def _scanned(gray, rng):
+    tinted = _tinted(gray, rng).astype("float64")
+    height, width = gray.shape[:2]
+    y, x = np.linspace(-1, 1, height)[:, None], np.linspace(-1, 1, width)[None]
+    slope = rng.normal(0, 1, 2)
+    yellowing = (slope[0] * x + slope[1] * y + 2.0)[..., None] * np.array([0.2, 0.0, -1.0])
+    noise = rng.normal(0.0, rng.uniform(1.0, 4.0), gray.shape)
+    return _to_uint8(tinted + rng.uniform(1.0, 4.0) * yellowing + noise)
 
 
 def _to_uint8(values):

@@ -24,6 +24,7 @@ import cv2
 import numpy as np
 
 from keras_refocus.restoration import hints
+from keras_refocus.restoration.reference import Palette
 from keras_refocus.restoration.seen import Seen, look
 
 # Height and width of the picture that the colorizer sees, in pixels.
@@ -64,6 +65,8 @@ def guess(
     *,
     size: int = WORKING_SIZE,
     color_hints: hints.ColorHints | None = None,
+    palette: Palette | None = None,
+    palette_strength: float = 1.0,
 ) -> "GuidedChroma":
     """Let a colorizer guess the chroma of a picture, shown as it can judge it (`seen`).
 
@@ -72,10 +75,15 @@ def guess(
         colorize: Gives chroma (rows, columns, 2) for luminance of shape (size, size, 1).
         size: Side of the square that it sees in pixels.
         color_hints: As for `GuidedChroma`.
+        palette: Colours of another photo, which it gets instead of those guessed.
+        palette_strength: How much of them to take, 0 to 1.
     """
     small = shrink(luminance, size)
     shown = look(luminance, small, lambda plane: shrink(plane, size))
-    chroma = shown.put_back(colorize(shown.luminance))
+    chroma = colorize(shown.luminance)
+    if palette is not None:
+        chroma = palette.give(shown.luminance, chroma, palette_strength)
+    chroma = shown.put_back(chroma)
     return GuidedChroma(small, chroma, luminance.shape[:2], color_hints, shown=shown)
 
 

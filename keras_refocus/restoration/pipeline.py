@@ -30,6 +30,7 @@ from keras_refocus.restoration.deconvolution import kernels
 from keras_refocus.restoration.deconvolution.finding import Finding
 from keras_refocus.restoration.hints import ColorHints
 from keras_refocus.restoration.inputs import open_input
+from keras_refocus.restoration.reference import Palette
 from keras_refocus.restoration.suggestions import Suggestion, likeliest
 from keras_refocus.restoration.tiling import TILE, Tiles, default_overlap, fitting_tile
 from keras_refocus.system import extras
@@ -73,6 +74,9 @@ class RestoreOptions:
             counts, so that with too few the result depends on the machine.
         kernel: The shake, for who knows it: `motion:LENGTH,ANGLE`, `disk:RADIUS` or the name of a
             picture file (`deconvolution.kernels.parse`). `None`: it is looked for if `patient`.
+        reference: Path of a photo whose colours a coloured picture gets: of the same scene, or one
+            that is liked; see `reference.Palette`. `None`: those that the colorizer guesses.
+        reference_strength: How much of its colours to take, 0 to 1.
 
     Numbers and truth values of numpy are taken as those of Python.
 
@@ -96,6 +100,8 @@ class RestoreOptions:
     patient: bool = False
     patience: float | None = None
     kernel: str | None = None
+    reference: str | os.PathLike | None = None
+    reference_strength: float = 1.0
 
     def __post_init__(self):
         for name, kind in _KINDS.items():
@@ -127,6 +133,19 @@ class RestoreOptions:
         if self.kernel is not None:
             object.__setattr__(self, "kernel", os.fspath(self.kernel))
             kernels.parse(self.kernel)
+        if self.reference is not None:
+            object.__setattr__(self, "reference", os.fspath(self.reference))
+            if self.mode == "restore":
+                raise ValueError(
+                    "A reference gives its colours to pictures that are coloured. Received: "
+                    f"reference='{self.reference}' with mode='restore'. Take "
+                    "mode='restore+colorize' or 'colorize'."
+                )
+        if not 0 <= self.reference_strength <= 1:
+            raise ValueError(
+                "The strength of the reference must be 0 to 1. Received: "
+                f"reference_strength={self.reference_strength}."
+            )
         tile = TILE if self.tile is None else self.tile
         if self.overlap is None:
             object.__setattr__(self, "overlap", default_overlap(tile))
@@ -156,6 +175,7 @@ class RestoreOptions:
 _KINDS = {
     "strength": float,
     "saturation": float,
+    "reference_strength": float,
     "auto_detect": bool,
     "blur_faces": bool,
     "tile": int,
@@ -382,6 +402,10 @@ class Restorer:
         restores = options.strength > 0 or keep_stages
         colorizes = options.colorizes(is_grayscale=is_grayscale)
         _check_hints(options.hints, source.shape[:2], colorizes=colorizes)
+        palette = None
+        if colorizes and options.reference is not None:
+            extras.require("color", "Taking the colours of another photo", "scipy")
+            palette = Palette.read(options.reference)
         versions = self._versions([options.restorer] * restores + [options.colorizer] * colorizes)
         part = source
         if options.region is not None:
@@ -413,7 +437,7 @@ class Restorer:
                 whole = plane if options.region is None else _luminance(source)
                 if options.region is not None:
                     whole[window] = plane
-                chroma = self._colorize(whole, options)
+                chroma = self._colorize(whole, options, palette)
                 chroma = chroma if options.region is None else chroma.part(*window)
                 step.done()
         composed = _compose_region(source, restored, chroma, options, step.check)
@@ -580,11 +604,19 @@ class Restorer:
                     )
                 plane[top : top + band.shape[0]] = np.clip(band, 0.0, 1.0)
 
-    def _colorize(self, luminance: np.ndarray, options: RestoreOptions) -> GuidedChroma:
+    def _colorize(
+        self, luminance: np.ndarray, options: RestoreOptions, palette: Palette | None
+    ) -> GuidedChroma:
         def colorize(small):
             return self.engine.colorize(small[np.newaxis], model=options.colorizer)[0]
 
-        return guess(luminance, colorize, color_hints=options.hints)
+        return guess(
+            luminance,
+            colorize,
+            color_hints=options.hints,
+            palette=palette,
+            palette_strength=options.reference_strength,
+        )
 
 
 def reblend(

@@ -28,7 +28,7 @@ def test_rates_and_names_are_printed(photos, capsys):
     assert printed.startswith("3 photos, seed 3")
     # One grey picture of three counts as a coloured photo that was judged grey.
     assert "original  coloured    1 of 3: 33.33%" in printed
-    assert "all grey: 0 of 12: 0.00%" in printed
+    assert "all grey: 0 of 21: 0.00%" in printed
     assert f"wrong as original: {photos / 'toned.png'}" in printed
     assert "a.png" not in printed and "b.png" not in printed
 
@@ -44,7 +44,10 @@ def test_versions_are_what_they_say():
     rgb = np.random.default_rng(1).integers(0, 256, (60, 80, 3)).astype("uint8")
     versions = grayscale.versions(rgb, np.random.default_rng(2))
     assert {"original", *versions} == {*grayscale.COLORED, *grayscale.GRAY}
-    assert all(v.shape == rgb.shape and v.dtype == np.uint8 for v in versions.values())
+    for name, version in versions.items():
+        on_paper = name in ("framed", "paper")
+        assert version.dtype == np.uint8
+        assert (version.shape == rgb.shape) != on_paper
     gray = versions["grey"]
     assert (gray == gray[..., :1]).all()
     # Every pixel of the sepia version lies on one curve: equal grey gives equal colour.
