@@ -7,9 +7,10 @@ The constants are public: the graph of the whole pipeline decides by the same on
 operations, see `deployment.whole_pipeline`.
 """
 
+import cv2
 import numpy as np
 
-from keras_refocus.pictures import color
+from keras_refocus.pictures import color, paper
 
 LUMA = np.array([0.299, 0.587, 0.114], "float32")
 CHROMA_DIFFERENCES = np.array([[-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]], "float32")
@@ -54,6 +55,8 @@ VIVID_ORANGE = 0.36
 # limit.
 STAMP_SHARE = 0.03
 STAMP_PLACE = 0.75
+# Side of the picture in which paper around a print is looked for, in pixels.
+_LOOKED_AT = 128
 
 
 def is_grayscale(rgb: np.ndarray) -> bool:
@@ -82,7 +85,7 @@ def is_grayscale(rgb: np.ndarray) -> bool:
             "`rgb` must be of shape (height, width, 3) with at least one pixel. "
             f"Received: rgb.shape={rgb.shape}."
         )
-    luma, chroma, parts = cells(rgb)
+    luma, chroma, parts = cells(_without_paper(rgb))
     residual = tint_residual(chroma, parts)
     is_one_tint = np.quantile(residual, RESIDUAL_QUANTILE) <= RESIDUAL_LIMIT
     if not is_one_tint and not _is_stamp(residual, chroma, parts[:, KNOTS : KNOTS + 2]):
@@ -93,6 +96,26 @@ def is_grayscale(rgb: np.ndarray) -> bool:
     blue, red = chroma.mean(axis=0)
     is_orange = blue < 0 < red
     return bool(vivid < (VIVID_ORANGE if is_orange else VIVID))
+
+
+def _without_paper(rgb: np.ndarray) -> np.ndarray:
+    """The picture inside a frame: white paper around a toned print is another tint."""
+    height, width = rgb.shape[:2]
+    if min(height, width) < _LOOKED_AT:
+        return rgb
+    # Every so many pixels are enough to see paper by.
+    step = min(height, width) // _LOOKED_AT
+    light = color.to_float(rgb[::step, ::step]).mean(axis=-1)
+    light = cv2.resize(light, (_LOOKED_AT, _LOOKED_AT), interpolation=cv2.INTER_AREA)
+    rows, columns = paper.without_paper(light)
+    if (rows, columns) == (slice(0, _LOOKED_AT), slice(0, _LOOKED_AT)):
+        return rgb
+    # One small pixel more, which may lie over the edge of the paper.
+    part = tuple(
+        slice((side.start + 1) * length // _LOOKED_AT, (side.stop - 1) * length // _LOOKED_AT)
+        for side, length in ((rows, height), (columns, width))
+    )
+    return rgb[part]
 
 
 def cells(rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -15,16 +15,7 @@ import dataclasses
 import cv2
 import numpy as np
 
-# Along a row of paper, 90% of the pixels lie within so much luminance; it is at least this light,
-# and differs from its outermost row by no more.
-_PAPER_EVEN = 0.06
-_PAPER_LIGHT = 0.75
-_PAPER_LIKE = 0.05
-# A frame is there on three sides at least, and takes no more than this of each; narrower ones,
-# in pixels of the small picture, are left.
-_LEAST_SIDES = 3
-_MOST_PAPER = 0.4
-_LEAST_PAPER = 2
+from keras_refocus.pictures import paper
 
 # The darkest and lightest 1% of nearly all photos lie below and above these. Where they do not,
 # they are moved as far beyond as they were short of it, but no farther than the second pair.
@@ -91,7 +82,7 @@ def look(luminance: np.ndarray, small: np.ndarray, shrink) -> Seen:
         small: The same at the colorizer's size.
         shrink: Makes the one of the other.
     """
-    box = without_paper(small)
+    box = paper.without_paper(small[..., 0])
     shown = small
     if box != _whole(small):
         rows, columns = (
@@ -105,39 +96,6 @@ def look(luminance: np.ndarray, small: np.ndarray, shrink) -> Seen:
             shown = shrink(inner)
     stretched, contrast = with_contrast(shown)
     return Seen(stretched, small, box, contrast)
-
-
-def without_paper(small: np.ndarray) -> tuple[slice, slice]:
-    """Find the picture inside a frame of light paper.
-
-    Args:
-        small: Luminance of shape (height, width, 1), float32 in [0, 1].
-
-    Returns:
-        Its rows and columns; all of them where there is no frame.
-    """
-    plane = small[..., 0]
-    # Bottom and right are top and left of the mirrored picture. Columns are measured over the rows
-    # that are no paper: the photo may lie anywhere on it.
-    top, bottom = _paper(plane), _paper(plane[::-1])
-    rows = slice(top, plane.shape[0] - bottom)
-    left, right = _paper(plane[rows].T), _paper(plane[rows].T[::-1])
-    widths = (top, bottom, left, right)
-    if sum(width >= _LEAST_PAPER for width in widths) < _LEAST_SIDES:
-        return _whole(small)
-    return rows, slice(left, plane.shape[1] - right)
-
-
-def _paper(plane: np.ndarray) -> int:
-    """How many of the first rows are paper."""
-    low, middle, high = np.quantile(plane, (0.05, 0.5, 0.95), axis=1)
-    is_paper = (
-        (high - low <= _PAPER_EVEN)
-        & (middle >= _PAPER_LIGHT)
-        & (np.abs(middle - middle[0]) <= _PAPER_LIKE)
-    )
-    count = int(np.argmin(is_paper)) if not is_paper.all() else 0
-    return min(count, int(_MOST_PAPER * len(plane)))
 
 
 def with_contrast(luminance: np.ndarray) -> tuple[np.ndarray, float]:

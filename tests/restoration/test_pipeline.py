@@ -69,6 +69,13 @@ def gray(shape=(40, 50), dtype=np.uint8):
     return photo(shape, dtype)
 
 
+def contrasty(shape=(40, 50), dtype=np.uint8):
+    """Grey with the contrast of a photo, which the colorizer is shown as it is."""
+    plane = photo(shape, np.float32)
+    plane = 0.22 + 0.46 * (plane - plane.min()) / np.ptp(plane)
+    return color.from_float(plane, dtype)
+
+
 def lab(image):
     return color.rgb_to_lab(pipeline._as_rgb(image))
 
@@ -164,7 +171,8 @@ def test_gray_in_gray_out(dtype):
 
 
 def test_a_tint_is_kept_by_restore_and_dropped_by_colorize():
-    sepia = color.from_float(gray(dtype=np.float32)[..., np.newaxis] * [1.1, 1.0, 0.8], np.uint16)
+    plane = contrasty(dtype=np.float32)[..., np.newaxis]
+    sepia = color.from_float(plane * [1.1, 1.0, 0.8], np.uint16)
     tint = lab(sepia)[1]
     restorer = Restorer(FakeEngine(gain=1.0, chroma=(0.05, -0.1)))
     np.testing.assert_allclose(lab(restorer.restore(sepia).image)[1], tint, atol=1e-4)
@@ -176,8 +184,8 @@ def test_a_tint_is_kept_by_restore_and_dropped_by_colorize():
 @pytest.mark.parametrize("saturation", [0.0, 0.5, 1.5])
 def test_saturation_scales_the_chroma(saturation):
     options = RestoreOptions(mode="colorize", saturation=saturation)
-    image = gray(dtype=np.uint16)
-    result = Restorer(FakeEngine(chroma=(0.1, 0.02))).restore(image, options).image
+    image = contrasty(dtype=np.uint16)
+    result = Restorer(FakeEngine(1.0, chroma=(0.1, 0.02))).restore(image, options).image
     assert result.shape == (*image.shape, 3)
     expected = np.array([0.1, 0.02]) * saturation
     np.testing.assert_allclose(lab(result)[1] - expected, 0, atol=2e-4)
@@ -188,7 +196,7 @@ def test_saturation_scales_the_chroma(saturation):
 
 def test_colours_out_of_reach_lose_chroma_not_luminance():
     options = RestoreOptions(mode="colorize", saturation=1.5)
-    image = gray(dtype=np.uint16)
+    image = contrasty(dtype=np.uint16)
     result = Restorer(FakeEngine(gain=1.0, chroma=(0.9, 0.9))).restore(image, options).image
     luminance, chroma = lab(result)
     # To Delta E 1, see `color.recompose`.

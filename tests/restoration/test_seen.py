@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from keras_refocus.restoration.chroma import guess, shrink
-from keras_refocus.restoration.seen import with_contrast, without_paper
+from keras_refocus.restoration.seen import with_contrast
 
 
 def scene(size=(300, 400), low=0.02, high=0.98):
@@ -55,21 +55,6 @@ def test_paper_is_not_shown_and_gets_no_colour(widths, paper):
     paper_alone = chroma.copy()
     paper_alone[max(top - 8, 0) : top + 308, left - 8 : left + 408] = 0
     assert np.abs(paper_alone).max() < 0.02
-
-
-def test_a_white_sky_is_no_paper():
-    luminance = scene(high=0.7)
-    luminance[:90] = 0.98
-    assert without_paper(shrink(luminance)) == (slice(0, 256), slice(0, 256))
-    luminance[:, :60] = 0.98  # nor is a white wall beside it
-    assert without_paper(shrink(luminance)) == (slice(0, 256), slice(0, 256))
-
-
-def test_a_white_page_and_a_black_frame_are_no_frames():
-    whole = slice(0, 256), slice(0, 256)
-    assert without_paper(np.ones((256, 256, 1), np.float32)) == whole
-    black = framed(scene(), (50, 50, 60, 60), 0.05)
-    assert without_paper(shrink(black)) == whole
 
 
 def test_faded_and_dark_pictures_are_stretched():
