@@ -251,6 +251,7 @@ def _options(arguments: argparse.Namespace) -> pipeline.RestoreOptions:
         colorizer=arguments.colorizer,
         best=arguments.best,
         region=arguments.region,
+        fade=arguments.fade,
         reference=arguments.reference,
         reference_strength=arguments.reference_strength,
         hints=arguments.hints and hints.ColorHints.read(arguments.hints),
@@ -550,6 +551,14 @@ def _add_what(what) -> None:
         metavar="FILE",
         help="JSON file of colours at points or along strokes of the picture, which correct what "
         "the colorizer guesses: docs/color.md",
+    )
+    what.add_argument(
+        "--fade",
+        type=float,
+        default=defaults.fade,
+        metavar="X",
+        help="take fading off a print, 0 to 1: the levels of each channel, white paper left out "
+        "(default: %(default)s)",
     )
     what.add_argument(
         "--reference",

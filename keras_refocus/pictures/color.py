@@ -257,6 +257,30 @@ def rgb_to_luminance(rgb: Tensor) -> Tensor:
     return luminance.reshape(*rgb.shape[:-1], 1)
 
 
+def srgb_to_linear(values: Any) -> np.ndarray:
+    """Take values of sRGB to linear light.
+
+    Args:
+        values: Array of any shape: float in [0, 1], uint8 or uint16.
+
+    Returns:
+        float64 array of that shape, in [0, 1].
+    """
+    return _linear_from_array(as_array(values, "values"))
+
+
+def linear_to_srgb(linear: Any) -> np.ndarray:
+    """Take linear light to values of sRGB; undoes `srgb_to_linear`.
+
+    Args:
+        linear: Array of any shape, float in [0, 1].
+
+    Returns:
+        float array of that shape, in [0, 1].
+    """
+    return _encode_srgb(_NumPyOps, np.asarray(linear))
+
+
 def film_luminance(rgb: np.ndarray, weights: Any) -> np.ndarray:
     """Convert sRGB to the luminance of the grey picture that a film makes of it.
 

@@ -14,6 +14,7 @@ Floor 2.
     means     patterns of single pixels keep their mean lightness
     chroma    chroma from the colorizer's size to full size, guided by luminance
     seen      what the colorizer is shown: without paper, with the contrast of a photo
+    fade      fading taken off: levels of each channel in linear light
     reference  colours of another photo, by optimal transport
     suggestions  the likeliest colours at a place
     hints     colours that a person gives, and how they spread

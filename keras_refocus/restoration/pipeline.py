@@ -24,6 +24,7 @@ from PIL import Image
 
 from keras_refocus.engines import contract, local, store
 from keras_refocus.pictures import color, grayscale, images, provenance
+from keras_refocus.restoration import fade as fading
 from keras_refocus.restoration import flips, means, regions
 from keras_refocus.restoration.chroma import GuidedChroma, guess
 from keras_refocus.restoration.deconvolution import kernels
@@ -76,6 +77,8 @@ class RestoreOptions:
             picture file (`deconvolution.kernels.parse`). `None`: it is looked for if `patient`.
         reference: Path of a photo whose colours a coloured picture gets: of the same scene, or one
             that is liked; see `reference.Palette`. `None`: those that the colorizer guesses.
+        fade: How much of fading to take off, 0 to 1: levels of each channel, in linear light, set
+            from the darkest to the lightest, white paper left out; see `fade`. Of whole pictures.
         reference_strength: How much of its colours to take, 0 to 1.
 
     Numbers and truth values of numpy are taken as those of Python.
@@ -102,6 +105,7 @@ class RestoreOptions:
     kernel: str | None = None
     reference: str | os.PathLike | None = None
     reference_strength: float = 1.0
+    fade: float = 0.0
 
     def __post_init__(self):
         for name, kind in _KINDS.items():
@@ -146,6 +150,13 @@ class RestoreOptions:
                 "The strength of the reference must be 0 to 1. Received: "
                 f"reference_strength={self.reference_strength}."
             )
+        if not 0 <= self.fade <= 1:
+            raise ValueError(f"Fading is taken off by 0 to 1. Received: fade={self.fade}.")
+        if self.fade and self.region is not None:
+            raise ValueError(
+                "Fading is taken off whole pictures, and outside a region nothing changes. "
+                f"Received: fade={self.fade}, region={self.region}. Leave one out."
+            )
         tile = TILE if self.tile is None else self.tile
         if self.overlap is None:
             object.__setattr__(self, "overlap", default_overlap(tile))
@@ -175,6 +186,7 @@ class RestoreOptions:
 _KINDS = {
     "strength": float,
     "saturation": float,
+    "fade": float,
     "reference_strength": float,
     "auto_detect": bool,
     "blur_faces": bool,
@@ -625,6 +637,7 @@ def reblend(
     strength: float | None = None,
     saturation: float | None = None,
     hints: ColorHints | None = None,
+    fade: float | None = None,
 ) -> RestoreResult:
     """Blend a result again with other settings, without running the networks.
 
@@ -632,6 +645,7 @@ def reblend(
         result: A result of `Restorer.restore` with `keep_stages`.
         strength: As in `RestoreOptions`; `None` leaves it as it was.
         saturation: As in `RestoreOptions`; `None` leaves it as it was.
+        fade: As in `RestoreOptions`; `None` leaves it as it was.
         hints: As in `RestoreOptions`; `None` leaves them as they were, and `ColorHints()` takes
             them away. Of a result that was made smaller they stay in pixels of the whole picture.
 
@@ -654,6 +668,7 @@ def reblend(
         strength=result.options.strength if strength is None else strength,
         saturation=result.options.saturation if saturation is None else saturation,
         hints=result.options.hints if hints is None else hints,
+        fade=result.options.fade if fade is None else fade,
     )
     if options.hints != result.options.hints:
         if planes.chroma is None:
@@ -761,7 +776,8 @@ def _compose_region(
     """Put luminance and chroma together where they are asked for."""
     chosen = restored, chroma, options.strength, options.saturation, check
     if options.region is None:
-        return _compose(source, *chosen)
+        image = _compose(source, *chosen)
+        return fading.correct(image, options.fade) if options.fade else image
     window = regions.window(options.region, source.shape[:2])
     return regions.paste(source, _compose(source[window], *chosen), options.region)
 
