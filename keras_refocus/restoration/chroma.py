@@ -87,6 +87,34 @@ def guess(
     return GuidedChroma(small, chroma, luminance.shape[:2], color_hints, shown=shown)
 
 
+class SharpChroma:
+    """A picture's own chroma without its blur, to be taken where its lightness was, too.
+
+    Args:
+        chroma: Array of shape (height, width, 2), float in [-1, 1].
+        share: How much of it is taken where, float32 (height, width) in [0, 1].
+    """
+
+    def __init__(self, chroma: np.ndarray, share: np.ndarray):
+        self._chroma = chroma
+        self._share = share
+
+    def mixed(self, top: int, own: np.ndarray, strength: float) -> np.ndarray:
+        """Blend some rows into what the picture has.
+
+        Args:
+            top: First row.
+            own: Array of shape (rows, width, 2), float32: chroma of the picture.
+            strength: How much of what is to be taken is, 0 to 1.
+
+        Returns:
+            float32 array of that shape.
+        """
+        rows = slice(top, top + len(own))
+        share = np.float32(strength) * self._share[rows, :, np.newaxis]
+        return own + share * (self._chroma[rows].astype(np.float32) - own)
+
+
 class GuidedChroma:
     """Chroma of a full-size picture, computed a band of rows at a time from a small one.
 

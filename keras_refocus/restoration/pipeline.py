@@ -26,7 +26,7 @@ from keras_refocus.engines import contract, local, store
 from keras_refocus.pictures import color, grayscale, images, provenance
 from keras_refocus.restoration import fade as fading
 from keras_refocus.restoration import flips, means, regions
-from keras_refocus.restoration.chroma import GuidedChroma, guess
+from keras_refocus.restoration.chroma import GuidedChroma, SharpChroma, guess
 from keras_refocus.restoration.deconvolution import kernels
 from keras_refocus.restoration.deconvolution.finding import Finding
 from keras_refocus.restoration.hints import ColorHints
@@ -228,13 +228,14 @@ class Planes:
         source: The input picture.
         restored: Luminance after stage 1 at full strength, float32 [H,W,1], or of the window
             around the region; `None` if not run.
-        chroma: Chroma of stage 2, or of the window around the region; `None` if not run.
+        chroma: Chroma of stage 2, or of the window around the region; or the picture's own without
+            a shake; `None` if neither.
         faces: Boxes of the faces to blur, as `faces.detect` gives them; `None` if not asked for.
     """
 
     source: np.ndarray
     restored: np.ndarray | None
-    chroma: GuidedChroma | None
+    chroma: GuidedChroma | SharpChroma | None
     faces: Any
 
 
@@ -431,7 +432,7 @@ class Restorer:
         passes = len(flips.FLIPS) if options.best else 1
         count = restores * passes * len(tiles)
         if shake is not None:
-            count = count * (1 + shake.passes) + shake.steps
+            count = shake.plan(count)
         step = _Steps(count + colorizes + 1, progress, cancel)
 
         restored = chroma = faces = finding = None
@@ -442,7 +443,6 @@ class Restorer:
                 means.keep(plane, lambda rows: color.rgb_to_luminance(_as_rgb(part[rows])))
                 if shake is not None:
                     plane, finding = self._unshake(part, plane, tiles, shake, step)
-                    step.reach(count)
                 restored = plane
             if colorizes:
                 # What colour a part has depends on what is around it.
@@ -452,6 +452,8 @@ class Restorer:
                 chroma = self._colorize(whole, options, palette)
                 chroma = chroma if options.region is None else chroma.part(*window)
                 step.done()
+            elif finding is not None and not is_grayscale:
+                chroma = _colors_module().sharp_chroma(part, finding, step.check)
         composed = _compose_region(source, restored, chroma, options, step.check)
         if options.blur_faces:
             faces = _face_module().detect(_as_rgb(composed))
@@ -484,7 +486,7 @@ class Restorer:
             self._restore_in_place([plane], tiles, options, step)
             return plane
 
-        return patient.improve(
+        better = patient.improve(
             _luminance(part),
             plain,
             sharpen,
@@ -492,6 +494,8 @@ class Restorer:
             check=check,
             done=step.done,
         )
+        step.reach(shake.count)
+        return better
 
     def restore_luminance(
         self,
@@ -709,11 +713,17 @@ class _Shake:
     """What is planned for heavy shake: the kernel if it is known, and how much work it is."""
 
     def __init__(self, options: RestoreOptions, size: tuple[int, int]):
-        patient = _patient_module()
         self.options = options
         self.kernel = None if options.kernel is None else kernels.parse(options.kernel)
-        self.passes = patient.passes(self.kernel)
-        self.steps = patient.steps(size, self.kernel)
+        self.count = 0
+        self._size = size
+
+    def plan(self, tiles: int) -> int:
+        """Count the steps of stage 1, for which one restoration takes so many."""
+        patient = _patient_module()
+        self.count = tiles * (1 + patient.passes(self.kernel))
+        self.count += patient.steps(self._size, self.kernel)
+        return self.count
 
 
 class _Steps:
@@ -769,7 +779,7 @@ def _luminance(source: np.ndarray) -> np.ndarray:
 def _compose_region(
     source: np.ndarray,
     restored: np.ndarray | None,
-    chroma: GuidedChroma | None,
+    chroma: GuidedChroma | SharpChroma | None,
     options: RestoreOptions,
     check: Callable[[], None] = lambda: None,
 ) -> np.ndarray:
@@ -785,13 +795,15 @@ def _compose_region(
 def _compose(
     source: np.ndarray,
     restored: np.ndarray | None,
-    chroma: GuidedChroma | None,
+    chroma: GuidedChroma | SharpChroma | None,
     strength: float,
     saturation: float,
     check: Callable[[], None] = lambda: None,
 ) -> np.ndarray:
     """Put luminance and chroma together, a band of rows at a time."""
     strength = strength if restored is not None else 0.0
+    if strength == 0 and isinstance(chroma, SharpChroma):
+        chroma = None
     if strength == 0 and chroma is None and (saturation == 1 or source.ndim == 2):
         return source.copy()
     height, width = source.shape[:2]
@@ -804,7 +816,10 @@ def _compose(
             luminance = restored[band]
         elif strength > 0:
             luminance += np.float32(strength) * (restored[band] - luminance)
-        band_chroma = own_chroma if chroma is None else chroma.rows(band.start, luminance)
+        if isinstance(chroma, SharpChroma):
+            band_chroma = chroma.mixed(band.start, own_chroma, strength)
+        else:
+            band_chroma = own_chroma if chroma is None else chroma.rows(band.start, luminance)
         if saturation != 1:
             band_chroma *= np.float32(saturation)
         if is_gray:
@@ -827,6 +842,13 @@ def _patient_module():
     from keras_refocus.restoration.deconvolution import patient
 
     return patient
+
+
+def _colors_module():
+    # It brings scipy.
+    from keras_refocus.restoration.deconvolution import colors
+
+    return colors
 
 
 def _blur_faces(image: np.ndarray, boxes: Any) -> np.ndarray:

@@ -53,7 +53,7 @@ def choose(
         return plain, nothing("Blurred again, the result is not the photo.", kernel)
     mixed = plain + share[..., np.newaxis] * (sharp - plain)
     reason = "" if changed > 0.995 else "Where it does not explain the photo the plain result is."
-    return mixed, Finding(kernel, found.length, found.direction, changed, reason)
+    return mixed, Finding(kernel, found.length, found.direction, changed, reason, share)
 
 
 def _better(

@@ -17,6 +17,8 @@ class Finding:
         direction: Of its longest axis, degrees in [0, 180): 0 along rows, 90 along columns.
         changed: Share of the picture that was taken from it, 0 to 1.
         reason: Why the rest, or all, is the plain result, in a sentence; empty if none of it is.
+        share: How much of each pixel was taken from it, float32 (height, width) in [0, 1]; `None`
+            if none.
     """
 
     kernel: np.ndarray | None
@@ -24,6 +26,7 @@ class Finding:
     direction: float
     changed: float
     reason: str = ""
+    share: np.ndarray | None = None
 
     def record(self) -> dict[str, float | str]:
         """What a report says of it."""

@@ -197,13 +197,22 @@ class _Work:
 
 
 def deconvolve(
-    light: np.ndarray, kernel: np.ndarray, check: Callable[[], None] = lambda: None
+    light: np.ndarray,
+    kernel: np.ndarray,
+    check: Callable[[], None] = lambda: None,
+    *,
+    weight: float = known.WEIGHT,
+    iterations: int = known.ITERATIONS,
 ) -> np.ndarray:
     """Deconvolve a plane of any size by one kernel, in tiles; see `known.deconvolve`."""
     tiles = Tiles(*light.shape, _TILE, _OVERLAP)
     plane = light[..., np.newaxis]
     cut = (tiles.cut(plane, window, fill=False)[..., 0] for window in tiles)
-    sharp = (known.deconvolve(part, kernel, check=check)[..., np.newaxis] for part in cut)
+    made = (
+        known.deconvolve(part, kernel, weight=weight, iterations=iterations, check=check)
+        for part in cut
+    )
+    sharp = (part[..., np.newaxis] for part in made)
     return np.concatenate([band for _, band in tiles.blend(sharp)])[..., 0]
 
 
