@@ -446,6 +446,8 @@ def _evaluate_patient(parser, arguments):
                     picture = shake.load(picture_set, index, kind, arguments.crop)
                     name = picture_set.items[index].sharp
                     scores.append(shake.score(name, picture, restorer, settings))
+                    with bar.external_write_mode():
+                        print(shake.line(scores[-1]), flush=True)
                     bar.update()
             results.append((label, scores))
             print("\n" + shake.as_text(label, scores), flush=True)

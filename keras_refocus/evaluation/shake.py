@@ -275,6 +275,16 @@ def _peers(start, truth, kernel):
     }
 
 
+def line(item):
+    """One picture in a line, as it is measured: a set takes long."""
+    parts = [f"{item.name}: {item.before:.2f}", f"plain {item.plain - item.before:+.2f}"]
+    parts.append(f"patient {item.patient - item.before:+.2f}")
+    if item.known is not None:
+        parts.append(f"true kernel {item.known - item.before:+.2f} dB")
+        parts.append(f"similarity {item.similarity:.2f}, ratio {item.ratio:.2f}")
+    return ", ".join([*parts, f"{item.changed:.0%} changed", item.reason]).removesuffix(", ")
+
+
 def summary(label, scores):
     """Everything that is reported of a set, as a JSON-ready dict."""
     known = [item for item in scores if item.known is not None]

@@ -114,6 +114,15 @@ def test_the_summary_counts_what_was_asked_for(tmp_path):
     assert row["patient"] == "25.0000" and row["wiener"] == "19.0000" and row["set"] == "set"
 
 
+def test_a_picture_is_a_line_as_it_is_measured():
+    assert shake.line(SCORE) == (
+        "a.png: 20.00, plain +1.00, patient +5.00, true kernel +6.00 dB, similarity 0.90, "
+        "ratio 1.30, 100% changed"
+    )
+    left = dataclasses.replace(SCORE, known=None, patient=21.0, changed=0.0, reason="No shake.")
+    assert shake.line(left) == "a.png: 20.00, plain +1.00, patient +1.00, 0% changed, No shake."
+
+
 def test_a_set_without_kernels_has_none_of_their_figures():
     plain = shake.Score(name="b.png", before=20.0, plain=21.0, patient=21.0)
     values = shake.summary("pairs", [plain])
