@@ -121,10 +121,10 @@ def _stamped(rgb, rng):
     )
     rows, columns = np.ogrid[:height, :width]
     ring = np.abs(np.hypot(rows - row, columns - column) - 0.8 * radius) < 0.2 * radius
-    ink = np.array([(190, 40, 50), (50, 60, 160), (110, 50, 140)])[rng.integers(3)]
+    ink = np.array([(0.75, 0.16, 0.2), (0.2, 0.24, 0.63), (0.43, 0.2, 0.55)])[rng.integers(3)]
     # Ink takes light away from what is there.
     stamped = rgb.astype("float64")
-    stamped[ring] *= 0.3 + 0.7 * ink / 255.0
+    stamped[ring] *= 0.3 + 0.7 * ink
     return _to_uint8(stamped)
 
 

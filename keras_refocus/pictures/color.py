@@ -407,23 +407,6 @@ def light_to_luminance(light: np.ndarray) -> np.ndarray:
     return (luminance - np.float32(16.0 / LAB_PER_LUMINANCE)).astype("float32")
 
 
-def decode_light(encoded):
-    """Decode sRGB to linear light.
-
-    Args:
-        encoded: Array of any shape, uint8, uint16 or float in [0, 1]: red, green or blue.
-
-    Returns:
-        float32 array of the same shape, in [0, 1].
-    """
-    return _linear_from_array(as_array(encoded, "encoded")).astype("float32")
-
-
-def encode_light(light):
-    """Encode linear light, float in [0, 1], as sRGB, float32; undoes `decode_light`."""
-    return _encode_srgb(_NumPyOps, np.asarray(light, "float32")).astype("float32")
-
-
 def _luminance_to_gray(ops, luminance):
     lightness = luminance * (LAB_PER_LUMINANCE / 116.0) + 16.0 / 116.0
     return _encode_srgb(ops, _inverse_lightness(ops, lightness))

@@ -11,6 +11,7 @@ Pictures without a frame and with the contrast of a photo are shown as they are,
 """
 
 import dataclasses
+from collections.abc import Callable
 
 import cv2
 import numpy as np
@@ -74,7 +75,9 @@ class Seen:
         return found[0], found[1]
 
 
-def look(luminance: np.ndarray, small: np.ndarray, shrink) -> Seen:
+def look(
+    luminance: np.ndarray, small: np.ndarray, shrink: Callable[[np.ndarray], np.ndarray]
+) -> Seen:
     """Decide what the colorizer is shown of a picture.
 
     Args:

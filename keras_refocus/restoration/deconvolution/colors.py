@@ -41,11 +41,11 @@ def sharp_chroma(
     size = (width + 1) // 2, (height + 1) // 2
     light = []
     for channel in range(3):
-        plane = color.decode_light(rgb[..., channel])
+        plane = color.srgb_to_linear(rgb[..., channel]).astype(np.float32)
         small = cv2.resize(plane, size, interpolation=cv2.INTER_AREA)
         sharp = patient.deconvolve(small, kernel, check, weight=_WEIGHT, iterations=known.QUICK)
         light.append(np.clip(sharp, _DARKEST, 1))
-    chroma = color.rgb_to_lab(color.encode_light(np.stack(light, axis=-1)))[1]
+    chroma = color.rgb_to_lab(color.linear_to_srgb(np.stack(light, axis=-1)))[1]
     # To half a thousandth, which is a twentieth of a just noticeable difference.
     chroma = cv2.resize(chroma, (width, height), interpolation=cv2.INTER_LINEAR)
     return SharpChroma(chroma.astype(np.float16), finding.share)

@@ -16,7 +16,7 @@ def poles():
     light = np.zeros((80, 140, 3), np.float32) + np.float32([0.1, 0.3, 0.1])
     light[:, 40:60] = light[:, 90:96] = (0.5, 0.1, 0.1)
     blurred = np.stack([cv2.filter2D(light[..., c], -1, KERNEL) for c in range(3)], axis=-1)
-    return [color.from_float(color.encode_light(side), np.uint8) for side in (blurred, light)]
+    return [color.from_float(color.linear_to_srgb(side), np.uint8) for side in (blurred, light)]
 
 
 def found(share):
