@@ -73,7 +73,9 @@ def load_colorizer(
     return _load(path, contract.COLORIZER, contract.CHROMA, channels=2, best=best, tuning=tuning)
 
 
-def load_motion(path=None, *, best=False):
+def load_motion(
+    path: str | os.PathLike | None = None, *, best: bool = False
+) -> tuple[Network, pathlib.Path]:
     """Load a motion network; as `load_restorer`, but from what it sees, 5 or 7 channels, to 11."""
     return _load(
         path,

@@ -1,6 +1,8 @@
 """Figures of motion networks: seven frames of an exposure out of one blurred picture."""
 
 import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -54,7 +56,7 @@ class Protocol:
             )
 
     @property
-    def label(self):
+    def label(self) -> str:
         """The protocol in words."""
         words = f"{self.count} exposures of {self.size}x{self.size}, seed {self.seed}"
         return words + (", through the phase-coded aperture" if self.coded else "")
@@ -81,7 +83,9 @@ class Row:
     parameters: int = 0
 
 
-def exposures_of(protocol, *, photos=None, clips=None):
+def exposures_of(
+    protocol: Protocol, *, photos: Any = None, clips: Any = None
+) -> list[tuple[np.ndarray, np.ndarray]]:
     """Expose photos or average clips: list of `(picture, frames)`.
 
     `picture` is float32 (size, size, 3), luminance and chroma; `frames` (size, size, 7), luminance.
@@ -119,7 +123,15 @@ def exposures_of(protocol, *, photos=None, clips=None):
     return [sampler.example(position) for position in range(count)]
 
 
-def score(exposed, engine, restorer, networks, *, coded=False, done=None):
+def score(
+    exposed: Sequence[Any],
+    engine: Any,
+    restorer: Any,
+    networks: Sequence[tuple[str, Any]],
+    *,
+    coded: bool = False,
+    done: Callable[..., Any] | None = None,
+) -> list[Row]:
     """Score the baselines and networks on exposures.
 
     Args:
@@ -192,7 +204,7 @@ def _psnr(errors):
     return -10 * np.log10(np.maximum(errors, 1e-10))
 
 
-def summary(row):
+def summary(row: Row) -> dict[str, Any]:
     """Figures of a row: a JSON-ready dict."""
     others = np.delete(row.errors, _MIDDLE, axis=1)
     return {
@@ -211,7 +223,7 @@ def summary(row):
     }
 
 
-def as_text(rows, *, coded=False):
+def as_text(rows: Sequence[Row], *, coded: bool = False) -> str:
     """A table of the rows, as Markdown."""
     heads = ["", "psnr", "pooled", "others", "middle", "ssim others", "ssim middle", "worse"]
     heads += ["forward"] if coded else []

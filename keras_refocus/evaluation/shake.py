@@ -22,6 +22,9 @@ References:
 import csv
 import dataclasses
 import math
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -111,26 +114,28 @@ class NetworkEngine:
 
     batch_size = 1
 
-    def __init__(self, network):
+    def __init__(self, network: Callable[[np.ndarray], np.ndarray]):
         self._network = network
 
-    def restore(self, tiles, *, model=contract.RESTORER):
+    def restore(self, tiles: np.ndarray, *, model: str = contract.RESTORER) -> np.ndarray:
         """See `contract.Engine.restore`."""
         return self._network(tiles)
 
-    def colorize(self, luminance, *, model=contract.COLORIZER):
+    def colorize(self, luminance: np.ndarray, *, model: str = contract.COLORIZER) -> np.ndarray:
         """There is no colorizer."""
         raise NotImplementedError
 
-    def versions(self, *models):
+    def versions(self, *models: str) -> dict[str, str]:
         """See `contract.Engine.versions`."""
         return dict.fromkeys(models, "0")
 
-    def close(self):
+    def close(self) -> None:
         """Nothing is held."""
 
 
-def shaken(photo, kind, rng, size=None):
+def shaken(
+    photo: np.ndarray, kind: str, rng: np.random.Generator, size: int | None = None
+) -> Shaken:
     """Shake a photo.
 
     Args:
@@ -188,7 +193,7 @@ def _uneven(photo, path, rng):
     return result.blurred, math.ceil(np.abs(tracks).max()) + 1
 
 
-def load(picture_set, index, kind=None, size=None):
+def load(picture_set: Any, index: int, kind: str | None = None, size: int | None = None) -> Shaken:
     """Read a picture of a set, and shake it if asked to.
 
     Args:
@@ -207,7 +212,7 @@ def load(picture_set, index, kind=None, size=None):
     return shaken(sharp, kind, np.random.default_rng(seed), size)
 
 
-def score(name, picture, restorer, options, *, peers=True):
+def score(name: str, picture: Shaken, restorer: Any, options: Any, *, peers: bool = True) -> Score:
     """Restore a shaken picture in every way, and score the results.
 
     Args:
@@ -275,7 +280,7 @@ def _peers(start, truth, kernel):
     }
 
 
-def line(item):
+def line(item: Score) -> str:
     """One picture in a line, as it is measured: a set takes long."""
     parts = [f"{item.name}: {item.before:.2f}", f"plain {item.plain - item.before:+.2f}"]
     parts.append(f"patient {item.patient - item.before:+.2f}")
@@ -285,7 +290,7 @@ def line(item):
     return ", ".join([*parts, f"{item.changed:.0%} changed", item.reason]).removesuffix(", ")
 
 
-def summary(label, scores):
+def summary(label: str, scores: Sequence[Score]) -> dict[str, Any]:
     """Everything that is reported of a set, as a JSON-ready dict."""
     known = [item for item in scores if item.known is not None]
     gains = {
@@ -317,7 +322,7 @@ def summary(label, scores):
     return values
 
 
-def as_text(label, scores):
+def as_text(label: str, scores: Sequence[Score]) -> str:
     """Write the scores of a set as text."""
     values = summary(label, scores)
     lines = [label, f"  input {values['input_psnr_l']:.2f} dB; gain of PSNR L in dB:"]
@@ -345,7 +350,7 @@ DEFINITIONS = (
 )
 
 
-def write_csv(path, results):
+def write_csv(path: str | os.PathLike, results: Any) -> None:
     """Write one row for each picture.
 
     Args:

@@ -3,6 +3,8 @@
 import dataclasses
 import math
 import pathlib
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from keras import ops
@@ -89,23 +91,23 @@ class MotionJob(Job):
         # Not a field: models are neither compared nor kept.
         object.__setattr__(self, "_engines", [])
 
-    def see(self, pictures):
+    def see(self, pictures: np.ndarray) -> np.ndarray:
         """What the network sees of pictures; the restorer is opened when it is first needed."""
         if not self._engines:
             self._engines.append(local.LocalEngine(self.models))
         return from_blur.look(pictures, self._engines[0], self.restorer)
 
-    def data_record(self):
+    def data_record(self) -> dict[str, Any]:
         """See `job.Job`."""
         return super().data_record() | {"restorer": self.restorer}
 
     @classmethod
-    def pictures_of(cls, record):
+    def pictures_of(cls, record: Mapping[str, Any]) -> dict[str, Any]:
         """See `job.Job`."""
         restorer = record["data"].get("restorer", contract.RESTORER)
         return super().pictures_of(record) | {"restorer": restorer}
 
-    def collect(self):
+    def collect(self) -> Any:
         """Find and check photos and clips; see `job.Job`."""
         blur = exposure.settings(self.config.blur, **self.config.blur_options)
         photos = usable_photos(self.photos) if self.photos else {}
@@ -155,11 +157,11 @@ class MotionJob(Job):
     def _clips(self, windows):
         return exposures.ExposedClips(paths=tuple(windows), coded_parts=self._coded_parts())
 
-    def build(self, pictures):
+    def build(self, pictures: Any) -> Any:
         """Build and compile the model; see `job.Job`."""
         return build_motion_model(self.config)
 
-    def sampler(self, pictures, phase):
+    def sampler(self, pictures: Any, phase: Any) -> Any:
         """Examples of a phase; see `job.Job`."""
         return exposures.ExposureSampler(
             sources=pictures.sources,
@@ -172,11 +174,11 @@ class MotionJob(Job):
             picture=self.config.picture,
         )
 
-    def batches(self, pictures, phase, **place):
+    def batches(self, pictures: Any, phase: Any, **place: Any) -> Any:
         """Batches of a phase; see `job.Job`."""
         return _SeenBatches(super().batches(pictures, phase, **place), self.see)
 
-    def validation(self, pictures):
+    def validation(self, pictures: Any) -> tuple[np.ndarray, np.ndarray]:
         """Central parts of pictures to validate on, exposed with a fixed seed; see `job.Job`."""
         seen, frames = [], []
         share = max(1, self.validation_count // len(pictures.validation))
@@ -198,7 +200,7 @@ class MotionJob(Job):
             frames.append(other)
         return np.stack(seen), np.concatenate(frames)
 
-    def input_scores(self, validation):
+    def input_scores(self, validation: Any) -> dict[str, float]:
         """What seven times the blurred picture and the classical estimate score; see `job.Job`."""
         seen, frames = validation
         channels = self.config.channels
@@ -215,7 +217,7 @@ class MotionJob(Job):
         result["classical"] = {"psnr": _mean_psnr(frames, moved)}
         return result
 
-    def draw(self, model, validation):
+    def draw(self, model: Any, validation: Any) -> np.ndarray:
         """Rows of blurred, restored, predicted and true frames; see `job.Job`."""
         seen, frames = (side[:_SHOWN] for side in validation)
         predicted = np.clip(ops.convert_to_numpy(model(ops.convert_to_tensor(seen))), 0, 1)
@@ -225,11 +227,11 @@ class MotionJob(Job):
         rows = np.concatenate(parts, axis=2)
         return color.from_float(rows.reshape(-1, rows.shape[2]), np.uint8)
 
-    def score(self, row, before):
+    def score(self, row: Mapping[str, float], before: Mapping[str, float]) -> float:
         """PSNR of the six frames that are not the middle one; see `job.Job`."""
         return row.get("val_others_psnr", -math.inf)
 
-    def describe(self, row, before):
+    def describe(self, row: Mapping[str, float], before: Mapping[str, float]) -> str:
         """The validation of an epoch in words; see `job.Job`."""
         words = (
             f"validation PSNR {row.get('val_psnr', math.nan):.2f} dB of seven frames (blurred "
@@ -266,7 +268,7 @@ def _mean_psnr(frames, predicted):
     return float(ops.convert_to_numpy(found["psnr"]).mean())
 
 
-def build_motion_model(config):
+def build_motion_model(config: Any) -> Any:
     """Build and compile the model of a configuration.
 
     Args:

@@ -11,12 +11,13 @@ References:
 from keras import ops
 
 from keras_refocus.pictures import color
+from keras_refocus.pictures.color import Tensor
 from keras_refocus.training import losses
 
 _EPSILON = 1e-3
 
 
-def distance(frames, predicted, *, frequency_weight=0.0):
+def distance(frames: Tensor, predicted: Tensor, *, frequency_weight: float = 0.0) -> Tensor:
     """Charbonnier distance of two sequences, frame by frame, and that of their Fourier transforms.
 
     Args:
@@ -37,12 +38,14 @@ def distance(frames, predicted, *, frequency_weight=0.0):
     return total
 
 
-def reversed_frames(frames):
+def reversed_frames(frames: Tensor) -> Tensor:
     """The same frames, the last one first."""
     return ops.flip(frames, axis=-1)
 
 
-def sequence(frames, predicted, *, either_direction, frequency_weight=0.0):
+def sequence(
+    frames: Tensor, predicted: Tensor, *, either_direction: bool, frequency_weight: float = 0.0
+) -> Tensor:
     """Distance of sequences, of the whole sequence in the better of both directions if asked for.
 
     Taken frame by frame the better direction would let a network go there and back again.
@@ -54,7 +57,7 @@ def sequence(frames, predicted, *, either_direction, frequency_weight=0.0):
     return ops.minimum(forward, distance(frames, other, frequency_weight=frequency_weight))
 
 
-def jin(frames, predicted):
+def jin(frames: Tensor, predicted: Tensor) -> Tensor:
     """Loss of Jin et al.: the middle frame, and sum and absolute difference of each pair about it.
 
     Sum and absolute difference are the same whichever of the two is first; a sequence whose pairs
@@ -73,7 +76,7 @@ def jin(frames, predicted):
     return total
 
 
-def reblurred(picture, predicted):
+def reblurred(picture: Tensor, predicted: Tensor) -> Tensor:
     """How far the mean of the frames, in linear light, is from the blurred picture.
 
     Needs no truth. Frames count by the trapezium rule: the first and the last one half.

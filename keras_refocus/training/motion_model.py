@@ -1,16 +1,19 @@
 """Training of a motion network: frames of an exposure out of one blurred picture."""
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
 
+from keras_refocus.pictures.color import Tensor
 from keras_refocus.training import gan, motion_losses
 from keras_refocus.video import from_blur
 
 _MIDDLE = from_blur.FRAMES // 2
 
 
-def render(seen, motion):
+def render(seen: Tensor, motion: Tensor) -> Tensor:
     """Frames out of what a network saw and what it gave.
 
     The restored picture is moved along the trajectories, bilinearly, and the residuals are added.
@@ -69,7 +72,7 @@ def _psnr(errors):
     return -10.0 * ops.log10(ops.maximum(errors, 1e-5))  # At most 50 dB, as of the restorer.
 
 
-def scores(frames, predicted, *, either_direction):
+def scores(frames: Tensor, predicted: Tensor, *, either_direction: bool) -> dict[str, Tensor]:
     """PSNR of sequences, of each picture.
 
     Args:
@@ -126,16 +129,16 @@ class MotionModel(gan.GAN):
 
     def __init__(
         self,
-        generator,
+        generator: keras.Model,
         *,
-        loss_name="sequence",
-        either_direction=True,
-        frequency_weight=0.03,
-        reblur_weight=0.1,
-        gradient_accumulation=1,
-        average_decay=0.999,
-        seed=0,
-        name="motion_model",
+        loss_name: str = "sequence",
+        either_direction: bool = True,
+        frequency_weight: float = 0.03,
+        reblur_weight: float = 0.1,
+        gradient_accumulation: int = 1,
+        average_decay: float = 0.999,
+        seed: int = 0,
+        name: str = "motion_model",
     ):
         if loss_name not in ("sequence", "jin"):
             raise ValueError(
@@ -154,14 +157,14 @@ class MotionModel(gan.GAN):
         self.built = True
 
     @property
-    def players(self):
+    def players(self) -> tuple[list[keras.Model], list[keras.Model]]:
         return [self.generator], []
 
     @property
-    def averages(self):
+    def averages(self) -> list[tuple[keras.Model, keras.Model]]:
         return [(self.averaged_generator, self.generator)]
 
-    def call(self, seen, training=False):
+    def call(self, seen: Tensor, training: bool = False) -> Tensor:
         """Frames as the averaged network gives them."""
         return render(seen, self.averaged_generator(seen, training=False))
 
@@ -183,7 +186,7 @@ class MotionModel(gan.GAN):
             "reblur_loss": reblur,
         }
 
-    def update_networks(self, data):
+    def update_networks(self, data: Any) -> dict[str, Tensor]:
         def loss(seen, frames):
             predicted = render(seen, self.generator(seen, training=True))
             parts = self._loss_parts(seen, frames, predicted)
@@ -200,14 +203,14 @@ class MotionModel(gan.GAN):
             )
         )
 
-    def score(self, seen, frames):
+    def score(self, seen: Tensor, frames: Tensor) -> dict[str, Tensor]:
         """Score the averaged network: dict from metric name to one value for each picture."""
         predicted = self(seen)
         found = self._loss_parts(seen, frames, predicted)
         either = self.either_direction or self.loss_name == "jin"
         return {"loss": found["loss"]} | scores(frames, predicted, either_direction=either)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             "generator": keras.saving.serialize_keras_object(self.generator),
             "loss_name": self.loss_name,
