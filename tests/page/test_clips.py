@@ -234,7 +234,7 @@ def test_limits_are_told_with_the_flags_that_move_them(kept, engine, tmp_path):
     # A file that does not say how long it is is found out when it is looked through.
     raw = film(tmp_path, 75, "raw.y4m", codec="wrapped_avframe", container="yuv4mpegpipe")
     actions = make(engine, kept, max_clip_seconds=1)
-    if clips.files.look(raw).seconds is None:
+    if clips.containers.look(raw).seconds is None:
         upload(actions, kept, raw)
         assert "--max-clip-seconds" in text(collect(actions.restore(request(), *chosen()))[-1][0])
     actions = make(engine, kept, max_clip_work=0)

@@ -26,7 +26,7 @@ def png():
 
 def vast():
     """The head of a picture that no memory holds."""
-    head = struct.pack(">IIBBBBB", 400_000, 2, 8, 2, 0, 0, 0)
+    head = struct.pack(">IIBBBBB", 2_000_000, 2, 8, 2, 0, 0, 0)
     chunk = b"IHDR" + head
     end = struct.pack(">I", zlib.crc32(chunk))
     return png()[:8] + struct.pack(">I", len(head)) + chunk + end + png()[33:]
