@@ -539,6 +539,13 @@ def _add_what(what) -> None:
         help="take away this blur instead of looking for one: a picture of the kernel, a straight "
         "motion in pixels and degrees, or a lens out of focus",
     )
+    _add_colours(what, defaults)
+    what.add_argument(
+        "--blur-faces", action="store_true", help="make faces unrecognisable, for good"
+    )
+
+
+def _add_colours(what, defaults: pipeline.RestoreOptions) -> None:
     what.add_argument(
         "--saturation",
         type=float,
@@ -579,9 +586,6 @@ def _add_what(what) -> None:
         action=argparse.BooleanOptionalAction,
         default=defaults.auto_detect,
         help="leave colour pictures uncoloured by restore+colorize",
-    )
-    what.add_argument(
-        "--blur-faces", action="store_true", help="make faces unrecognisable, for good"
     )
 
 

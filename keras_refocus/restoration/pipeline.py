@@ -415,10 +415,7 @@ class Restorer:
         restores = options.strength > 0 or keep_stages
         colorizes = options.colorizes(is_grayscale=is_grayscale)
         _check_hints(options.hints, source.shape[:2], colorizes=colorizes)
-        palette = None
-        if colorizes and options.reference is not None:
-            extras.require("color", "Taking the colours of another photo", "scipy")
-            palette = Palette.read(options.reference)
+        palette = _palette(options) if colorizes else None
         versions = self._versions([options.restorer] * restores + [options.colorizer] * colorizes)
         part = source
         if options.region is not None:
@@ -828,6 +825,14 @@ def _compose(
             rgb = color.recompose(luminance, band_chroma)
         image[band] = color.from_float(rgb, source.dtype)
     return image
+
+
+def _palette(options: RestoreOptions) -> Palette | None:
+    """The colours of another photo, where they are asked for."""
+    if options.reference is None:
+        return None
+    extras.require("color", "Taking the colours of another photo", "scipy")
+    return Palette.read(options.reference)
 
 
 def _face_module():

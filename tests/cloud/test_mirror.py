@@ -56,7 +56,7 @@ def test_a_survey_and_a_set_of_a_store_are_those_of_a_folder(photos, tmp_path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(encoded(scene(number)))
     with mirror.Mirror(photos.url + "/photos") as found:
-        there, here = curation.survey(found.path), curation.survey(tmp_path / "photos")
+        there, here = curation.inspect(found.path), curation.inspect(tmp_path / "photos")
         assert there.sums == here.sums and there.good == here.good and len(here.good) == 4
         items = sets.photo_items(found.path)
         assert items == sets.photo_items(tmp_path / "photos")
