@@ -442,12 +442,7 @@ class Restorer:
                     plane, finding = self._unshake(part, plane, tiles, shake, step)
                 restored = plane
             if colorizes:
-                # What colour a part has depends on what is around it.
-                whole = plane if options.region is None else _luminance(source)
-                if options.region is not None:
-                    whole[window] = plane
-                chroma = self._colorize(whole, options, palette)
-                chroma = chroma if options.region is None else chroma.part(*window)
+                chroma = self._colorize_part(source, plane, options, palette)
                 step.done()
             elif finding is not None and not is_grayscale:
                 chroma = _colors_module().sharp_chroma(part, finding, step.check)
@@ -470,6 +465,22 @@ class Restorer:
             planes=Planes(source, restored, chroma, faces) if keep_stages else None,
             shake=finding,
         )
+
+    def _colorize_part(
+        self,
+        source: np.ndarray,
+        plane: np.ndarray,
+        options: RestoreOptions,
+        palette: Palette | None,
+    ) -> GuidedChroma:
+        """Chroma for the restored plane of a picture, or of its region."""
+        if options.region is None:
+            return self._colorize(plane, options, palette)
+        # What colour a part has depends on what is around it.
+        window = regions.window(options.region, source.shape[:2])
+        whole = _luminance(source)
+        whole[window] = plane
+        return self._colorize(whole, options, palette).part(*window)
 
     def _unshake(
         self, part: np.ndarray, plain: np.ndarray, tiles: Tiles, shake: "_Shake", step: "_Steps"
