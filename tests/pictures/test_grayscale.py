@@ -189,3 +189,15 @@ def test_the_gray_gate_works_in_the_calling_thread():
         own = time.thread_time() - own
         elsewhere.append((time.process_time() - time.thread_time() - start) / own)
     assert min(elsewhere) < 0.05
+
+
+@pytest.mark.parametrize(
+    ("level", "knot", "share"), [(0, 0, 0.0), (100, 12, 0.549), (254, 31, 0.875), (255, 31, 1.0)]
+)
+def test_a_level_is_shared_between_the_knots_beside_it(level, knot, share):
+    _, _, terms = grayscale.cells(np.full((64, 64, 3), level, np.uint8))
+    expected = np.zeros(grayscale.KNOTS)
+    # 33 knots over 256 levels: 100 lies at 100 * 32 / 255 = 12.549.
+    expected[knot : knot + 2] = 1 - share, share
+    for row in terms[:, : grayscale.KNOTS]:
+        np.testing.assert_allclose(row, expected, atol=1e-3)

@@ -53,3 +53,15 @@ def test_the_mark_is_legible_on_black_and_on_white(dtype, level):
 @pytest.mark.parametrize("shape", [(1, 1, 3), (3, 40, 3), (40, 2, 3)])
 def test_tiny_pictures_get_what_fits(shape):
     assert provenance.mark_colourised(np.full(shape, 200, np.uint8)).shape == shape
+
+
+@pytest.mark.parametrize("shape", [(300, 400), (600, 800)])
+def test_letters_lie_in_the_middle_of_their_bar(shape):
+    marked = provenance.mark_colourised(np.full((*shape, 3), 255, np.uint8))
+    letters = provenance.mark_colourised(np.zeros((*shape, 3), np.uint8))
+    for axis, length in enumerate(shape):
+        others = (1 - axis, 2)
+        bar = np.flatnonzero((marked < 200).any(others))[0]
+        inside = np.flatnonzero((letters > 40).any(others))
+        before, after = inside[0] - bar, length - 1 - inside[-1]
+        assert before > 3 and abs(before - after) <= 1
