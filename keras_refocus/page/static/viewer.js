@@ -199,7 +199,7 @@ function drawPaint(painting) {
     pen.draw(ink, view.scale);
     return;
   }
-  ink.lineCap = pen.lineJoin = 'round';
+  ink.lineCap = ink.lineJoin = 'round';
   ink.strokeStyle = '#2563eb';
   for (const one of shown) {
     ink.globalCompositeOperation = one.erases ? 'destination-out' : 'source-over';
