@@ -888,10 +888,8 @@ def test_colours_are_given_with_mouse_keys_and_fingers(visit):
     shown_after(page, lambda: page.keyboard.press("u"))
     assert abs(redness(250)) < 3
     assert "2 colours given" in page.locator("#details").inner_text()
-    page.get_by_role("button", name="Remove all hints").click()
-    page.wait_for_timeout(300)
-    ready(page, "Applied")
-    np.testing.assert_array_equal(preview(page, "after"), guess)
+    cleared = shown_after(page, page.get_by_role("button", name="Remove all hints").click)
+    np.testing.assert_array_equal(cleared, guess)
     page.locator(".rf-panes").focus()
     page.keyboard.press("Escape")
     assert (
