@@ -18,9 +18,11 @@ import numpy as np
 
 from keras_refocus.pictures import paper
 
-# The darkest and lightest 1% of nearly all photos lie below and above these. Where they do not,
-# they are moved as far beyond as they were short of it, but no farther than the second pair.
-_DARK, _LIGHT = 0.3, 0.6
+# The darkest and lightest 1% of photos lie below and above these. Where they do not, they are moved
+# so many times as far beyond as they were short of it, but no farther than the second pair. A plain
+# wall in the middle of the range is no faded print.
+_DARK, _LIGHT = 0.5, 0.4
+_STEEP = 4.0
 _DARKEST, _LIGHTEST = 0.05, 0.95
 _LEAST_CHROMA = 0.4
 
@@ -112,8 +114,8 @@ def with_contrast(luminance: np.ndarray) -> tuple[np.ndarray, float]:
         has.
     """
     dark, light = (float(end) for end in np.quantile(luminance, (0.01, 0.99)))
-    new_dark = dark if dark <= _DARK else max(2.0 * _DARK - dark, _DARKEST)
-    new_light = light if light >= _LIGHT else min(2.0 * _LIGHT - light, _LIGHTEST)
+    new_dark = dark if dark <= _DARK else max(_DARK - _STEEP * (dark - _DARK), _DARKEST)
+    new_light = light if light >= _LIGHT else min(_LIGHT + _STEEP * (_LIGHT - light), _LIGHTEST)
     if (new_dark, new_light) == (dark, light) or light - dark < 1e-3:
         return luminance, 1.0
     contrast = (light - dark) / (new_light - new_dark)

@@ -278,8 +278,10 @@ def test_a_frame_is_seen_and_what_lies_in_it_is_compared(photos):
 
     values = score_of(photos, model, frame=0.25, size=60)
     (picture,) = seen
-    np.testing.assert_allclose(picture[0, :9, :9], 1.0, atol=1e-5)
-    assert picture[0, 15:45, 15:45].max() < 0.6
+    # The paper is not shown to the model; of a frame of half a pixel's width it is.
+    assert picture[0, 3:-3, 3:-3].max() < 0.6
+    score_of(photos, model, frame=0.02, size=60)
+    np.testing.assert_allclose(seen[1][0, 0], 1.0, atol=0.3)
     assert values["chroma_error"] == pytest.approx(0.0, abs=0.8)
 
 

@@ -58,11 +58,11 @@ def test_paper_is_not_shown_and_gets_no_colour(widths, paper):
 
 
 def test_faded_and_dark_pictures_are_stretched():
-    for low, high in ((0.6, 0.95), (0.0, 0.3), (0.5, 0.58)):
+    for low, high in ((0.6, 0.95), (0.0, 0.3), (0.56, 0.7)):
         plane = np.linspace(low, high, 1000, dtype=np.float32).reshape(10, 100, 1)
         stretched, contrast = with_contrast(plane)
         dark, light = np.quantile(stretched, (0.01, 0.99))
-        assert dark <= 0.3 and light >= 0.6
+        assert dark <= 0.3 and light >= 0.69
         expected = (high - low) * 0.98 / (light - dark)
         assert contrast == pytest.approx(expected, rel=0.02) and contrast < 1
         assert (np.diff(stretched.ravel()) >= 0).all()
@@ -70,10 +70,10 @@ def test_faded_and_dark_pictures_are_stretched():
 
 def test_stretching_sets_in_softly():
     """A picture hardly darker than another is shown hardly otherwise."""
-    for low, high in ((0.29, 0.9), (0.31, 0.9), (0.1, 0.61), (0.1, 0.59)):
+    for low, high in ((0.49, 0.95), (0.5, 0.95), (0.0, 0.41), (0.0, 0.4)):
         plane = np.linspace(low, high, 1000, dtype=np.float32).reshape(10, 100, 1)
         stretched, contrast = with_contrast(plane)
-        assert np.abs(stretched - plane).max() < 0.035 and contrast > 0.93
+        assert np.abs(stretched - plane).max() < 0.06 and contrast > 0.9
 
 
 def test_a_plane_of_one_tone_is_left():
@@ -84,7 +84,7 @@ def test_a_plane_of_one_tone_is_left():
 
 def test_of_less_contrast_there_is_less_chroma():
     _, vivid = shown_of(scene())
-    _, pale = shown_of(scene(low=0.55, high=0.9))
+    _, pale = shown_of(scene(low=0.62, high=0.95))
     assert np.abs(vivid[..., 0]).mean() == pytest.approx(0.2, abs=0.005)
     assert 0.07 < np.abs(pale[..., 0]).mean() < 0.12
 
