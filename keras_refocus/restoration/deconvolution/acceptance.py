@@ -12,7 +12,10 @@ import numpy as np
 from keras_refocus.pictures import color
 from keras_refocus.restoration.deconvolution import blind, fourier, kernels
 from keras_refocus.restoration.deconvolution.finding import Finding, nothing
+from keras_refocus.restoration.tiling import Tiles
 
+# Tiles that are deconvolved, and judged, at once; and what they share.
+TILE, OVERLAP = 1024, 256
 # Shakes shorter than this, in pixels, are the restorer's own business.
 SHORTEST = 6.0
 # Side in pixels of the neighbourhoods that are judged.
@@ -24,7 +27,12 @@ _LEAST = 0.05
 
 
 def choose(
-    light: np.ndarray, sharp: np.ndarray, plain: np.ndarray, kernel: np.ndarray
+    light: np.ndarray,
+    sharp: np.ndarray,
+    plain: np.ndarray,
+    kernel: np.ndarray,
+    *,
+    shortest: float = SHORTEST,
 ) -> tuple[np.ndarray, Finding]:
     """Blend the deconvolved and the plain picture by which of them is better where.
 
@@ -33,12 +41,13 @@ def choose(
         sharp: Luminance of the deconvolved and restored picture, float32 (height, width, 1).
         plain: Luminance of the plain result.
         kernel: That of the blur.
+        shortest: Shakes shorter than this, in pixels, are left to the restorer.
 
     Returns:
         Tuple of luminance, float32 (height, width, 1) in [0, 1], and what is to be said of it.
     """
     found = kernels.extent(kernel)
-    if found.length < SHORTEST:
+    if found.length < shortest:
         return plain, nothing("There is no shake that the plain result leaves.", kernel)
     cost, plain_cost = (
         blind.measured(color.luminance_to_light(side[..., 0]), kernel).cost
@@ -46,8 +55,7 @@ def choose(
     )
     if cost > plain_cost:
         return plain, nothing("The picture became rougher, or streaky, not sharper.", kernel)
-    photo = color.light_to_luminance(light)
-    share = _better(photo, sharp, plain, kernel)
+    share = _shares(color.light_to_luminance(light), sharp, plain, kernel)
     changed = float(share.mean())
     if changed < _LEAST:
         return plain, nothing("Blurred again, the result is not the photo.", kernel)
@@ -56,16 +64,26 @@ def choose(
     return mixed, Finding(kernel, found.length, found.direction, changed, reason, share)
 
 
+def _shares(
+    photo: np.ndarray, sharp: np.ndarray, plain: np.ndarray, kernel: np.ndarray
+) -> np.ndarray:
+    """As `_better`, in tiles, so that large pictures take no more memory."""
+    tiles = Tiles(*photo.shape, TILE, OVERLAP)
+    planes = photo[..., np.newaxis], sharp, plain
+    cut = ([tiles.cut(plane, window, fill=False)[..., 0] for plane in planes] for window in tiles)
+    shares = (_better(*parts, kernel)[..., np.newaxis] for parts in cut)
+    return np.concatenate([band for _, band in tiles.blend(shares)])[..., 0]
+
+
 def _better(
     photo: np.ndarray, sharp: np.ndarray, plain: np.ndarray, kernel: np.ndarray
 ) -> np.ndarray:
     """Share of the deconvolved picture at each pixel, float32 (height, width) in [0, 1]."""
-    error, plain_error = (
-        _mean((again(side[..., 0], kernel) - photo) ** 2) for side in (sharp, plain)
-    )
-    reach = max(kernel.shape)
-    flat = _deviation(photo, reach) < _FLAT
-    ripples = _deviation(sharp[..., 0], _NEIGHBOURHOOD // 4)
+    error, plain_error = (_mean((again(side, kernel) - photo) ** 2) for side in (sharp, plain))
+    near = _NEIGHBOURHOOD // 4
+    # An edge as far as the kernel reaches is in the blurred neighbourhood, too.
+    flat = _deviation(photo, near + max(kernel.shape)) < _FLAT
+    ripples = _deviation(sharp, near)
     rings = _mean((flat & (ripples > _RIPPLE * _FLAT)).astype(np.float32))
     good = (error < plain_error) & (rings < 0.3)
     return _mean(_mean(good.astype(np.float32)))

@@ -28,8 +28,6 @@ _SIDES = (21, 37, 61, 95)
 _ROOM = 4
 # Area of the part in which the kernel is looked for, in pixels.
 _WINDOW_AREA = 320 * 480
-# Tiles that are deconvolved at once, and what they share.
-_TILE, _OVERLAP = 1024, 256
 # By how much the cost of a picture must fall for its kernel to be believed (`blind.Found.cost`).
 _GAIN = 0.07
 # Of what the network makes of a deconvolved picture the kernel is fitted this much wider.
@@ -132,7 +130,8 @@ class _Work:
             )
         sharp = self._sharp()
         self.done()
-        self.best = acceptance.choose(self.light, sharp, self.plain, kernel)
+        # Whoever names a short one means it.
+        self.best = acceptance.choose(self.light, sharp, self.plain, kernel, shortest=0.0)
         self.done()
         return self.best
 
@@ -205,7 +204,7 @@ def deconvolve(
     iterations: int = known.ITERATIONS,
 ) -> np.ndarray:
     """Deconvolve a plane of any size by one kernel, in tiles; see `known.deconvolve`."""
-    tiles = Tiles(*light.shape, _TILE, _OVERLAP)
+    tiles = Tiles(*light.shape, acceptance.TILE, acceptance.OVERLAP)
     plane = light[..., np.newaxis]
     cut = (tiles.cut(plane, window, fill=False)[..., 0] for window in tiles)
     made = (

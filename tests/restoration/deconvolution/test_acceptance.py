@@ -63,6 +63,18 @@ def test_a_short_blur_is_left_to_the_restorer(shaken):
     assert mixed is plain and found.changed == 0 and "no shake" in found.reason
 
 
+def test_large_pictures_are_judged_in_tiles(shaken, monkeypatch):
+    light, truth, plain = shaken
+    half = truth.copy()
+    half[:, 120:] = np.roll(half[:, 120:], 40, axis=0)
+    whole = acceptance.choose(light, half, plain, KERNEL)[1].share
+    monkeypatch.setattr(acceptance, "TILE", 160)
+    monkeypatch.setattr(acceptance, "OVERLAP", 80)
+    tiled = acceptance.choose(light, half, plain, KERNEL)[1].share
+    assert tiled.shape == whole.shape
+    assert np.abs(tiled - whole).mean() < 0.1
+
+
 def test_again_blurs_in_light():
     luminance = np.zeros((20, 30), np.float32)
     luminance[:, 15] = 1

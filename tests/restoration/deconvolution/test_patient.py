@@ -5,7 +5,7 @@ import pytest
 from shaken_scenes import blurred, psnr, scene
 
 from keras_refocus.pictures import color
-from keras_refocus.restoration.deconvolution import kernels, patient
+from keras_refocus.restoration.deconvolution import acceptance, kernels, patient
 
 KERNEL = kernels.motion_kernel(15, 20)
 SIDE = max(KERNEL.shape)
@@ -41,6 +41,14 @@ def test_a_given_kernel_is_inverted(shaken):
     assert found.kernel is KERNEL
     assert psnr(better, truth) > psnr(photo, truth) + 4
     assert len(calls) == patient.steps(photo.shape[:2], KERNEL)
+
+
+def test_a_short_kernel_is_taken_if_it_is_given():
+    kernel = kernels.disk_kernel(2)
+    light, truth = (color.light_to_luminance(side) for side in blurred(scene(), kernel))
+    photo, truth = light[..., np.newaxis], truth[..., np.newaxis]
+    better, found = patient.improve(photo, photo, lambda plane: plane, given=kernel)
+    assert found.changed > 0.8 and psnr(better, truth) > psnr(photo, truth) + 3
 
 
 def test_the_restorer_has_the_last_word(shaken):
@@ -107,8 +115,8 @@ def test_a_kernel_too_large_for_the_picture_changes_nothing(shaken, size):
 def test_large_pictures_are_deconvolved_in_tiles(monkeypatch):
     light, truth = blurred(scene((260, 330)), KERNEL)
     whole = patient.deconvolve(light, KERNEL)
-    monkeypatch.setattr(patient, "_TILE", 192)
-    monkeypatch.setattr(patient, "_OVERLAP", 96)
+    monkeypatch.setattr(acceptance, "TILE", 192)
+    monkeypatch.setattr(acceptance, "OVERLAP", 96)
     tiled = patient.deconvolve(light, KERNEL)
     assert tiled.shape == light.shape
     # No seam: what the tiles do not know of each other is not to be seen.
