@@ -149,7 +149,7 @@ def test_patient_is_measured_beside_the_plain_result(model, tmp_path, capsys):
     assert reports[0]["sets"][0]["pictures"] == 1
     assert (tmp_path / "scores.csv").read_text().count("\n") == 2
     text = run(capsys, model, "--photos", folder, "--patient", "--blur", "none", "--crop", 100)
-    assert "sharp photos as they are" in text and "similarity" not in text
+    assert "sharp photos as they are" in text and "  kernel: similarity" not in text
 
 
 def test_an_unknown_shake_is_named(model, photos, capsys):
