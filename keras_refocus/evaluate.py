@@ -509,8 +509,6 @@ def _evaluate_colorizer(parser, arguments):
             old_prints=arguments.old_prints,
             hints=arguments.hints,
         )
-        if arguments.hints:
-            extras.require("color", "Spreading hints of colour", "scipy")
         lpips = perceptual.LPIPS(arguments.lpips) if arguments.lpips else None
         inception = perceptual.InceptionFeatures(arguments.fid) if arguments.fid else None
         if arguments.manifest:

@@ -38,7 +38,7 @@ import cv2
 import numpy as np
 
 from keras_refocus.pictures import color
-from keras_refocus.system import extras, files
+from keras_refocus.system import files
 
 # Luminance by which neighbours differ as much as those of one thing do, once texture is smoothed
 # (bilateral filter: range of luminance, and pixels); and what links neighbours at least, of 1.
@@ -247,11 +247,7 @@ def spread(
 
     Returns:
         What is to be added to the guess, float32 of its shape.
-
-    Raises:
-        MissingPackageError: SciPy is not installed.
     """
-    extras.require("color", "Spreading hints of colour", "scipy")
     from scipy.sparse.linalg import splu
 
     smooth = cv2.bilateralFilter(luminance[..., 0], -1, _TEXTURE, _TEXTURE_SIZE)

@@ -704,7 +704,6 @@ def _check_hints(hints: ColorHints | None, size: tuple[int, int], *, colorizes: 
     """Refuse hints that nothing can be done with, before any work."""
     if hints:
         hints.check(size)
-        extras.require("color", "Spreading hints of colour", "scipy")
         if not colorizes:
             _refuse_hints()
 
@@ -842,7 +841,6 @@ def _palette(options: RestoreOptions) -> Palette | None:
     """The colours of another photo, where they are asked for."""
     if options.reference is None:
         return None
-    extras.require("color", "Taking the colours of another photo", "scipy")
     return Palette.read(options.reference)
 
 

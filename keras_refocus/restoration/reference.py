@@ -19,7 +19,6 @@ import cv2
 import numpy as np
 
 from keras_refocus.pictures import color, grayscale, images
-from keras_refocus.system import extras
 
 # Cells along a side: 576 of them are assigned in a few tenths of a second.
 _CELLS = 24
@@ -82,11 +81,7 @@ class Palette:
 
         Returns:
             Chroma of shape (height, width, 2), float32.
-
-        Raises:
-            MissingPackageError: SciPy is not installed.
         """
-        extras.require("color", "Taking the colours of another photo", "scipy")
         from scipy.optimize import linear_sum_assignment
 
         height, width = luminance.shape[:2]

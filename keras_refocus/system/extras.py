@@ -18,8 +18,7 @@ R = TypeVar("R")
 # says which is meant.
 EXTRAS = {
     "benchmark": ("skimage", "matplotlib", "psutil"),
-    "app": ("gradio", "mtcnn", "pillow_heif", "psutil", "scipy"),
-    "color": ("scipy",),
+    "app": ("gradio", "mtcnn", "pillow_heif", "psutil"),
     "serving": ("tensorflow_serving", "grpc_health", "grpc_reflection"),
     "train": ("matplotlib", "imagehash", "tensorboard", "tensorflow_serving"),
     "datasets": ("tensorflow_datasets", "mlcroissant", "imagehash"),
