@@ -22,7 +22,6 @@ from keras_refocus.restoration import pipeline, tiling
 from keras_refocus.restoration.deconvolution import kernels
 from keras_refocus.restoration.hints import ColorHints
 from keras_refocus.restoration.pipeline import RestoreOptions, Restorer, reblend
-from keras_refocus.system import extras
 
 EXAMPLES = pathlib.Path(pipeline.__file__).parents[1] / "page" / "static" / "examples"
 
@@ -306,7 +305,7 @@ def test_faces_are_blurred_last_and_stay_blurred(monkeypatch):
             return [(1, 2, 3, 4)]
 
         @staticmethod
-        def blur(rgb, boxes):
+        def anonymize(rgb, boxes):
             assert boxes == [(1, 2, 3, 4)]
             return np.zeros_like(rgb)
 
@@ -844,15 +843,6 @@ def test_hints_that_nothing_can_be_done_with_are_refused_before_any_work():
         reblend(uncoloured, hints=ColorHints.from_json(RED))
     with pytest.raises(TypeError, match="JSON object"):
         RestoreOptions(mode="colorize", hints="red")
-
-
-def test_hints_without_scipy_name_the_command(monkeypatch):
-    monkeypatch.setattr(extras, "_is_installed", lambda name: name != "scipy")
-    with (
-        Restorer(FakeEngine()) as restorer,
-        pytest.raises(extras.MissingPackageError, match=r"keras_refocus\[color\]"),
-    ):
-        restorer.restore(gray(), RestoreOptions(mode="colorize", hints=RED))
 
 
 def vivid():

@@ -64,7 +64,7 @@ def test_the_palette_comes_whole():
 
 def test_lights_get_the_colours_of_lights_and_the_top_of_the_top():
     rgb = np.zeros((64, 64, 3), np.uint8)
-    rgb[:32], rgb[32:, :32], rgb[32:, 32:] = (90, 150, 250), (40, 110, 20), (190, 60, 40)
+    rgb[:32], rgb[32:, :32], rgb[32:, 32:] = (90, 150, 250), (30, 150, 20), (190, 60, 40)
     luminance = color.rgb_to_luminance(rgb)
     mirrored = Palette.of(np.ascontiguousarray(rgb[:, ::-1]))
     given = mirrored.give(luminance, grayish(luminance))
