@@ -65,7 +65,7 @@ def test_the_palette_comes_whole():
 
 def test_lights_get_the_colours_of_lights_and_the_top_of_the_top():
     rgb = np.zeros((64, 64, 3), np.uint8)
-    rgb[:32], rgb[32:, :32], rgb[32:, 32:] = (90, 150, 250), (40, 110, 20), (190, 60, 40)
+    rgb[:32], rgb[32:, :32], rgb[32:, 32:] = (150, 190, 250), (10, 60, 10), (220, 90, 70)
     luminance = color.rgb_to_luminance(rgb)
     # Not `Palette.of`: each of three flat colours has a lightness of its own, as toned greys do.
     mirrored = Palette(*(reference._cells(side[:, ::-1]) for side in color.rgb_to_lab(rgb)))
