@@ -611,7 +611,11 @@ def test_an_engine_that_takes_one_tile_at_a_time_gets_tiles_that_fit_the_picture
 
 @pytest.mark.parametrize(("width", "tile"), [(1101, tiling.TILE), (1700, None)])
 def test_tiles_leave_no_seam_with_the_models_that_are_shipped(width, tile, monkeypatch):
-    """Tiled and whole-picture inference agree, on a real photo, at the defaults."""
+    """Tiled and whole-picture inference agree, on a real photo, at the defaults.
+
+    The network compares windows over hundreds of pixels, so tiles differ from the whole here and
+    there; a seam would be a step of all of a line. Tiles of 512 side by side fail all three bounds.
+    """
     monkeypatch.delenv(store.MODELS_VARIABLE, raising=False)
     rgb = images.read(EXAMPLES / "coffee.jpg").rgb
     rgb = cv2.resize(rgb, (width, round(width * 0.6667)), interpolation=cv2.INTER_CUBIC)
@@ -621,8 +625,11 @@ def test_tiles_leave_no_seam_with_the_models_that_are_shipped(width, tile, monke
             for options in (RestoreOptions(tile=tile), RestoreOptions(tile=0))
         )
     away = slice(96, -96)  # The padding of a border reaches about so far into the picture.
-    difference = np.abs(tiled - whole)[away, away]
-    assert (difference < 1 / 255).mean() >= 0.999
+    difference = (tiled - whole)[away, away, 0]
+    assert (np.abs(difference) < 1 / 255).mean() >= 0.97
+    assert (np.abs(difference) < 4 / 255).mean() >= 0.998
+    steps = [np.abs(np.diff(difference.mean(axis=axis))).max() for axis in (0, 1)]
+    assert max(steps) < 0.1 / 255
     # The comparison means something: the network did change this picture.
     assert np.abs(whole - color.rgb_to_luminance(rgb)).max() > 2 / 255
 
