@@ -142,7 +142,7 @@ def _as_if_restored(upload: Path) -> pipeline.RestoreResult:
         stages=("restore", "colorize"),
         versions={},
         seconds=0.0,
-        options=pipeline.RestoreOptions(),
+        options=pipeline.RestoreOptions(mode="colorize"),
         photo=photo,
         planes=pipeline.Planes(photo.rgb, luminance, chroma, None),
     )

@@ -288,7 +288,7 @@ def _reblended(
 ) -> pipeline.RestoreResult:
     options = result.options
     # A picture that was not coloured has its own colours, whatever was said of them earlier.
-    hints = hints if result.planes.chroma is not None else ColorHints()
+    hints = hints if "colorize" in result.stages else ColorHints()
     have = options.strength, options.saturation, options.hints or ColorHints()
     if have == (settings.strength, settings.saturation, hints):
         return result

@@ -93,12 +93,12 @@ def _lay_out(page: gr.Blocks, actions: PageActions, settings: AppSettings) -> No
         begin = _begin(settings, with_clips=actions.clips.is_offered)
         compare = _compare()
         options = _options(settings, compare.strength)
+    _offer_to_programs(actions)
     if actions.clips.is_offered:
         with gr.Row(equal_height=False, elem_id="clips", elem_classes="rf-work"):
             clips = _clips(settings)
         _connect_clips(page, actions.clips, clips)
     _part("privacy", "privacy.html", "said.js")
-    _offer_to_programs(actions)
     _connect(page, actions, begin, compare, options)
 
 

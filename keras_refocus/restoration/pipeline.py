@@ -682,7 +682,7 @@ def reblend(
         hints=result.options.hints if hints is None else hints,
         fade=result.options.fade if fade is None else fade,
     )
-    if options.hints != result.options.hints:
+    if (options.hints or None) != (result.options.hints or None):
         if planes.chroma is None:
             _refuse_hints()
         planes = dataclasses.replace(planes, chroma=planes.chroma.hinted(options.hints))
