@@ -48,7 +48,7 @@ def job(folder, **options):
     return motion_job.MotionJob(folder=folder, **values | options)
 
 
-@pytest.mark.parametrize("name", each(presets.MOTION_PRESETS, slow={"standard", "coded"}))
+@pytest.mark.parametrize("name", each(presets.MOTION_PRESETS, slow={"standard", "coded", "jin"}))
 def test_every_preset_trains(name, tmp_path):
     photos = write_photos(tmp_path / "photos", count=5)
     run.run(job(tmp_path / "run", config=tiny(name), photos=photos))

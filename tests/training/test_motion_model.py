@@ -67,7 +67,12 @@ def test_scores_of_either_direction():
 
 
 @pytest.mark.parametrize(
-    ("name", "loss"), [("motion_unet", "sequence"), ("motion_unet", "jin"), ("jin", "jin")]
+    ("name", "loss"),
+    [
+        ("motion_unet", "sequence"),
+        # Seven networks in a row.
+        pytest.param("jin", "jin", marks=pytest.mark.slow),
+    ],
 )
 def test_steps_lower_the_loss_and_reach_every_variable(name, loss):
     keras.utils.set_random_seed(1)
