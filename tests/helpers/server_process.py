@@ -1,6 +1,7 @@
 """A `refocus serve` process for tests, as a person would start it."""
 
 import re
+import signal
 import subprocess
 import sys
 
@@ -10,9 +11,15 @@ class ServerProcess:
 
     def __init__(self, *arguments, port=0):
         command = [sys.executable, "-m", "keras_refocus", "serve", "--port", port, *arguments]
-        self.process = subprocess.Popen(
-            [str(part) for part in command], stderr=subprocess.PIPE, text=True
-        )
+        # What a shell starts in the background ignores Ctrl-C, and so would what it starts: tests
+        # that run there must not wait for a server that is right to go on.
+        before = signal.signal(signal.SIGINT, signal.SIG_DFL)
+        try:
+            self.process = subprocess.Popen(
+                [str(part) for part in command], stderr=subprocess.PIPE, text=True
+            )
+        finally:
+            signal.signal(signal.SIGINT, before)
         self.log = []
         for line in self.process.stderr:
             self.log.append(line)
