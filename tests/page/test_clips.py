@@ -1,6 +1,7 @@
 """The Video tab without a browser: arithmetic stands in for the networks."""
 
 import asyncio
+import contextlib
 import os
 import tempfile
 import threading
@@ -300,7 +301,7 @@ def test_a_server_gives_what_the_local_engine_gives(kept, tmp_path, tmp_path_fac
     planes = []
     with LocalServer(model_config_for(models), port=0, poll_seconds=0) as server:
         for engine in (LocalEngine(models), ServingEngine(f"grpc://127.0.0.1:{server.port}")):
-            with engine:
+            with contextlib.closing(engine):
                 actions = make(engine, kept)
                 upload(actions, kept, source)
                 *_, links, _ = collect(actions.restore(request(), *chosen()))[-1]
