@@ -306,5 +306,7 @@ def test_a_server_gives_what_the_local_engine_gives(kept, tmp_path, tmp_path_fac
                 upload(actions, kept, source)
                 *_, links, _ = collect(actions.restore(request(), *chosen()))[-1]
                 planes.append(tiny_clips.planes(fetched(kept, links["links"][0]["href"])))
-    for local, remote in zip(*planes, strict=True):
-        assert np.abs(local[0].astype(int) - remote[0]).max() <= 2
+    # H.264 is lossy: what differs in the last bit may be coded otherwise here and there.
+    for local, remote, before in zip(*planes, tiny_clips.planes(source), strict=True):
+        assert np.abs(local[0].astype(int) - remote[0]).mean() <= 2
+        assert np.abs(local[0].astype(int) - before[0]).mean() > 3
