@@ -123,7 +123,10 @@ class NetworkEngine:
 
     def colorize(self, luminance: np.ndarray, *, model: str = contract.COLORIZER) -> np.ndarray:
         """There is no colorizer."""
-        raise NotImplementedError
+        raise ValueError(
+            "Heavy shake is measured on lightness alone, without a colorizer. "
+            f"Received: model={model!r}. Take mode='restore'."
+        )
 
     def versions(self, *models: str) -> dict[str, str]:
         """See `contract.Engine.versions`."""
