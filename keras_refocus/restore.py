@@ -307,7 +307,7 @@ def _restorer(arguments: argparse.Namespace, options: pipeline.RestoreOptions):
 
 def _report(
     arguments: argparse.Namespace,
-    planned: Sequence[jobs.Job],
+    planned: Sequence[jobs.FileJob],
     options: pipeline.RestoreOptions,
     restorer: pipeline.Restorer,
 ) -> Report:
@@ -362,7 +362,7 @@ class _Tally:
 
 
 def _run(
-    planned: Sequence[jobs.Job],
+    planned: Sequence[jobs.FileJob],
     restorer: pipeline.Restorer,
     options: pipeline.RestoreOptions,
     report: Report | None,

@@ -69,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def plan(
     inputs: Iterable[str], arguments: argparse.Namespace, options: clip.ClipOptions
-) -> list[segments.Job]:
+) -> list[segments.ClipJob]:
     """Decide which clips are restored, and to where.
 
     Args:
@@ -84,13 +84,13 @@ def plan(
         FileNotFoundError: An input names nothing.
         ValueError: No input holds a video.
     """
-    jobs: dict[Path, segments.Job] = {}
+    jobs: dict[Path, segments.ClipJob] = {}
     out = arguments.out
     for name in inputs:
         for source, relative in _sources(name, out, recursive=arguments.recursive):
             key = source.resolve()
             if key not in jobs:
-                jobs[key] = segments.Job(
+                jobs[key] = segments.ClipJob(
                     source=source,
                     folder=out / relative.parent,
                     name=relative.stem,
@@ -112,7 +112,7 @@ def plan(
 
 
 def refuse_clashes(
-    jobs: Sequence[segments.Job], *, report: Path | None = None, overwrite: bool = False
+    jobs: Sequence[segments.ClipJob], *, report: Path | None = None, overwrite: bool = False
 ) -> None:
     """Check that no result would destroy an input, another result, or an existing file unasked.
 
@@ -160,7 +160,7 @@ def refuse_clashes(
                 break
 
 
-def existing(job: segments.Job) -> list[Path]:
+def existing(job: segments.ClipJob) -> list[Path]:
     """Files that a clip's result may replace."""
     if not job.folder.is_dir():
         return []
@@ -293,7 +293,7 @@ def _restorer(arguments: argparse.Namespace, options: clip.ClipOptions) -> pipel
 
 
 def _run(
-    jobs: Sequence[segments.Job],
+    jobs: Sequence[segments.ClipJob],
     restorer: pipeline.Restorer,
     options: clip.ClipOptions,
     arguments: argparse.Namespace,
@@ -337,7 +337,7 @@ def _run(
 
 
 def _restore(
-    job: segments.Job, restorer: pipeline.Restorer, arguments: argparse.Namespace, label: str
+    job: segments.ClipJob, restorer: pipeline.Restorer, arguments: argparse.Namespace, label: str
 ) -> segments.Outcome:
     job.folder.mkdir(parents=True, exist_ok=True)
     cores = arguments.threads or machine.usable_cores()
@@ -373,7 +373,7 @@ def _restore(
         )
 
 
-def _tell(job: segments.Job, outcome: segments.Outcome) -> None:
+def _tell(job: segments.ClipJob, outcome: segments.Outcome) -> None:
     """Say on standard error what the user should know of a result."""
     for note in outcome.notes:
         print(f"refocus video: {job.source}: {note}", file=sys.stderr)
@@ -396,7 +396,7 @@ def _say(error: Exception) -> str:
     return f"{type(error).__name__}: {message}" if message else type(error).__name__
 
 
-def _record(job: segments.Job, outcome: segments.Outcome, *, with_sums: bool) -> dict[str, Any]:
+def _record(job: segments.ClipJob, outcome: segments.Outcome, *, with_sums: bool) -> dict[str, Any]:
     found = outcome.survey
     record = {
         "input": str(job.source),

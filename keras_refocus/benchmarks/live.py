@@ -124,7 +124,7 @@ def job_rate(
         `jobs`, and `rate`: frames a second, survey and joining included.
     """
     source = write_clip(folder / f"clip{frames}.mp4", frames, size, distinct=frames)
-    job = segments.Job(
+    job = segments.ClipJob(
         source=source,
         folder=folder / "restored",
         name=f"jobs{jobs}",

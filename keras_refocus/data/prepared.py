@@ -438,7 +438,7 @@ def _at_least(side, size):
 
 
 @functools.cache
-def _table(dtype):
+def _luminance_of_integers(dtype):
     """Luminance of every integer. `color` keeps the ranges, and gives it for any Keras backend."""
     return color.decode_luminance(np.arange(np.iinfo(dtype).max + 1, dtype=dtype))
 
@@ -446,7 +446,7 @@ def _table(dtype):
 def _as_float(side):
     if side.dtype == tf.float32:
         return side
-    return tf.gather(_table(side.dtype.as_numpy_dtype), tf.cast(side, tf.int32))
+    return tf.gather(_luminance_of_integers(side.dtype.as_numpy_dtype), tf.cast(side, tf.int32))
 
 
 def _degrade(luminance, position, *, seed, degradations):

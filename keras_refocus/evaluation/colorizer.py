@@ -4,7 +4,7 @@ A user hands in a file and gets one back, so the grey side is a picture of 8 bit
 the way of `pipeline` (working size, guided enlargement, reduction to the gamut), and the result is
 rounded to 8 bits. Every number is a pure function of the model, the photos and the protocol.
 
-No measure knows what is believable: the best possible guess of a red car that was blue scores below
+No metric knows what is believable: the best possible guess of a red car that was blue scores below
 a grey one. Read the figures together, and look at the sheet.
 """
 
@@ -247,7 +247,7 @@ class Score:
 
     Attributes:
         name: Its path relative to the folder of the set.
-        values: Dict from measure to score: `colorfulness` and `true_colorfulness`; `unevenness` and
+        values: Dict from metric to score: `colorfulness` and `true_colorfulness`; `unevenness` and
             `true_unevenness`, NaN where a photo has no plain surface; `chroma_error`,
             `psnr`, `ssim`, and each with `gray_` before it for the grey picture; `lpips` and
             `gray_lpips` if its weights are there; `hints_20_chroma_error` and `hints_20_psnr` with
@@ -360,9 +360,9 @@ def score(
     return Score(name=name, values=values, features=features)
 
 
-def mean(scores: Sequence[Score], measure: str) -> float:
-    """Mean of a measure over the pictures that have it; NaN if none has."""
-    values = [item.values[measure] for item in scores]
+def mean(scores: Sequence[Score], metric: str) -> float:
+    """Mean of a metric over the pictures that have it; NaN if none has."""
+    values = [item.values[metric] for item in scores]
     values = [value for value in values if not math.isnan(value)]
     return float(np.mean(values)) if values else math.nan
 
@@ -378,9 +378,9 @@ def summary(scores: Sequence[Score]) -> dict[str, Any]:
         their difference; the mean chroma error as a share of the grey pictures'; on how many photos
         the colours are further from the truth than grey; and FID if there are features.
     """
-    means = {measure: round(mean(scores, measure), 4) for measure in scores[0].values}
+    means = {metric: round(mean(scores, metric), 4) for metric in scores[0].values}
     # JSON has no NaN.
-    means = {measure: None if math.isnan(value) else value for measure, value in means.items()}
+    means = {metric: None if math.isnan(value) else value for metric, value in means.items()}
     worse = [item.values["chroma_error"] > item.values["gray_chroma_error"] for item in scores]
     true = means["true_colorfulness"]
     report = {
@@ -410,8 +410,8 @@ def as_text(scores: Sequence[Score]) -> str:
     values = summary(scores)
     means = values["means"]
 
-    def row(title, measure, digits, *, true=""):
-        cells = [means[measure], means[f"gray_{measure}"]]
+    def row(title, metric, digits, *, true=""):
+        cells = [means[metric], means[f"gray_{metric}"]]
         return f"  {title:<24}" + "".join(f"{cell:>9.{digits}f}" for cell in cells) + true
 
     share, error = values["colorfulness_share"], values["chroma_error_share"]

@@ -200,7 +200,7 @@ def _compare(truth, given, *, either_direction):
     return errors, np.asarray(ssims, np.float64), np.asarray(forward)
 
 
-def _psnr(errors):
+def _decibels(errors):
     return -10 * np.log10(np.maximum(errors, 1e-10))
 
 
@@ -211,10 +211,10 @@ def summary(row: Row) -> dict[str, Any]:
         "name": row.name,
         "pictures": len(row.errors),
         "parameters": row.parameters,
-        "psnr": float(_psnr(row.errors.mean(1)).mean()),
-        "pooled_psnr": float(_psnr(row.errors.mean())),
-        "others_psnr": float(_psnr(others.mean(1)).mean()),
-        "middle_psnr": float(_psnr(row.errors[:, _MIDDLE]).mean()),
+        "psnr": float(_decibels(row.errors.mean(1)).mean()),
+        "pooled_psnr": float(_decibels(row.errors.mean())),
+        "others_psnr": float(_decibels(others.mean(1)).mean()),
+        "middle_psnr": float(_decibels(row.errors[:, _MIDDLE]).mean()),
         "ssim": float(row.ssims.mean()),
         "others_ssim": float(np.delete(row.ssims, _MIDDLE, axis=1).mean()),
         "middle_ssim": float(row.ssims[:, _MIDDLE].mean()),

@@ -140,7 +140,7 @@ class Protocol:
         return restored
 
 
-MEASURES = ("psnr_l", "ssim_l", "psnr_rgb", "ssim_rgb")
+METRICS = ("psnr_l", "ssim_l", "psnr_rgb", "ssim_rgb")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -151,7 +151,7 @@ class Score:
         name: Its path relative to the folder of the set.
         height: Rows compared or not, pixels.
         width: Columns.
-        before: Dict from a name of `MEASURES` to the score of the blurred input.
+        before: Dict from a name of `METRICS` to the score of the blurred input.
         after: The same for the restored picture.
     """
 
@@ -161,9 +161,9 @@ class Score:
     before: dict
     after: dict
 
-    def gain(self, measure: str = "psnr_l") -> float:
+    def gain(self, metric: str = "psnr_l") -> float:
         """How much better the restored picture scores than its input."""
-        return self.after[measure] - self.before[measure]
+        return self.after[metric] - self.before[metric]
 
 
 def compare(image_true: np.ndarray, image_test: np.ndarray, border: int = 0) -> tuple[float, float]:
@@ -242,7 +242,7 @@ def score(
             for picture, truth in zip(side, truths, strict=True)
             for value in compare(truth, picture, protocol.border)
         ]
-        scores.append(dict(zip(MEASURES, values, strict=True)))
+        scores.append(dict(zip(METRICS, values, strict=True)))
     height, width = sharp[0].shape[:2]
     return Score(
         name=picture_set.items[index].sharp,
@@ -267,9 +267,9 @@ def _aligned(side, sharp, name, protocol):
     return tuple(np.clip(alignment.warp(part, matrix), 0.0, 1.0)[window] for part in side), truths
 
 
-def mean(scores: Sequence[Score], measure: str, *, after: bool = True) -> float:
-    """Mean over pictures of a measure of the restored pictures, or of their inputs."""
-    return float(np.mean([(item.after if after else item.before)[measure] for item in scores]))
+def mean(scores: Sequence[Score], metric: str, *, after: bool = True) -> float:
+    """Mean over pictures of a metric of the restored pictures, or of their inputs."""
+    return float(np.mean([(item.after if after else item.before)[metric] for item in scores]))
 
 
 def summary(picture_set: sets.PictureSet, scores: Sequence[Score]) -> dict[str, Any]:
@@ -280,7 +280,7 @@ def summary(picture_set: sets.PictureSet, scores: Sequence[Score]) -> dict[str, 
         scores: List of its `Score`.
 
     Returns:
-        Dict with the set in words, the means of each measure before and after, and the median, 5th
+        Dict with the set in words, the means of each metric before and after, and the median, 5th
         percentile and least of the PSNR on luminance and of its gain.
     """
     after = np.array([item.after["psnr_l"] for item in scores])
@@ -298,11 +298,11 @@ def summary(picture_set: sets.PictureSet, scores: Sequence[Score]) -> dict[str, 
         "set": picture_set.label,
         "pictures": len(scores),
         "means": {
-            measure: {
-                "input": round(mean(scores, measure, after=False), 4),
-                "restored": round(mean(scores, measure), 4),
+            metric: {
+                "input": round(mean(scores, metric, after=False), 4),
+                "restored": round(mean(scores, metric), 4),
             }
-            for measure in MEASURES
+            for metric in METRICS
         },
         "restored_psnr_l": spread(after),
         "gain_psnr_l": spread(gains),
@@ -336,21 +336,21 @@ def as_text(picture_set: sets.PictureSet, scores: Sequence[Score]) -> str:
     sharp = picture_set.blur is not None and picture_set.blur.settings is None
     if sharp:
         lines.append(f"  {'output against input':<20}{'mean':>9}{'median':>9}{'5th pct':>9}")
-        for measure in MEASURES:
-            results = np.array([item.after[measure] for item in scores])
+        for metric in METRICS:
+            results = np.array([item.after[metric] for item in scores])
             low, middle = np.percentile(results, [5, 50])
             cells = (results.mean(), middle, low)
-            digits = 2 if measure.startswith("psnr") else 4
+            digits = 2 if metric.startswith("psnr") else 4
             lines.append(
-                f"  {_TITLES[measure]:<20}" + "".join(f"{cell:>9.{digits}f}" for cell in cells)
+                f"  {_TITLES[metric]:<20}" + "".join(f"{cell:>9.{digits}f}" for cell in cells)
             )
         return "\n".join(lines)
     lines.append(f"  {'':<10}{'input':>9}{'restored':>10}{'gain':>9}")
-    for measure in MEASURES:
-        before, after = (mean(scores, measure, after=side) for side in (False, True))
-        digits = 2 if measure.startswith("psnr") else 4
+    for metric in METRICS:
+        before, after = (mean(scores, metric, after=side) for side in (False, True))
+        digits = 2 if metric.startswith("psnr") else 4
         lines.append(
-            f"  {_TITLES[measure]:<10}{before:>9.{digits}f}{after:>10.{digits}f}"
+            f"  {_TITLES[metric]:<10}{before:>9.{digits}f}{after:>10.{digits}f}"
             f"{after - before:>+9.{digits}f}"
         )
     gains = values["gain_psnr_l"]
@@ -390,13 +390,13 @@ def write_csv(
     """
     with files.replacing(path) as target, target.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        sides = [f"{side}_{measure}" for measure in MEASURES for side in ("input", "restored")]
+        sides = [f"{side}_{metric}" for metric in METRICS for side in ("input", "restored")]
         writer.writerow(["set", "name", "height", "width", *sides])
         for picture_set, scores in results:
             for item in scores:
                 values = [
-                    f"{side[measure]:.4f}"
-                    for measure in MEASURES
+                    f"{side[metric]:.4f}"
+                    for metric in METRICS
                     for side in (item.before, item.after)
                 ]
                 writer.writerow([picture_set.label, item.name, item.height, item.width, *values])

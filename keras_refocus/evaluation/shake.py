@@ -233,9 +233,9 @@ def score(name: str, picture: Shaken, restorer: Any, options: Any, *, peers: boo
     result = restorer.restore(picture.blurred, options)
     found = result.shake
     values = {
-        "before": _psnr(start, truth),
-        "plain": _psnr(color.rgb_to_luminance(plain.image), truth),
-        "patient": _psnr(color.rgb_to_luminance(result.image), truth),
+        "before": _aligned_psnr(start, truth),
+        "plain": _aligned_psnr(color.rgb_to_luminance(plain.image), truth),
+        "patient": _aligned_psnr(color.rgb_to_luminance(result.image), truth),
         "changed": found.changed,
         "reason": found.reason,
         "seconds": result.seconds,
@@ -246,7 +246,7 @@ def score(name: str, picture: Shaken, restorer: Any, options: Any, *, peers: boo
             similarity = kernels.similarity(found.kernel, picture.kernel)
         known = _with_kernel(start, picture.kernel, restorer, options)
         values |= {
-            "known": _psnr(known, truth),
+            "known": _aligned_psnr(known, truth),
             "length": kernels.extent(picture.kernel).length,
             "similarity": similarity,
             "peers": _peers(start, truth, picture.kernel) if peers else {},
@@ -262,7 +262,7 @@ def _with_kernel(start, kernel, restorer, options):
     return restorer.restore_luminance(planes, options)[0]
 
 
-def _psnr(picture, truth):
+def _aligned_psnr(picture, truth):
     matrix = alignment.shift(picture, truth, _REACH)
     moved = np.clip(alignment.warp(picture, matrix), 0.0, 1.0)
     return float(fidelity.psnr(truth[np.newaxis], moved[np.newaxis], border=2 * _REACH)[0])
@@ -272,7 +272,7 @@ def _peers(start, truth, kernel):
     """What scikit-image makes of it with the true kernel, in light."""
     light = color.luminance_to_light(start)
     return {
-        name: _psnr(color.light_to_luminance(method(light)), truth)
+        name: _aligned_psnr(color.light_to_luminance(method(light)), truth)
         for name, method in (
             ("wiener", lambda plane: classical.unsupervised_wiener(plane, kernel)),
             (

@@ -106,7 +106,7 @@ def _gaussian(sigma, size):
     return (weights / weights.sum()).astype("float32")
 
 
-def _blur(planes):
+def _window_means(planes):
     """Gaussian mean over each window that lies inside; planes `(n, height, width, 1)`."""
     weights = _gaussian(_SIGMA, _WINDOW)
     planes = ops.conv(planes, ops.reshape(weights, (_WINDOW, 1, 1, 1)), padding="valid")
@@ -128,7 +128,7 @@ def _similarity(x, y, max_value):
     planes = ops.concatenate(
         [product[..., c : c + 1] for product in products for c in range(channels)], axis=0
     )
-    means = ops.split(_blur(planes), 5 * channels, axis=0)
+    means = ops.split(_window_means(planes), 5 * channels, axis=0)
     similarities, contrasts = [], []
     for c in range(channels):
         mean1, mean2, square1, square2, product = means[c::channels]

@@ -431,7 +431,7 @@ class ClipActions:
         until = PREVIEW_SECONDS if work.is_preview else None
         found, choices, deinterlace, notes = self._survey(clip, work, choices, until, words)
         with session.clip_folder() as folder:
-            job = segments.Job(
+            job = segments.ClipJob(
                 source=clip.upload,
                 folder=folder,
                 name="result",

@@ -54,7 +54,7 @@ def _kept_points():
 
 
 @functools.cache
-def _table():
+def _class_of_cell():
     """Class of each point of the square grid, row by row; the nearest where there is none."""
     kept = _kept_points()
     steps = np.arange(-_RIM, _RIM + 1)
@@ -85,7 +85,7 @@ def neighbors(chroma: Tensor) -> tuple[Tensor, Tensor]:
     cells = ops.stack([cells, cells + 1, cells + _SIDE, cells + _SIDE + 1], axis=-1)
     a, b = part[..., 0], part[..., 1]
     weights = [(1.0 - a) * (1.0 - b), (1.0 - a) * b, a * (1.0 - b), a * b]
-    return ops.take(_table(), cells), ops.stack(weights, axis=-1)
+    return ops.take(_class_of_cell(), cells), ops.stack(weights, axis=-1)
 
 
 def nearest(chroma: Tensor) -> Tensor:
@@ -101,7 +101,7 @@ def nearest(chroma: Tensor) -> Tensor:
 
     place = ops.round(ops.cast(chroma, "float32") * (1.0 / STEP)) + float(_RIM)
     place = ops.cast(ops.clip(place, 0.0, _SIDE - 1.0), "int32")
-    return ops.take(_table(), place[..., 0] * _SIDE + place[..., 1])
+    return ops.take(_class_of_cell(), place[..., 0] * _SIDE + place[..., 1])
 
 
 def histogram(chroma: Tensor) -> np.ndarray:
@@ -115,7 +115,7 @@ def histogram(chroma: Tensor) -> np.ndarray:
     """
     place = np.rint(np.asarray(chroma).reshape(-1, 2) / STEP).astype("int64") + _RIM
     place = np.clip(place, 0, _SIDE - 1)
-    classes = _table()[place[:, 0] * _SIDE + place[:, 1]]
+    classes = _class_of_cell()[place[:, 0] * _SIDE + place[:, 1]]
     return np.bincount(classes, minlength=COUNT).astype("float64")
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from keras_refocus.engines import installed, store
 from keras_refocus.pictures import color, images
 from keras_refocus.restoration.deconvolution import kernels
-from keras_refocus.restoration.jobs import STREAM, Job
+from keras_refocus.restoration.jobs import STREAM, FileJob
 from keras_refocus.restoration.pipeline import RestoreOptions, Restorer, RestoreResult
 from keras_refocus.system import files
 
@@ -59,13 +59,13 @@ class Outcome:
         error: In one line what went wrong; empty if nothing did.
     """
 
-    job: Job
+    job: FileJob
     record: dict[str, Any] | None
     error: str = ""
 
 
 def run(
-    jobs: Sequence[Job],
+    jobs: Sequence[FileJob],
     restorer: Restorer,
     options: RestoreOptions,
     settings: FileSettings,
@@ -100,13 +100,13 @@ def run(
             yield Outcome(job, record)
 
 
-def is_done(job: Job) -> bool:
+def is_done(job: FileJob) -> bool:
     """Tell whether the result of a job exists; it is written last and appears complete."""
     return job.target != STREAM and job.target.exists()
 
 
 def restore_file(
-    job: Job,
+    job: FileJob,
     restorer: Restorer,
     options: RestoreOptions,
     settings: FileSettings,
@@ -216,7 +216,7 @@ def _save(result: RestoreResult, path: Path, settings: FileSettings) -> None:
     )
 
 
-def _write_to_stream(job: Job, result: RestoreResult, settings: FileSettings) -> bytes:
+def _write_to_stream(job: FileJob, result: RestoreResult, settings: FileSettings) -> bytes:
     """Write a result to standard output, whole; returns its content."""
     known = result.photo.format if result.photo is not None else None
     name = job.format or (known if known in images.FORMATS else "PNG")

@@ -26,7 +26,7 @@ _VIDEO_SUFFIXES = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mpg
 
 
 @dataclasses.dataclass(frozen=True)
-class Job:
+class FileJob:
     """One file to restore: where it comes from and where its results go.
 
     Attributes:
@@ -62,7 +62,7 @@ class Plan:
         closed: Folders that may not be read.
     """
 
-    jobs: list[Job]
+    jobs: list[FileJob]
     others: list[Path] = dataclasses.field(default_factory=list)
     hidden: list[Path] = dataclasses.field(default_factory=list)
     closed: list[Path] = dataclasses.field(default_factory=list)
@@ -121,7 +121,7 @@ def plan(
 
 
 def refuse_clashes(
-    jobs: Sequence[Job],
+    jobs: Sequence[FileJob],
     *,
     report: Path | None = None,
     overwrite: bool = False,
@@ -164,7 +164,7 @@ def refuse_clashes(
         _refuse_existing(path, may_exist=overwrite or skip_done)
 
 
-def remove_leftovers(jobs: Sequence[Job]) -> list[Path]:
+def remove_leftovers(jobs: Sequence[FileJob]) -> list[Path]:
     """Delete what killed runs left unfinished of the results.
 
     Returns:
@@ -195,7 +195,7 @@ def _refuse_existing(path: Path, *, may_exist: bool) -> None:
 
 def _stream_job(
     inputs: list[str], out: str | os.PathLike | None, format: str | None, *, beside: bool
-) -> Job:
+) -> FileJob:
     """The job of `-`, which stands alone."""
     if len(inputs) != 1:
         raise ValueError(
@@ -214,7 +214,7 @@ def _stream_job(
             f"--out '{out}'. Leave it out, and send the output to a file with >."
         )
     if name == "-":
-        return Job(STREAM, STREAM, format=format)
+        return FileJob(STREAM, STREAM, format=format)
     source = _apart_from_stream(Path(name))
     if not source.is_file():
         raise FileNotFoundError(
@@ -223,7 +223,7 @@ def _stream_job(
         )
     if format is None:
         format = images.FORMAT_OF_SUFFIX[_writable_suffix(source.suffix).lower()]
-    return Job(source, STREAM, format=format)
+    return FileJob(source, STREAM, format=format)
 
 
 def _job(
@@ -234,14 +234,14 @@ def _job(
     *,
     compare: bool,
     kernel: bool,
-) -> Job:
+) -> FileJob:
     suffix = images.FORMATS[format] if format else _writable_suffix(source.suffix)
     if out is not None:
         target = out / relative.with_suffix(suffix)
     else:
         target = source.with_name(f"{source.stem}{RESTORED_SUFFIX}{suffix}")
     stem = source.stem if out is not None else target.stem
-    return Job(
+    return FileJob(
         source,
         target,
         target.with_name(f"{stem}{COMPARE_SUFFIX}{suffix}") if compare else None,

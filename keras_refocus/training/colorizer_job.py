@@ -17,7 +17,7 @@ from keras_refocus.pictures import color, color_bins, grayscale
 from keras_refocus.restoration.chroma import WORKING_SIZE
 from keras_refocus.training import configs, optimizers
 from keras_refocus.training.cycle_gan import CycleGAN
-from keras_refocus.training.job import Job, Pictures, manifest_lines, usable_photos
+from keras_refocus.training.job import Pictures, TrainingJob, manifest_lines, usable_photos
 
 _log = logging.getLogger(__name__)
 
@@ -63,8 +63,8 @@ def _color_photos(folders):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ColorizerJob(Job):
-    """A training of the colorizer; see `job.Job`.
+class ColorizerJob(TrainingJob):
+    """A training of the colorizer; see `TrainingJob`.
 
     Attributes:
         photos: Tuple of paths of folders of colour photos.
@@ -99,7 +99,7 @@ class ColorizerJob(Job):
             )
 
     def collect(self) -> Any:
-        """Find and check the photos; see `job.Job`."""
+        """Find and check the photos; see `TrainingJob`."""
         data_set = self.data_set()
         if data_set is not None:
             return self._collect_prepared(data_set)
@@ -156,11 +156,11 @@ class ColorizerJob(Job):
         return sampling.ColorSource(paths=tuple(paths), smallest_part=self.config.smallest_part)
 
     def build(self, pictures: Any) -> Any:
-        """Build and compile the model; see `job.Job`."""
+        """Build and compile the model; see `TrainingJob`."""
         return build_cycle_gan(self.config, color_counts=pictures.color_counts)
 
     def sampler(self, pictures: Any, phase: Any) -> Any:
-        """Examples of a phase; see `job.Job`."""
+        """Examples of a phase; see `TrainingJob`."""
         photos, *gray = pictures.sources
         return sampling.ColorSampler(
             sources=(photos,),
@@ -176,11 +176,11 @@ class ColorizerJob(Job):
         )
 
     def prepared_options(self) -> dict[str, Any]:
-        """What a prepared data set is asked for; see `job.Job`."""
+        """What a prepared data set is asked for; see `TrainingJob`."""
         return {"smallest_part": self.config.smallest_part, "tone": self.config.tone}
 
     def validation(self, pictures: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Whole photos as the pipeline shows them; see `job.Job`."""
+        """Whole photos as the pipeline shows them; see `TrainingJob`."""
         (source,) = pictures.validation
         if not isinstance(source, sampling.ColorSource):
             return source.arrays(size=VALIDATION_SIZE, count=self.validation_count, whole=True)
@@ -196,7 +196,7 @@ class ColorizerJob(Job):
         return workers.validation_arrays(sampler, min(len(source), self.validation_count))
 
     def input_scores(self, validation: Any) -> dict[str, float]:
-        """What the grey picture scores, and the photo itself; see `job.Job`."""
+        """What the grey picture scores, and the photo itself; see `TrainingJob`."""
         luminance, chroma = validation
         gray, true = (_to_rgb(luminance, side) for side in (np.zeros_like(chroma), chroma))
         return {
@@ -207,14 +207,14 @@ class ColorizerJob(Job):
         }
 
     def draw(self, model: Any, validation: Any) -> np.ndarray:
-        """Rows of grey, coloured and true; see `job.Job`."""
+        """Rows of grey, coloured and true; see `TrainingJob`."""
         luminance, chroma = (side[:_SHOWN] for side in validation)
         predicted = model.averaged_generator(ops.convert_to_tensor(luminance), training=False)
         sides = (np.zeros_like(chroma), ops.convert_to_numpy(predicted), chroma)
         rows = np.concatenate([_to_rgb(luminance, side) for side in sides], axis=2)
         return color.from_float(rows.reshape(-1, *rows.shape[2:]), np.uint8)
 
-    def score(self, row: Mapping[str, float], before: Mapping[str, float]) -> float:
+    def monitored(self, row: Mapping[str, float], before: Mapping[str, float]) -> float:
         """Minus the chroma error, plus what is missing of the colours, as shares; higher is better.
 
         Nothing but grey has a small error, so an epoch whose pictures have too little colour pays
@@ -228,7 +228,7 @@ class ColorizerJob(Job):
         return -error - max(0.0, self.config.colorfulness_target - share)
 
     def describe(self, row: Mapping[str, float], before: Mapping[str, float]) -> str:
-        """The validation of an epoch in words; see `job.Job`."""
+        """The validation of an epoch in words; see `TrainingJob`."""
         return (
             f"chroma error {row.get('val_chroma_error', math.nan):.2f} "
             f"(grey {before['chroma_error']:.2f}), "

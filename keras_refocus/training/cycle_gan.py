@@ -391,7 +391,7 @@ class CycleGAN(gan.GAN):
     def averages(self) -> list[tuple[keras.Model, keras.Model]]:
         return [(self.averaged_generator, self.to_color)]
 
-    def score(self, luminance: Tensor, chroma: Tensor) -> dict[str, Tensor]:
+    def validation_metrics(self, luminance: Tensor, chroma: Tensor) -> dict[str, Tensor]:
         """Score the averaged generator: a dict from metric name to one value per picture.
 
         PSNR is that of sRGB, against the photo; the chroma error is in units of a* and b*.

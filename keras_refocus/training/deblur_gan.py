@@ -199,7 +199,7 @@ class DeblurGAN(gan.GAN):
         )
         between = position * sharp + (1.0 - position) * restored
 
-        def score(pictures):
+        def critic_score(pictures):
             # One score for each picture: the mean over patches, and over discriminators where
             # there are several, as the critic's loss takes it.
             scores = self.discriminator(pictures, training=True)
@@ -212,7 +212,7 @@ class DeblurGAN(gan.GAN):
             ]
             return sum(means) / len(means)
 
-        return losses.gradient_penalty(gan.input_gradient(score, between))
+        return losses.gradient_penalty(gan.input_gradient(critic_score, between))
 
     def _restore_to_train(self, blurred):
         """Restored pictures, and `(restored, factor)` of each coarser scale that counts."""
@@ -283,7 +283,7 @@ class DeblurGAN(gan.GAN):
                 values = self._update_discriminator(blurred, sharp)
         return values | self._update_generator(blurred, sharp)
 
-    def score(self, blurred: Tensor, sharp: Tensor) -> dict[str, Tensor]:
+    def validation_metrics(self, blurred: Tensor, sharp: Tensor) -> dict[str, Tensor]:
         """Score the averaged generator: dict from metric name to one value for each picture."""
         # What a user sees is clipped, so that is what is measured.
         restored = ops.clip(self(blurred), 0.0, 1.0)

@@ -178,7 +178,7 @@ def validate(
     scores = {}
     for start in range(0, len(blurred), batch_size):
         part = slice(start, start + batch_size)
-        values = model.score(ops.convert_to_tensor(blurred[part]), sharp[part])
+        values = model.validation_metrics(ops.convert_to_tensor(blurred[part]), sharp[part])
         for name, value in values.items():
             scores.setdefault(name, []).append(ops.convert_to_numpy(value))
     return {f"val_{name}": float(np.concatenate(value).mean()) for name, value in scores.items()}

@@ -302,8 +302,8 @@ class GAN(keras.Model):
     - `update_networks(data)` with `minimize`: what a replica does with its share of a batch;
       returns a dict from metric name to a scalar;
     - `averages`: list of `(averaged, network)`, the moving averages and what they follow;
-    - `score(*data)`: scores of the averaged network, a dict from metric name to one value for
-      each picture; `loss` among them, which callbacks of Keras watch.
+    - `validation_metrics(*data)`: those of the averaged network, a dict from metric name to one
+      value for each picture; `loss` among them, which callbacks of Keras watch.
 
     Networks that are shipped are the averaged copies.
 
@@ -493,7 +493,7 @@ class GAN(keras.Model):
         return self.report(values)
 
     def test_step(self, data: Any) -> dict[str, Tensor]:
-        return self.report(self.score(*self._sides(data)))
+        return self.report(self.validation_metrics(*self._sides(data)))
 
     def _sides(self, data):
         """The two sides of a batch out of what Keras hands to a step, checked."""

@@ -147,7 +147,7 @@ def usable_photos(
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Job:
+class TrainingJob:
     """A training: what to train, on what, and where it is kept.
 
     A subclass has the constants below and writes what is its own:
@@ -159,8 +159,8 @@ class Job:
     - `validation(pictures)`: tuple of arrays `(input, target)`;
     - `input_scores(validation)`: JSON-ready dict of what the input itself scores;
     - `draw(model, validation)`: samples as a uint8 array;
-    - `score(row, before)`: what makes an epoch the best, higher is better, out of its row of the
-      log and the input's scores;
+    - `monitored(row, before)`: what makes an epoch the best, higher is better, out of its row of
+      the log and the input's scores;
     - `describe(row, before)`: the validation of an epoch in words.
 
     Attributes:
@@ -237,8 +237,8 @@ class Job:
 
         Args:
             folder: Path of the run folder.
-            workers: See `Job`.
-            strategy: See `Job`.
+            workers: See `TrainingJob`.
+            strategy: See `TrainingJob`.
             changes: Dict of the fields of the configuration that make the run another length, see
                 `config.LENGTHS`.
 

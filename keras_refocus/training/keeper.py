@@ -65,7 +65,8 @@ class RunKeeper(keras.callbacks.Callback):
     """Keep the run folder true after every epoch: state, best weights, log, curves, samples.
 
     Args:
-        job: `job.Job`: says where the folder is, how many epochs there are, what an epoch is worth.
+        job: `TrainingJob`: says where the folder is, how many epochs there are, what an epoch is
+            worth.
         record: Dict of `record.json`.
         draw: Callable that draws samples of the model in training: uint8 array of shape
             `(height, width)` or `(height, width, 3)`.
@@ -102,13 +103,13 @@ class RunKeeper(keras.callbacks.Callback):
     def rows(self) -> list[dict[str, float]]:
         return list(self._rows)
 
-    def _score(self, row):
-        return self._job.score(row, self._record["validation"])
+    def _monitored(self, row):
+        return self._job.monitored(row, self._record["validation"])
 
     @property
     def _best(self):
         """The row of the best epoch so far, the first of equals, or `None`."""
-        return max(self._rows, key=self._score, default=None)
+        return max(self._rows, key=self._monitored, default=None)
 
     @property
     def out_of_patience(self) -> bool:
@@ -137,7 +138,7 @@ class RunKeeper(keras.callbacks.Callback):
             return
         row = {"epoch": epoch + 1, **logs}
         row["seconds"] = time.perf_counter() - self._started
-        is_best = self._best is None or self._score(row) > self._score(self._best)
+        is_best = self._best is None or self._monitored(row) > self._monitored(self._best)
         self._rows.append(row)
         if self.out_of_patience:
             self.model.stop_training = True

@@ -16,8 +16,8 @@ from keras_refocus.engines import contract, local
 from keras_refocus.pictures import color
 from keras_refocus.training import configs, motion_model, optimizers
 from keras_refocus.training.job import (
-    Job,
     Pictures,
+    TrainingJob,
     inspect_pictures,
     log_bad,
     manifest_lines,
@@ -52,8 +52,8 @@ class _SeenBatches:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class MotionJob(Job):
-    """A training of a motion network; see `job.Job`.
+class MotionJob(TrainingJob):
+    """A training of a motion network; see `TrainingJob`.
 
     Attributes:
         photos: Path of a folder of sharp photos, which are exposed while they move, or `None`.
@@ -98,17 +98,17 @@ class MotionJob(Job):
         return from_blur.look(pictures, self._engines[0], self.restorer)
 
     def data_record(self) -> dict[str, Any]:
-        """See `job.Job`."""
+        """See `TrainingJob`."""
         return super().data_record() | {"restorer": self.restorer}
 
     @classmethod
     def pictures_of(cls, record: Mapping[str, Any]) -> dict[str, Any]:
-        """See `job.Job`."""
+        """See `TrainingJob`."""
         restorer = record["data"].get("restorer", contract.RESTORER)
         return super().pictures_of(record) | {"restorer": restorer}
 
     def collect(self) -> Any:
-        """Find and check photos and clips; see `job.Job`."""
+        """Find and check photos and clips; see `TrainingJob`."""
         blur = exposure.settings(self.config.blur, **self.config.blur_options)
         photos = usable_photos(self.photos) if self.photos else {}
         found, training, validation = dict(photos), [], []
@@ -158,11 +158,11 @@ class MotionJob(Job):
         return exposures.ExposedClips(paths=tuple(windows), coded_parts=self._coded_parts())
 
     def build(self, pictures: Any) -> Any:
-        """Build and compile the model; see `job.Job`."""
+        """Build and compile the model; see `TrainingJob`."""
         return build_motion_model(self.config)
 
     def sampler(self, pictures: Any, phase: Any) -> Any:
-        """Examples of a phase; see `job.Job`."""
+        """Examples of a phase; see `TrainingJob`."""
         return exposures.ExposureSampler(
             sources=pictures.sources,
             shares=pictures.shares,
@@ -175,11 +175,11 @@ class MotionJob(Job):
         )
 
     def batches(self, pictures: Any, phase: Any, **place: Any) -> Any:
-        """Batches of a phase; see `job.Job`."""
+        """Batches of a phase; see `TrainingJob`."""
         return _SeenBatches(super().batches(pictures, phase, **place), self.see)
 
     def validation(self, pictures: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Central parts of pictures to validate on, exposed with a fixed seed; see `job.Job`."""
+        """Central parts of pictures to validate on, exposed with a fixed seed: `TrainingJob`."""
         seen, frames = [], []
         share = max(1, self.validation_count // len(pictures.validation))
         for source in pictures.validation:
@@ -201,7 +201,7 @@ class MotionJob(Job):
         return np.stack(seen), np.concatenate(frames)
 
     def input_scores(self, validation: Any) -> dict[str, float]:
-        """What seven times the blurred picture and the classical estimate score; see `job.Job`."""
+        """What seven times the blurred picture and the classical estimate score: `TrainingJob`."""
         seen, frames = validation
         channels = self.config.channels
         still = np.repeat(seen[..., :1], from_blur.FRAMES, axis=-1)
@@ -218,7 +218,7 @@ class MotionJob(Job):
         return result
 
     def draw(self, model: Any, validation: Any) -> np.ndarray:
-        """Rows of blurred, restored, predicted and true frames; see `job.Job`."""
+        """Rows of blurred, restored, predicted and true frames; see `TrainingJob`."""
         seen, frames = (side[:_SHOWN] for side in validation)
         predicted = np.clip(ops.convert_to_numpy(model(ops.convert_to_tensor(seen))), 0, 1)
         parts = [seen[..., 0], seen[..., -4]]
@@ -227,12 +227,12 @@ class MotionJob(Job):
         rows = np.concatenate(parts, axis=2)
         return color.from_float(rows.reshape(-1, rows.shape[2]), np.uint8)
 
-    def score(self, row: Mapping[str, float], before: Mapping[str, float]) -> float:
-        """PSNR of the six frames that are not the middle one; see `job.Job`."""
+    def monitored(self, row: Mapping[str, float], before: Mapping[str, float]) -> float:
+        """PSNR of the six frames that are not the middle one; see `TrainingJob`."""
         return row.get("val_others_psnr", -math.inf)
 
     def describe(self, row: Mapping[str, float], before: Mapping[str, float]) -> str:
-        """The validation of an epoch in words; see `job.Job`."""
+        """The validation of an epoch in words; see `TrainingJob`."""
         words = (
             f"validation PSNR {row.get('val_psnr', math.nan):.2f} dB of seven frames (blurred "
             f"{before['psnr']:.2f}, classical {before['classical']['psnr']:.2f}), "

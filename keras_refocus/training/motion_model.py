@@ -203,7 +203,7 @@ class MotionModel(gan.GAN):
             )
         )
 
-    def score(self, seen: Tensor, frames: Tensor) -> dict[str, Tensor]:
+    def validation_metrics(self, seen: Tensor, frames: Tensor) -> dict[str, Tensor]:
         """Score the averaged network: dict from metric name to one value for each picture."""
         predicted = self(seen)
         found = self._loss_parts(seen, frames, predicted)

@@ -17,8 +17,8 @@ from keras_refocus.pictures import catalogue, color
 from keras_refocus.training import configs, initial_weights, optimizers
 from keras_refocus.training.deblur_gan import DeblurGAN, validation_psnr
 from keras_refocus.training.job import (
-    Job,
     Pictures,
+    TrainingJob,
     inspect_pictures,
     log_bad,
     manifest_lines,
@@ -31,8 +31,8 @@ _SHOWN = 6  # Validation patches on the sheet of an epoch.
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class RestorerJob(Job):
-    """A training of the restorer; see `Job`.
+class RestorerJob(TrainingJob):
+    """A training of the restorer; see `TrainingJob`.
 
     Attributes:
         photos: Path of a folder of sharp photos, or `None`. Photos to validate on get seeded
@@ -89,7 +89,7 @@ class RestorerJob(Job):
     def draw(self, model: Any, validation: Any) -> np.ndarray:
         return sample_sheet(model.averaged_generator, *(side[:_SHOWN] for side in validation))
 
-    def score(self, row: Mapping[str, float], before: Mapping[str, float]) -> float:
+    def monitored(self, row: Mapping[str, float], before: Mapping[str, float]) -> float:
         return row.get("val_psnr", -math.inf)
 
     def describe(self, row: Mapping[str, float], before: Mapping[str, float]) -> str:

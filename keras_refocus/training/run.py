@@ -24,7 +24,7 @@ def run(job: Any, *, resume: bool = False) -> Any:
     """Train to the end, or go on from the last whole epoch; before the first, from the start.
 
     Args:
-        job: `job.Job`.
+        job: `TrainingJob`.
         resume: Whether to go on with the run in `job.folder`.
 
     Returns:

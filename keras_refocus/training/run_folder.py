@@ -71,7 +71,7 @@ __all__ = [
 ]
 
 # What is measured in validation: its title and its decimals.
-_MEASURES = {
+_METRICS = {
     "psnr": ("PSNR (dB)", 2),
     "ssim": ("SSIM", 4),
     "chroma_error": ("chroma error", 2),
@@ -83,7 +83,7 @@ def validation_columns(rows: Sequence[Mapping[str, float]]) -> list[tuple[Any, .
     """Names, titles and decimals of what the rows of a log measure in validation."""
     return [
         (name, *values)
-        for name, values in _MEASURES.items()
+        for name, values in _METRICS.items()
         if any(f"val_{name}" in row for row in rows)
     ]
 

@@ -33,7 +33,7 @@ def shrink(luma: np.ndarray) -> np.ndarray:
     return optical_flow.as_bytes(cv2.resize(luma, _SIZE, interpolation=cv2.INTER_AREA))
 
 
-def score(first: np.ndarray, second: np.ndarray) -> float:
+def scene_score(first: np.ndarray, second: np.ndarray) -> float:
     """Measure how little of a frame another one explains.
 
     Args:
@@ -53,4 +53,4 @@ def score(first: np.ndarray, second: np.ndarray) -> float:
 
 def is_cut(first: np.ndarray, second: np.ndarray) -> bool:
     """Whether two small frames belong to different scenes."""
-    return score(first, second) >= THRESHOLD
+    return scene_score(first, second) >= THRESHOLD

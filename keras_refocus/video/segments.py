@@ -38,7 +38,7 @@ _COMPARE_WIDTH = 3840
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Job:
+class ClipJob:
     """One clip to restore.
 
     Attributes:
@@ -100,7 +100,7 @@ class Outcome:
 
 
 def restore(
-    job: Job,
+    job: ClipJob,
     restorer: pipeline.Restorer,
     *,
     workers: int = 1,
@@ -217,7 +217,7 @@ def refuse(found: containers.Survey, options: clip.ClipOptions) -> None:
         )
 
 
-def _chosen(found: containers.Survey, job: Job) -> tuple[int, int]:
+def _chosen(found: containers.Survey, job: ClipJob) -> tuple[int, int]:
     """Indices of the first and the last frame that are restored."""
     base, begin = found.time_base, found.frames[0].pts
     inside = [
@@ -235,7 +235,7 @@ def _chosen(found: containers.Survey, job: Job) -> tuple[int, int]:
 
 
 def _schedule(
-    found: containers.Survey, first: int, last: int, job: Job
+    found: containers.Survey, first: int, last: int, job: ClipJob
 ) -> tuple[Fraction, list[list[interpolation.Moment]], containers.Window]:
     """Unit of the result's times, the moments made of each frame, and the part of the file."""
     base, moments = interpolation.schedule(
@@ -251,7 +251,7 @@ def _schedule(
 
 
 def _window(
-    found: containers.Survey, first: int, last: int, base: Fraction, job: Job
+    found: containers.Survey, first: int, last: int, base: Fraction, job: ClipJob
 ) -> tuple[containers.Window, int]:
     """The part of the file that is taken, and by how much times of frames are moved back."""
     start = end = None
@@ -458,7 +458,7 @@ def _side_by_side(before: Any, after: Any) -> Any:
 
 
 def _fingerprint(
-    job: Job,
+    job: ClipJob,
     found: containers.Survey,
     restorer: pipeline.Restorer,
     target: containers.Target,

@@ -158,8 +158,8 @@ def fixed_scores(*pairs):
             name=f"{index}.png",
             height=16,
             width=20,
-            before=dict.fromkeys(restorer.MEASURES, before),
-            after=dict.fromkeys(restorer.MEASURES, after),
+            before=dict.fromkeys(restorer.METRICS, before),
+            after=dict.fromkeys(restorer.METRICS, after),
         )
         for index, (before, after) in enumerate(pairs)
     ]

@@ -5,7 +5,7 @@ import pytest
 
 from keras_refocus.pictures import images
 from keras_refocus.restoration import batch
-from keras_refocus.restoration.jobs import Job
+from keras_refocus.restoration.jobs import FileJob
 from keras_refocus.restoration.pipeline import RestoreOptions, Restorer
 
 
@@ -26,7 +26,7 @@ def planned(tmp_path):
     found = []
     for name in ("a", "b", "c"):
         images.write(tmp_path / f"{name}.png", images.Photo(rgb=np.full((4, 5, 3), 99, np.uint8)))
-        found.append(Job(tmp_path / f"{name}.png", tmp_path / "out" / f"{name}.png"))
+        found.append(FileJob(tmp_path / f"{name}.png", tmp_path / "out" / f"{name}.png"))
     return found
 
 

@@ -202,9 +202,11 @@ def test_a_folder_that_may_not_be_read_is_named(folder):
 
 def test_standard_input_goes_to_standard_output(folder):
     (job,) = plan(["-"])
-    assert job == jobs.Job(jobs.STREAM, jobs.STREAM)
+    assert job == jobs.FileJob(jobs.STREAM, jobs.STREAM)
     assert job.outputs == []
-    assert plan(["-"], out="-", format="PNG") == [jobs.Job(job.source, job.target, format="PNG")]
+    assert plan(["-"], out="-", format="PNG") == [
+        jobs.FileJob(job.source, job.target, format="PNG")
+    ]
 
 
 def test_a_file_can_go_to_standard_output_in_its_own_format(folder):

@@ -205,13 +205,13 @@ def test_the_best_epoch_has_colours_and_few_wrong_ones(tmp_path):
     before = {"chroma_error": 10.0, "truth": {"colorfulness": 40.0}}
 
     def score(error, colorfulness):
-        return this.score({"val_chroma_error": error, "val_colorfulness": colorfulness}, before)
+        return this.monitored({"val_chroma_error": error, "val_colorfulness": colorfulness}, before)
 
     assert score(9.5, 24.0) == pytest.approx(-0.95)
     assert score(9.5, 36.0) == pytest.approx(-0.95)  # Enough is enough.
     # A fifth of the colours, less than 60% by 0.4.
     assert score(9.0, 8.0) == pytest.approx(-0.9 - 0.4)
-    assert this.score({}, before) == -np.inf
+    assert this.monitored({}, before) == -np.inf
 
 
 def test_grey_scores_and_samples(photos, tmp_path):

@@ -16,7 +16,7 @@ def restored(path, out, *, engine=None, mode="restore", length=5, **job):
     out.mkdir(exist_ok=True)
     options = job.pop("options", clip.ClipOptions(restore=RestoreOptions(mode=mode)))
     restorer = Restorer(engine or tiny_clips.ArithmeticEngine())
-    work = segments.Job(source=path, folder=out, name=path.stem, options=options, **job)
+    work = segments.ClipJob(source=path, folder=out, name=path.stem, options=options, **job)
     outcome = segments.restore(work, restorer, length=length)
     return outcome.path, outcome
 

@@ -24,4 +24,4 @@ def test_frames_of_hardly_any_contrast_are_no_cut():
 
 def test_the_same_frame_scores_nothing():
     frame = small(tiny_clips.scene(1, height=96, width=160))
-    assert cuts.score(frame, frame) < 0.01
+    assert cuts.scene_score(frame, frame) < 0.01

@@ -30,7 +30,7 @@ def source(tmp_path_factory):
 
 def run(source, out, *, options=None, workers=1, engine=None, **settings):
     out.mkdir(exist_ok=True)
-    job = segments.Job(
+    job = segments.ClipJob(
         source=source,
         folder=out,
         name=source.stem,
@@ -87,7 +87,7 @@ def test_scenes_are_those_of_the_part_that_was_asked_for(
 ):
     """The second shot begins with frame 11, of 30 a second."""
     start, end = (frame and (frame - 0.5) / 30 for frame in (start, end))
-    job = segments.Job(
+    job = segments.ClipJob(
         source=source,
         folder=tmp_path,
         name="part",
