@@ -12,6 +12,7 @@ result are held. Pictures of one request are worked on one after the other.
 """
 
 import contextlib
+import functools
 import os
 import shutil
 import tempfile
@@ -482,6 +483,7 @@ def _keep_means(restored, luminance):
     """`means.keep` on tensors: the same numbers in TensorFlow operations."""
     height, width = tf.shape(restored)[0], tf.shape(restored)[1]
     columns = _mirrored(-means.MARGIN, width + means.MARGIN, width)
+    is_small = tf.minimum(height, width) < means.SMALL
 
     def compute(band, top):
         # Beyond the picture is its mirror image.
@@ -491,27 +493,32 @@ def _keep_means(restored, luminance):
             tf.gather(tf.gather(plane, taken), columns, axis=1)[tf.newaxis]
             for plane in (luminance, restored)
         )
-        kept = _kept_means(original, given)[0]
+        kept = _kept_means(original, given, is_small)[0]
         return kept[means.MARGIN : means.MARGIN + rows, means.MARGIN : means.MARGIN + width]
 
     return _by_bands(restored, tf.float32, 1, compute, least_rows=means.LEAST_ROWS)
 
 
-def _kept_means(original, restored):
+def _kept_means(original, restored, is_small):
     """The blend of planes [1,H,W,1] and their restored versions."""
     change = restored - original
-    for _ in range(means.PASSES):
-        moved = tf.abs(_mean(change, means.WINDOW))
 
-        def blend(change=change, moved=moved):
-            weight = means.ALLOWED / tf.maximum(moved, means.ALLOWED)
-            weight = 1.0 - _is_pattern(original) * (1.0 - weight)
-            return change * _mean(_smallest(weight, means.WINDOW), means.WINDOW)
+    def moved(change):
+        found = [tf.abs(_mean(change, side)) for side in means.SIDES]
+        return functools.reduce(tf.maximum, found)
 
-        # Photos need none of it.
-        is_kept = tf.reduce_max(moved) <= means.ALLOWED
-        change = tf.cond(is_kept, lambda change=change: change, blend)
-    return original + change
+    def blend():
+        pattern = tf.cond(is_small, lambda: tf.ones_like(original), lambda: _is_pattern(original))
+        kept = change
+        for _ in range(means.PASSES):
+            weight = means.ALLOWED / tf.maximum(moved(kept), means.ALLOWED)
+            weight = 1.0 - pattern * (1.0 - weight)
+            kept *= _mean(_smallest(weight, means.WINDOW), means.WINDOW)
+        return original + kept
+
+    # Most bands of photos need none of it.
+    is_kept = tf.reduce_max(moved(change)) <= means.ALLOWED
+    return tf.cond(is_kept, lambda: restored, blend)
 
 
 def _is_pattern(plane):
@@ -527,7 +534,22 @@ def _is_pattern(plane):
     strong = tf.minimum(pattern, _ramp(power, *means.STRONG))
     strong = _largest(_smallest(strong, means.STEPS_SIDE), means.STEPS_SIDE)
     near = _mean(strong, means.NEAR_SIDE) * (means.NEAR_SIDE / means.STEPS_SIDE) ** 2
-    return tf.minimum(tf.maximum(pattern, near), 1.0)
+    noise = _ramp(_noise_ratio(plane), *means.NOISE)
+    return tf.minimum(tf.maximum(tf.maximum(pattern, near), noise), 1.0)
+
+
+def _noise_ratio(plane):
+    near = _filtered(plane, means.FINE)
+    coarse = _filtered(_mean(plane, means.DETAIL), means.COARSE)
+    coarse_variance = _mean(coarse * coarse, means.NOISE_SIDE) + means.EPSILON_VARIANCE
+    return _mean(near * near, means.NOISE_SIDE) / coarse_variance
+
+
+def _filtered(planes, taps):
+    """One filter along both axes; what it makes of borders lies beyond the margin that is cut."""
+    for shape in ((-1, 1, 1, 1), (1, -1, 1, 1)):
+        planes = tf.nn.conv2d(planes, tf.constant(taps.reshape(shape)), 1, "SAME")
+    return planes
 
 
 def _ramp(values, low, high):

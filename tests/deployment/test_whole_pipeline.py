@@ -139,12 +139,13 @@ def test_a_picture_of_several_bands(models, signatures, restorer, monkeypatch):
         assert np.mean(image != expected) < 1e-3
 
 
-@pytest.mark.parametrize("size", [(1, 1), (1, 70), (90, 120), (700, 40)], ids=str)
+@pytest.mark.parametrize("size", [(1, 1), (1, 70), (90, 120), (700, 40), (150, 190)], ids=str)
 def test_patterns_keep_their_means_as_in_the_pipeline(size, monkeypatch):
     monkeypatch.setattr(servable, "_BAND", 1)
     rng = np.random.default_rng(0)
     plane = (np.indices(size).sum(0) % 2).astype(np.float32)
     plane[: size[0] // 2] = 0.3 + 0.1 * rng.random(size[1])
+    plane[:, size[1] // 2 :] = 0.5 + 0.05 * rng.standard_normal((size[0], size[1] - size[1] // 2))
     restored = np.clip(0.6 * plane + 0.1 * rng.random(size, np.float32), 0, 1)[..., np.newaxis]
     expected = restored.copy()
     means.keep(expected, plane[..., np.newaxis].__getitem__)
