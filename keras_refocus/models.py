@@ -13,11 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_refocus.engines import contract, installed, local, store
+from keras_refocus.engines import contract, installed, local, store, timings
 from keras_refocus.engines.options import add_models
 from keras_refocus.system import console, machine, memory
 
-_SIZE = (720, 1280)
 _OURS = "this project"
 
 
@@ -31,7 +30,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             print(_remove(folder, arguments.remove, parser))
             return
         print(folder)
-        print(_table(installed.list_models(folder), folder, measure=arguments.time))
+        if arguments.time:
+            _measure(folder)
+        print(_table(installed.list_models(folder)))
     except (OSError, ValueError) as error:
         parser.error(str(error))
 
@@ -52,43 +53,42 @@ def _remove(folder: Path, name: str, parser: argparse.ArgumentParser) -> Path:
     return target
 
 
-def _table(models: list[installed.Installed], folder: Path, *, measure: bool) -> str:
-    heads = ["name", "version", "kind", "MB", "licence", "good for", "from"]
-    if measure:
-        heads.insert(4, "s at 720p")
-    rows = [heads]
+def _table(models: list[installed.Installed]) -> str:
+    rows = [["name", "version", "kind", "MB", "s at 720p", "licence", "good for", "from"]]
     for model in models:
         origin = model.origin
-        kind = installed.kind_of(model.name, origin)
         row = [
             model.name,
             model.version,
-            kind,
+            installed.kind_of(model.name, origin),
             f"{model.megabytes:.1f}",
+            "-" if model.seconds is None else f"{model.seconds:.2f}",
             origin.licence if origin else _OURS,
             installed.good_for(model.name, origin),
             origin.address if origin else "",
         ]
-        if measure:
-            timed = kind == contract.RESTORER
-            row.insert(4, _seconds(folder, model.name) if timed else "")
         rows.append(row)
-    widths = [max(len(row[column]) for row in rows) for column in range(len(heads))]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return "\n".join(
         "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
         for row in rows
     )
 
 
-def _seconds(folder: Path, name: str) -> str:
-    """Seconds of a restorer for a photo of 1280x720 on this machine."""
+def _measure(folder: Path) -> None:
+    """Time each restorer on a photo of 1280x720, and keep it for lists to come."""
     memory.keep_memory()
     console.import_tensorflow()
-    engine = local.LocalEngine(folder)
-    plane = np.random.default_rng(0).random((1, *_SIZE, 1), np.float32)
-    seconds, _ = machine.median_times(lambda: engine.restore(plane, model=name), runs=1)
-    engine.close()
-    return f"{seconds:.2f}"
+    plane = np.random.default_rng(0).random((1, *timings.SIZE, 1), np.float32)
+    for model in installed.list_models(folder):
+        if installed.kind_of(model.name, model.origin) != contract.RESTORER:
+            continue
+        engine = local.LocalEngine(folder)
+        seconds, _ = machine.median_times(
+            lambda engine=engine, name=model.name: engine.restore(plane, model=name), runs=1
+        )
+        engine.close()
+        timings.remember(model.folder, seconds)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -102,7 +102,9 @@ def _parser() -> argparse.ArgumentParser:
     add_models(parser, "folder they are in")
     what = parser.add_mutually_exclusive_group()
     what.add_argument(
-        "--time", action="store_true", help="measure each restorer on 1280x720 pixels, all cores"
+        "--time",
+        action="store_true",
+        help="measure each restorer on 1280x720 pixels, all cores; later lists show it too",
     )
     what.add_argument("--remove", metavar="NAME", help="delete a model, all of its versions")
     return parser

@@ -9,4 +9,5 @@ Floor 1. The pipeline cannot tell the two apart.
     serving    models on TensorFlow Serving, over gRPC
     options    options of commands that run models
     installed  what a folder of models holds, and under which licence it came
+    timings    seconds that models took on this machine
 """

@@ -27,6 +27,15 @@ _RECORD = "cached.json"
 _SCHEMES = ("s3", "gs", "gcs", "az", "abfs", "abfss", "http", "https", "memory")
 
 
+def cache_folder() -> Path:
+    """Where what can be had again is kept: models of addresses, and how long models take."""
+    named = os.environ.get(CACHE_VARIABLE)
+    if named:
+        return Path(named).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(base).expanduser() / "keras_refocus"
+
+
 def is_address(name: str | os.PathLike) -> bool:
     """Tell whether a folder of models lies in a store."""
     scheme, separator, _ = os.fspath(name).partition("://")
@@ -156,11 +165,7 @@ def _copy(store: Any, source: str, path: Path, expected: str | None, shown: str)
 
 
 def _cache() -> Path:
-    named = os.environ.get(CACHE_VARIABLE)
-    if named:
-        return Path(named).expanduser() / "models"
-    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "keras_refocus" / "models"
+    return cache_folder() / "models"
 
 
 def _read(path: Path) -> dict[str, dict[str, Any]]:

@@ -8,6 +8,11 @@ from keras_refocus import models
 from keras_refocus.engines import store
 
 
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("REFOCUS_CACHE", str(tmp_path / "cache"))
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tiny_models.write_models(tmp_path_factory.mktemp("models"))
@@ -30,10 +35,13 @@ def test_models_with_size_licence_and_source(folder, capsys):
 
 def test_times_of_restorers(folder, capsys):
     models.main(["--models", str(folder), "--time"])
-    _, heads, colorizer, restorer, _ = capsys.readouterr().out.splitlines()
+    timed = capsys.readouterr().out
+    _, heads, colorizer, restorer, _ = timed.splitlines()
     assert "s at 720p" in heads
     assert float(restorer.split()[4]) >= 0.0
-    assert colorizer.split()[4] == "this"  # not timed
+    assert colorizer.split()[4] == "-"
+    models.main(["--models", str(folder)])
+    assert capsys.readouterr().out == timed  # remembered
 
 
 def test_a_model_is_removed_when_it_is_named_and_one_s_own(tmp_path, capsys):

@@ -22,6 +22,7 @@ import pytest
 from arithmetic_engine import ArithmeticEngine
 from PIL import Image
 
+from keras_refocus.engines import timings
 from keras_refocus.page import decoding, finishing, layout, sessions, uploads
 from keras_refocus.page.actions import AppSettings, PageActions
 from keras_refocus.page.words import Words
@@ -153,16 +154,18 @@ def test_german_browsers_are_spoken_to_in_german(actions, kept):
     assert "1 Foto ist bereit" in text(actions.added(request(language="de"))[0])
 
 
-def test_published_weights_are_offered_with_their_licence(kept, tmp_path):
+def test_published_weights_are_offered_with_time_and_licence(kept, tmp_path, monkeypatch):
+    monkeypatch.setenv("REFOCUS_CACHE", str(tmp_path / "cache"))
     origins.write_origin(tmp_path / "mine" / "1")
     (tmp_path / "mine" / "1" / "saved_model.pb").touch()
+    timings.remember(tmp_path / "mine" / "1", 2.5)
     engine = ArithmeticEngine("mine", "restorer")
     engine.models_dir = tmp_path
     actions = PageActions(pipeline.Restorer(engine), kept, AppSettings(), layout.EXAMPLES)
     labels = [label for label, _ in actions.offer(request())[2]["choices"]]
     assert labels == [
-        "mine: DMPHN, for strong motion blur (0.0 MB, licence unstated: none "
-        "stated, https://example.org)",
+        "mine: DMPHN, for strong motion blur (restorer, 0.0 MB, 2.50 s at 720p, licence unstated: "
+        "none stated, https://example.org)",
         "restorer: closest to the truth",
     ]
 
