@@ -355,10 +355,17 @@ def _png_size(contents):
 def _is_grayscale(image):
     """`grayscale.is_grayscale` on a tensor: the same numbers in TensorFlow operations."""
     luma, chroma, parts = _gray_cells(image)
+    places = parts[:, grayscale.KNOTS : grayscale.KNOTS + 2]
     residual = _tint_residual(chroma, parts)
+    tone = tf.norm(tf.stack([_quantile(tf.sort(side), 0.5) for side in tf.unstack(chroma, axis=1)]))
+    spread = _quantile(tf.sort(_around(residual, places)), grayscale.SPREAD_QUANTILE)
+    is_even = spread <= tf.maximum(
+        tf.constant(grayscale.SPREAD_LIMIT, tf.float64), grayscale.SPREAD_SHARE_OF_TONE * tone
+    )
+    residual = tf.norm(residual, axis=-1)
     unexplained = _quantile(tf.sort(residual), grayscale.RESIDUAL_QUANTILE)
     is_one_tint = unexplained <= grayscale.RESIDUAL_LIMIT
-    is_one_tint |= _is_stamp(residual, chroma, parts[:, grayscale.KNOTS : grayscale.KNOTS + 2])
+    is_one_tint |= _is_date(residual, chroma, places) | _is_ink(residual, tone, places)
     vivid = tf.reduce_sum(tf.norm(chroma, axis=-1) * luma) / tf.reduce_sum((luma + 1.0) ** 2)
     blue, red = tf.unstack(tf.reduce_mean(chroma, axis=0), num=2)
     limit = tf.where(
@@ -366,7 +373,7 @@ def _is_grayscale(image):
         tf.constant(grayscale.VIVID_ORANGE, tf.float64),
         tf.constant(grayscale.VIVID, tf.float64),
     )
-    return is_one_tint & (vivid < limit)
+    return is_even & is_one_tint & (vivid < limit)
 
 
 def _gray_cells(rgb):
@@ -408,18 +415,34 @@ def _gray_cells(rgb):
     return luma, tf.matmul(means, differences, transpose_b=True), tf.concat([shares, places], 1)
 
 
-def _is_stamp(residual, chroma, places):
+def _around(residual, places):
+    columns = tf.math.count_nonzero(places[:, 1] == places[0, 1])
+    grid = tf.reshape(residual, tf.stack([1, -1, columns, 2]))
+    # With this padding the means are of the cells that are there.
+    mean = tf.nn.avg_pool2d(tf.cast(grid, tf.float32), 3, 1, "SAME")
+    return tf.cast(tf.norm(tf.reshape(mean, (-1, 2)), axis=-1), tf.float64)
+
+
+def _is_date(residual, chroma, places):
     is_left = residual > 0.5 * grayscale.RESIDUAL_LIMIT
     is_orange = (chroma[:, 0] < 0) & (chroma[:, 1] > 0)
-    along = tf.concat([places, -places], axis=1) > grayscale.STAMP_PLACE
+    along = tf.concat([places, -places], axis=1) > grayscale.DATE_PLACE
     share = tf.reduce_mean(tf.cast(is_left, tf.float64))
-    is_small = share <= tf.constant(grayscale.STAMP_SHARE, tf.float64)
+    is_small = share <= tf.constant(grayscale.MARK_SHARE, tf.float64)
     is_along_one = tf.reduce_any(tf.reduce_all(along | ~is_left[:, tf.newaxis], axis=0))
     return is_small & tf.reduce_all(is_orange | ~is_left) & is_along_one
 
 
+def _is_ink(residual, tone, places):
+    is_left = residual > grayscale.INK_RESIDUAL
+    share = tf.reduce_mean(tf.cast(is_left, tf.float64))
+    is_small = share <= tf.constant(grayscale.MARK_SHARE, tf.float64)
+    is_outside = tf.reduce_max(tf.abs(places), axis=1) > grayscale.INK_PLACE
+    return (tone >= grayscale.INK_TONE) & is_small & tf.reduce_all(is_outside | ~is_left)
+
+
 def _tint_residual(chroma, parts):
-    """Chroma that brightness and place do not explain, [n]: the robust fit of `grayscale`."""
+    """Chroma that brightness and place do not explain, [n, 2]: the robust fit of `grayscale`."""
     penalty = tf.constant(grayscale.penalty_matrix())
     penalty *= tf.cast(tf.shape(chroma)[0], tf.float64)
     weights = tf.ones((tf.shape(chroma)[0], 1), tf.float64)
@@ -429,10 +452,11 @@ def _tint_residual(chroma, parts):
             tf.matmul(weighted, parts, transpose_a=True) + penalty,
             tf.matmul(weighted, chroma, transpose_a=True),
         )
-        residual = tf.norm(chroma - tf.matmul(parts, tint), axis=-1)
-        median = _quantile(tf.sort(residual), 0.5)
+        residual = chroma - tf.matmul(parts, tint)
+        length = tf.norm(residual, axis=-1)
+        median = _quantile(tf.sort(length), 0.5)
         scale = grayscale.FIT_SCALE * tf.maximum(tf.constant(1.0, tf.float64), median)
-        weights = 1.0 / (1.0 + (residual[:, tf.newaxis] / scale) ** 2)
+        weights = 1.0 / (1.0 + (length[:, tf.newaxis] / scale) ** 2)
     return residual
 
 

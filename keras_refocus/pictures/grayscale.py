@@ -50,11 +50,24 @@ RESIDUAL_QUANTILE = 0.9975
 # any other. Sepia stays below 0.35, photos simulated under sodium light lie above 0.37.
 VIVID = 0.75
 VIVID_ORANGE = 0.36
-# The date that a camera stamped into a black and white photo: at most this share of the cells, all
-# of them orange and in the outer eighth along one side, and nothing elsewhere that exceeds half the
-# limit.
-STAMP_SHARE = 0.03
-STAMP_PLACE = 0.75
+# What no tint explains may also be little, and all over the picture, as in a colour print that has
+# faded: one in twenty neighbourhoods of 3x3 cells with more than this on average, or than this share
+# of how strongly the picture is toned, since what is toned strongly is toned unevenly. Noise and
+# JPEG blocks average out there. Chosen on 150 photos and their versions (grey ones stay below 0.85
+# and faded ones mostly above 1.3), and on 327 grey and toned pictures as people publish them.
+SPREAD_LIMIT = 1.0
+SPREAD_SHARE_OF_TONE = 0.1
+SPREAD_QUANTILE = 0.95
+# A mark that was put on a black and white picture later: at most this share of the cells. The date
+# of a camera: all of them orange and in the outer eighth along one side, and nothing elsewhere that
+# exceeds half the limit.
+MARK_SHARE = 0.03
+DATE_PLACE = 0.75
+# Ink on a toned print: of any colour, outside of the middle, and the print as strongly toned as
+# this, because a coloured thing in a picture that is otherwise neutral is there to be seen.
+INK_RESIDUAL = 3.0
+INK_PLACE = 0.5
+INK_TONE = 5.0
 # Side of the picture in which paper around a print is looked for, in pixels.
 _LOOKED_AT = 128
 
@@ -65,9 +78,11 @@ def is_grayscale(rgb: np.ndarray) -> bool:
     In a grey picture, and in a sepia or otherwise toned one, chroma is a function of brightness:
     the tint. Where paper has yellowed unevenly it changes slowly over the picture. The function is
     fitted, robustly, to the mean chroma of cells of 16 pixels or more, and what it leaves
-    unexplained in the worst 0.25% of the cells decides; so one small coloured object is enough for
-    a colour photo, and noise, the chroma blocks of JPEG or a stamped date are not. The light of
-    sodium lamps is nearly one tint too, but a more vivid one than prints are toned with.
+    unexplained decides. Much of it in the worst 0.25% of the cells is colour, so one small coloured
+    object is enough for a colour photo; a little of it in one neighbourhood of twenty is, as where
+    a colour print has faded. Noise, the chroma blocks of JPEG, a stamped date, or ink at the border
+    of a toned print are not. The light of sodium lamps is nearly one tint too, but a more vivid one
+    than prints are toned with.
 
     Args:
         rgb: Array of shape `(height, width, 3)`, sRGB: uint8, uint16, or float in [0, 1].
@@ -86,9 +101,16 @@ def is_grayscale(rgb: np.ndarray) -> bool:
             f"Received: rgb.shape={rgb.shape}."
         )
     luma, chroma, parts = cells(_without_paper(rgb))
+    places = parts[:, KNOTS : KNOTS + 2]
     residual = tint_residual(chroma, parts)
+    tone = np.hypot(*np.median(chroma, axis=0))
+    spread = np.quantile(_around(residual, places), SPREAD_QUANTILE)
+    if spread > max(SPREAD_LIMIT, SPREAD_SHARE_OF_TONE * tone):
+        return False
+    residual = np.hypot(*residual.T)
     is_one_tint = np.quantile(residual, RESIDUAL_QUANTILE) <= RESIDUAL_LIMIT
-    if not is_one_tint and not _is_stamp(residual, chroma, parts[:, KNOTS : KNOTS + 2]):
+    is_one_tint |= _is_date(residual, chroma, places) or _is_ink(residual, tone, places)
+    if not is_one_tint:
         return False
     # Bright cells count most: the darks of a print may be toned vividly, its lights are not. One
     # level of luma more, so that a picture that is all black is not vivid.
@@ -173,7 +195,7 @@ def tint_residual(chroma: np.ndarray, parts: np.ndarray) -> np.ndarray:
         parts: What the tint is a function of, (n, knots + places), as `cells` gives it.
 
     Returns:
-        Length of the unexplained chroma of each cell, (n,), in 0..255.
+        The unexplained chroma of each cell, (n, 2), in 0..255.
     """
     count = len(chroma)
     penalty = count * penalty_matrix()
@@ -184,9 +206,10 @@ def tint_residual(chroma: np.ndarray, parts: np.ndarray) -> np.ndarray:
         normal = sum((weighted[block].T @ parts[block] for block in blocks), penalty)
         tint = np.linalg.solve(normal, sum(weighted[block].T @ chroma[block] for block in blocks))
         explained = np.concatenate([parts[block] @ tint for block in blocks])
-        residual = np.hypot(*(chroma - explained).T)
-        scale = FIT_SCALE * max(1.0, np.median(residual))
-        weights = 1.0 / (1.0 + (residual[:, None] / scale) ** 2)
+        residual = chroma - explained
+        length = np.hypot(*residual.T)
+        scale = FIT_SCALE * max(1.0, np.median(length))
+        weights = 1.0 / (1.0 + (length[:, None] / scale) ** 2)
     return residual
 
 
@@ -202,10 +225,29 @@ def penalty_matrix() -> np.ndarray:
     return penalty
 
 
-def _is_stamp(residual: np.ndarray, chroma: np.ndarray, places: np.ndarray) -> bool:
+def _around(residual: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Length of the mean unexplained chroma of each cell and those beside it, (n,)."""
+    columns = np.count_nonzero(places[:, 1] == places[0, 1])
+    grid = np.pad(residual.reshape(-1, columns, 2), [(1, 1), (1, 1), (0, 0)])
+    there = np.pad(np.ones((len(residual) // columns, columns, 1)), [(1, 1), (1, 1), (0, 0)])
+    sums, counts = (
+        np.lib.stride_tricks.sliding_window_view(part, (3, 3), axis=(0, 1)).sum(axis=(-2, -1))
+        for part in (grid, there)
+    )
+    return np.hypot(*(sums / counts).reshape(-1, 2).T)
+
+
+def _is_date(residual: np.ndarray, chroma: np.ndarray, places: np.ndarray) -> bool:
     """Whether all that no tint explains is a date stamped along one side."""
     is_left = residual > 0.5 * RESIDUAL_LIMIT
     blue, red = chroma[is_left].T
     along = np.concatenate([places[is_left], -places[is_left]], axis=1)
-    is_along_one = (along > STAMP_PLACE).all(axis=0).any()
-    return bool(is_left.mean() <= STAMP_SHARE and ((blue < 0) & (red > 0)).all() and is_along_one)
+    is_along_one = (along > DATE_PLACE).all(axis=0).any()
+    return bool(is_left.mean() <= MARK_SHARE and ((blue < 0) & (red > 0)).all() and is_along_one)
+
+
+def _is_ink(residual: np.ndarray, tone: float, places: np.ndarray) -> bool:
+    """Whether all that no tint explains is ink outside of the middle of a toned print."""
+    is_left = residual > INK_RESIDUAL
+    is_outside = np.abs(places[is_left]).max(axis=1) > INK_PLACE
+    return bool(tone >= INK_TONE and is_left.mean() <= MARK_SHARE and is_outside.all())

@@ -180,6 +180,12 @@ def stamped(rgb):
     return rgb
 
 
+def inked(rgb):
+    rgb = rgb.copy()
+    rgb[2 : 2 + len(rgb) // 20, 2 : 2 + rgb.shape[1] // 20] = (60, 70, 170)
+    return rgb
+
+
 def stained(rgb):
     share = np.linspace(0.6, 1.0, rgb.shape[1])
     return np.dstack([rgb[..., 0], rgb[..., 0], rgb[..., 0] * share]).astype(np.uint8)
@@ -197,6 +203,8 @@ def stained(rgb):
         lambda rgb: spotted(rgb, 5),
         lambda rgb: stamped(rgb),
         lambda rgb: stained(rgb),
+        lambda rgb: inked(toned(rgb, (1.0, 0.86, 0.66))),
+        lambda rgb: inked(rgb),
         lambda rgb: np.asarray(
             Image.open(io.BytesIO(as_file(spotted(rgb, 0), format="JPEG", quality=60)))
         ),

@@ -88,6 +88,31 @@ def test_a_stamped_date_is_grey_and_the_same_elsewhere_is_not(scene, quality):
 
 
 @QUALITIES
+def test_ink_at_the_border_of_a_toned_print_is_grey_and_elsewhere_is_not(scene, quality):
+    """A stamp or a note; in the middle, or on a picture without a tone, it may be what matters."""
+    gray = as_gray(scene)
+    sepia = (gray * np.array([1.0, 0.86, 0.66])).astype("uint8")
+    for picture, top, left, is_grayscale in (
+        (sepia, 2, 2, True),
+        (sepia, 84, 116, False),
+        (gray, 2, 2, False),
+    ):
+        rgb = picture.copy()
+        rgb[top : top + 12, left : left + 28] = (60, 70, 170)
+        assert grayscale.is_grayscale(as_jpeg(rgb, quality)) == is_grayscale
+
+
+@QUALITIES
+@pytest.mark.parametrize("left", [0.5, 0.9])
+def test_a_faded_color_print_is_color(scene, quality, left):
+    """All colours are weak, none alone decides, and there is a cast."""
+    luminance, chroma = scene
+    chroma = 0.25 * left * chroma + np.array([0.02, 0.08], "float32")
+    rgb = color.from_float(color.recompose(0.25 + 0.6 * luminance, chroma), "uint8")
+    assert not grayscale.is_grayscale(as_jpeg(rgb, quality))
+
+
+@QUALITIES
 @pytest.mark.parametrize("degrees", [30, 120, 210, 260, 330])
 def test_any_single_tint_is_grey(scene, quality, degrees):
     luminance, _ = scene
@@ -165,7 +190,7 @@ def test_the_limit_of_unexplained_chroma_by_hand():
         rgb[black] += np.array([levels, 0, 256 - levels], "uint8")
         rgb[~black] += np.array([256 - levels, 0, levels], "uint8")
         _, chroma, parts = grayscale.cells(rgb)
-        residual = grayscale.tint_residual(chroma, parts)
+        residual = np.hypot(*grayscale.tint_residual(chroma, parts).T)
         np.testing.assert_allclose(residual, 0.886081 * levels, rtol=0.06)
         assert grayscale.is_grayscale(rgb) == is_grayscale
 
