@@ -51,10 +51,11 @@ RESIDUAL_QUANTILE = 0.9975
 VIVID = 0.75
 VIVID_ORANGE = 0.36
 # What no tint explains may also be little, and all over the picture, as in a colour print that has
-# faded: one in twenty neighbourhoods of 3x3 cells with more than this on average, or than this share
-# of how strongly the picture is toned, since what is toned strongly is toned unevenly. Noise and
-# JPEG blocks average out there. Chosen on 150 photos and their versions (grey ones stay below 0.85
-# and faded ones mostly above 1.3), and on 327 grey and toned pictures as people publish them.
+# faded: one in twenty neighbourhoods of 3x3 cells with more than this on average, or than this
+# share of how strongly the picture is toned, since what is toned strongly is toned unevenly. Noise
+# and JPEG blocks average out there. Chosen on 150 photos and their versions (grey ones stay below
+# 0.85 and most of the faded ones do not), and on 327 grey and toned pictures as people publish
+# them.
 SPREAD_LIMIT = 1.0
 SPREAD_SHARE_OF_TONE = 0.1
 SPREAD_QUANTILE = 0.95
