@@ -114,6 +114,19 @@ def test_the_rest_does_what_it_says():
         assert (np.diff(curved[order]) >= -1e-5).all()  # brighter stays brighter
 
 
+@pytest.mark.parametrize("film", [0.0, 1.0])
+def test_prints_of_pictures_with_black_and_white_are_numbers(film):
+    """Luminance of black is a rounding error below 0: a dark curve must not make NaN of it."""
+    levels = np.random.default_rng(0).integers(0, 256, (1, 64, 3))
+    levels[:, :16], levels[:, 16:32] = 0, 255
+    rgb = np.repeat(levels, 64, axis=0).astype("uint8")
+    everything = aging.Aging(film=film, curve=1.0)
+    with np.errstate(all="raise", under="ignore"):
+        for seed in range(50):
+            print_ = aging.age(rgb, np.random.default_rng(seed), everything)
+            assert np.isfinite(print_).all() and print_.min() >= 0.0 and print_.max() <= 1.0
+
+
 def test_a_chance_is_a_share():
     with pytest.raises(ValueError, match="grain=1.5"):
         Aging(grain=1.5)
