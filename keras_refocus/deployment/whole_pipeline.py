@@ -507,7 +507,6 @@ def _keep_means(restored, luminance):
     """`means.keep` on tensors: the same numbers in TensorFlow operations."""
     height, width = tf.shape(restored)[0], tf.shape(restored)[1]
     columns = _mirrored(-means.MARGIN, width + means.MARGIN, width)
-    is_small = tf.minimum(height, width) < means.SMALL
 
     def compute(band, top):
         # Beyond the picture is its mirror image.
@@ -517,13 +516,13 @@ def _keep_means(restored, luminance):
             tf.gather(tf.gather(plane, taken), columns, axis=1)[tf.newaxis]
             for plane in (luminance, restored)
         )
-        kept = _kept_means(original, given, is_small)[0]
+        kept = _kept_means(original, given)[0]
         return kept[means.MARGIN : means.MARGIN + rows, means.MARGIN : means.MARGIN + width]
 
     return _by_bands(restored, tf.float32, 1, compute, least_rows=means.LEAST_ROWS)
 
 
-def _kept_means(original, restored, is_small):
+def _kept_means(original, restored):
     """The blend of planes [1,H,W,1] and their restored versions."""
     change = restored - original
 
@@ -532,7 +531,7 @@ def _kept_means(original, restored, is_small):
         return functools.reduce(tf.maximum, found)
 
     def blend():
-        pattern = tf.cond(is_small, lambda: tf.ones_like(original), lambda: _is_pattern(original))
+        pattern = _is_pattern(original)
         kept = change
         for _ in range(means.PASSES):
             weight = means.ALLOWED / tf.maximum(moved(kept), means.ALLOWED)

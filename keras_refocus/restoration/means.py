@@ -3,11 +3,11 @@
 Motion blur, shake and defocus leave no detail of one or two pixels. Where a picture is made of it,
 as dithered scans and faxes, halftone, checkers, stripes and small print are, there is nothing to
 take off, and a network that looks for blur there finds what never was: it turns dithered grey into
-dark grey. Smooth shades under noise tell no blur either, nor does a picture smaller than the
-windows that networks look at; both came out darker by up to 14. So there the result may differ from
-the input in the mean of L* by no more than 2 over any window of 16 to 64 pixels, and what differs
-by more is blended back towards the input. Blending keeps any other mean too, that of light
-included, which is what an eye sees of dither, and never leaves [0, 1]; shifting lightness would.
+dark grey. Smooth shades under noise tell no blur either, and came out darker by up to 14. So there
+the result may differ from the input in the mean of L* by no more than 2 over any window of 16 to 64
+pixels, and what differs by more is blended back towards the input. Blending keeps any other mean
+too, that of light included, which is what an eye sees of dither, and never leaves [0, 1]; shifting
+lightness would.
 
 Elsewhere the means may move, and have to: of sharp frames of REDS the mean of L* over 17 pixels
 differs from that of the blurred frame by more than 2 in a quarter of all places. Keeping all means
@@ -22,7 +22,6 @@ A picture is a pattern where one of these says so:
 * **Noise.** The variance of Immerkaer's difference, [1, -2, 1] along both axes, over that of the
   same difference of pixels twice as far apart: 3 for white noise, up to 0.4 where a restorer moves
   means of blurred photos. (Immerkaer 1996, "Fast Noise Variance Estimation".)
-* **Size.** Less than 128 pixels high or wide.
 
 Networks look at windows, so what lies within 48 pixels of a strong pattern is treated as it is.
 """
@@ -37,9 +36,6 @@ import numpy as np
 SIDES = (17, 21, 25, 31)
 WINDOW = SIDES[0]
 ALLOWED = 0.01
-
-# Smaller pictures are patterns, as a whole.
-SMALL = 128
 
 # From where on the share of energy begins to count, and where it counts whole.
 ENERGY = (0.3, 0.5)
@@ -111,13 +107,13 @@ def keep(restored: np.ndarray, luminance: Callable[[slice], np.ndarray]) -> None
             (MARGIN, MARGIN),
         )
         given, original = (np.pad(plane, sides, mode="symmetric") for plane in (given, original))
-        kept = _keep(original, given, is_small=min(height, width) < SMALL)
+        kept = _keep(original, given)
         if kept is not None:
             start = top - first + sides[0][0]
             restored[top:bottom, :, 0] = kept[start : start + bottom - top, MARGIN:-MARGIN]
 
 
-def _keep(original: np.ndarray, restored: np.ndarray, *, is_small: bool) -> np.ndarray | None:
+def _keep(original: np.ndarray, restored: np.ndarray) -> np.ndarray | None:
     """The blend of a plane and its restored version, `None` if nothing is to be blended."""
     change = restored - original
     pattern = None
@@ -128,7 +124,7 @@ def _keep(original: np.ndarray, restored: np.ndarray, *, is_small: bool) -> np.n
         if moved.max() <= ALLOWED:
             break
         if pattern is None:
-            pattern = np.float32([[1.0]]) if is_small else _is_pattern(original)
+            pattern = _is_pattern(original)
             if not pattern.any():
                 return None
         weight = ALLOWED / np.maximum(moved, ALLOWED)
