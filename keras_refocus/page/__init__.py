@@ -14,6 +14,7 @@ Floor 4.
     uploads    names of files that come in, and whether they can be taken
     server     its routes, headers and launch
     sessions   what is kept of a visitor's pictures, and for how long
+    shakes     what is said of heavy shake
     finishing  previews and downloads, without running the networks again
     static/    scripts, styles, examples
 """

@@ -17,7 +17,7 @@ from typing import Any
 import gradio as gr
 
 from keras_refocus.engines import contract, installed
-from keras_refocus.page import decoding, finishing, uploads, views
+from keras_refocus.page import decoding, finishing, shakes, uploads, views
 from keras_refocus.page.clips import ClipActions
 from keras_refocus.page.errors import say
 from keras_refocus.page.jobs import Job, Wish, WorkQueue
@@ -25,6 +25,7 @@ from keras_refocus.page.sessions import Picture, Session, Sessions
 from keras_refocus.page.settings import AppSettings
 from keras_refocus.page.words import Words
 from keras_refocus.restoration import hints, pipeline, regions
+from keras_refocus.restoration.deconvolution.finding import Reason
 from keras_refocus.system import memory
 
 #: The modes, by the names of their sentences, and what the pipeline calls them.
@@ -41,6 +42,9 @@ _GOOD_FOR = {"restorer": "closest", "restorer_gan": "crisper"}
 # page says that it is at it. Seconds.
 _LOOK_EVERY = 0.1
 _PATIENCE = 0.5
+
+# What is found at once, or not to the end, says nothing of how long a search takes.
+_SHORT = (Reason.TOO_SMALL, Reason.NO_TIME)
 
 # A server is asked for these, whose names it does not list.
 _KNOWN = tuple(_GOOD_FOR)
@@ -64,6 +68,7 @@ class Choices:
     visible_mark: bool = False
     format: str | None = None
     quality: float = 95
+    patient: bool = False
 
     @classmethod
     def of(cls, controls: tuple) -> "Choices":
@@ -71,8 +76,10 @@ class Choices:
         names = [field.name for field in dataclasses.fields(cls)]
         return cls(**dict(zip(names, controls, strict=True)))
 
-    def options(self, region: regions.Region | None = None) -> pipeline.RestoreOptions:
-        """What the networks have to do with."""
+    def options(
+        self, region: regions.Region | None = None, patience: float | None = None
+    ) -> pipeline.RestoreOptions:
+        """What the networks have to do with; `patience` in seconds, for heavy shake."""
         return pipeline.RestoreOptions(
             mode=MODES.get(self.mode, self.mode),
             auto_detect=self.auto_detect,
@@ -80,12 +87,15 @@ class Choices:
             strength=self.strength,
             saturation=self.saturation,
             region=region,
+            patient=self.patient,
+            patience=patience if self.patient else None,
         )
 
     def asked(self, picture: Picture) -> tuple:
         """What the networks are asked for; two photos of equal answers need not be run again."""
         options = self.options(picture.region)
-        return options.mode, options.auto_detect, options.restorer, options.region
+        asked = options.mode, options.auto_detect, options.restorer, options.region
+        return *asked, options.patient
 
     def finish(self) -> finishing.Finish:
         """What they have not."""
@@ -124,6 +134,7 @@ class PageActions:
         self._queue = WorkQueue(settings.concurrency, settings.queue_size, settings.max_seconds)
         #: Those of the Video tab; clips take turns with photos, frame by frame.
         self.clips = ClipActions(restorer, sessions, settings, self._queue)
+        self._expected = shakes.Expected()
         # Strength and saturation do not wait for anybody's networks.
         self._finishers = ThreadPoolExecutor(2, thread_name_prefix="finish")
 
@@ -171,6 +182,10 @@ class PageActions:
             state,
             listed,
         )
+
+    def expect(self, request: gr.Request) -> Any:
+        """Say how long heavy shake takes, as far as is known by now."""
+        return gr.update(info=shakes.expected_words(Words.of(request), self._expected))
 
     def leave(self, request: gr.Request) -> None:
         """Note that a visitor's page was closed, or has lost its connection."""
@@ -456,11 +471,12 @@ class PageActions:
         remove_metadata: bool = True,
         visible_mark: bool = False,
         model: str = contract.RESTORER,
+        patient: bool = False,
     ) -> tuple[gr.FileData, dict]:
         """Restore one photo: a file in, a file of its format and depth out, and what was done.
 
-        The modes are `restore`, `restore+colorize` and `colorize`. Upload and result are deleted
-        when the result has been fetched.
+        The modes are `restore`, `restore+colorize` and `colorize`; `patient` looks for heavy shake.
+        Upload and result are deleted when the result has been fetched.
         """
         choices = Choices(
             mode=mode,
@@ -471,6 +487,7 @@ class PageActions:
             blur_faces=blur_faces,
             remove_metadata=remove_metadata,
             visible_mark=visible_mark,
+            patient=patient,
         )
         return await asyncio.to_thread(self._restore_file, photo, choices)
 
@@ -677,6 +694,9 @@ class PageActions:
                     session.forget_result(picture)
                     picture.error, picture.asked = "", choices.asked(picture)
                     picture.result, picture.seconds = result, result.seconds
+                    if result.shake is not None:
+                        # Without the plane, so that it can stay when the result is stored.
+                        picture.shake = dataclasses.replace(result.shake, share=None)
                     settings = session.finish or choices.finish()
                     finishing.finish(session, picture, settings, words)
             finally:
@@ -701,13 +721,17 @@ class PageActions:
         del content
         # The result, and luminance in float32, beside the photo itself.
         self._sessions.make_room(2 * photo.rgb.nbytes + 4 * photo.height * photo.width, picture)
-        return self._restorer.restore(
+        patience = shakes.patience(self._settings.max_seconds)
+        result = self._restorer.restore(
             photo,
-            choices.options(picture.region),
+            choices.options(picture.region, patience),
             progress=progress,
             cancel=must_stop,
             keep_stages=True,
         )
+        if result.shake is not None and result.shake.reason not in _SHORT:
+            self._expected.note(result.seconds)
+        return result
 
     def _models(self) -> dict[str, installed.Installed]:
         """What is installed, by name, if that can be told: a server does not say."""

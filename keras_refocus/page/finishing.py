@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 
 import keras_refocus
+from keras_refocus.page import shakes
 from keras_refocus.page.sessions import Picture, Session, SharedFile
 from keras_refocus.page.words import Words
 from keras_refocus.pictures import color, faces, images, provenance
@@ -402,6 +403,8 @@ def _details(
         words.say("settings"): chosen,
         words.say("metadata"): words.say(removed),
     }
+    if result.shake is not None:
+        details[words.say("shake")] = shakes.said(result.shake, words)
     if settings.blur_faces:
         count = len(picture.faces)
         found = words.count("one_face", "many_faces", count) if count else words.say("no_faces")
@@ -426,6 +429,7 @@ def _record(picture: Picture, shared: SharedFile, settings: Finish) -> dict[str,
     """What the report says of a picture, by the names of `refocus restore --report`."""
     result = picture.result
     height, width = result.image.shape[:2]
+    shake = {} if result.shake is None else {"shake": result.shake.record()}
     return {
         "input": picture.name,
         "output": shared.name,
@@ -438,6 +442,7 @@ def _record(picture: Picture, shared: SharedFile, settings: Finish) -> dict[str,
         "model_versions": result.versions,
         "seconds": round(picture.seconds, 3),
         "options": result.options.record() | dataclasses.asdict(settings),
+        **shake,
     }
 
 

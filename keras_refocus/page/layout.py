@@ -18,12 +18,13 @@ from typing import Any
 
 import gradio as gr
 
+from keras_refocus.page import shakes
 from keras_refocus.page.actions import PageActions
 from keras_refocus.page.clips import ClipActions
 from keras_refocus.page.sessions import Sessions
 from keras_refocus.page.settings import AppSettings
 from keras_refocus.page.views import status
-from keras_refocus.page.words import LABELS, SCRIPTS, SENTENCES
+from keras_refocus.page.words import LABELS, SCRIPTS, SENTENCES, Words
 from keras_refocus.pictures import images
 from keras_refocus.restoration import pipeline
 from keras_refocus.video import containers
@@ -138,6 +139,7 @@ class _Options:
     visible_mark: gr.Checkbox
     format: gr.Dropdown
     quality: gr.Slider
+    patient: gr.Checkbox
     delete_after: gr.Checkbox
 
     @property
@@ -289,6 +291,10 @@ def _options(settings: AppSettings, strength: gr.Slider) -> _Options:
         model = gr.Dropdown(
             [], label=_("model"), info=_("model_info"), visible=False, filterable=False
         )
+        # How long it takes is said when the page is loaded.
+        patient = gr.Checkbox(
+            False, label=_("patient"), info=shakes.expected_words(Words()), elem_id="patient"
+        )
         saturation = gr.Slider(
             0, 1.5, value=1, step=0.05, label=_("saturation"), info=_("saturation_info")
         )
@@ -323,6 +329,7 @@ def _options(settings: AppSettings, strength: gr.Slider) -> _Options:
         visible_mark=visible_mark,
         format=format,
         quality=quality,
+        patient=patient,
         delete_after=delete_after,
     )
 
@@ -349,6 +356,7 @@ def _connect(
     quick = {"queue": False, "trigger_mode": "multiple", **hidden}
     slow = {"concurrency_limit": None, "trigger_mode": "multiple", **hidden}
     offered = [options.mode, options.auto_detect, options.model, options.visible_mark]
+    page.load(actions.expect, None, options.patient, **quick)
     page.load(actions.offer, None, [*offered, state, photos], **quick)
     page.unload(actions.leave)
 
@@ -387,7 +395,7 @@ def _connect(
         options.quality,
         **quick,
     )
-    for control in (options.mode, options.auto_detect, options.model):
+    for control in (options.mode, options.auto_detect, options.model, options.patient):
         control.input(actions.remind, None, state, **quick)
 
 

@@ -26,6 +26,7 @@ import numpy as np
 import psutil
 
 from keras_refocus.restoration import pipeline, regions
+from keras_refocus.restoration.deconvolution.finding import Finding
 from keras_refocus.restoration.hints import ColorHints
 
 logger = logging.getLogger(__name__)
@@ -80,6 +81,7 @@ class Picture:
         details: What the page says about it.
         record: What the report says about it.
         seconds: Time that the networks took, reading included.
+        shake: What was found of heavy shake; `None` if it was not looked for.
         error: Why there is no result.
         asked: What the networks were asked for.
         work: Held by whoever makes files of it.
@@ -105,6 +107,7 @@ class Picture:
     details: dict[str, str] = dataclasses.field(default_factory=dict)
     record: dict[str, Any] = dataclasses.field(default_factory=dict)
     seconds: float = 0.0
+    shake: Finding | None = None
     error: str = ""
     asked: Any = None
     work: Any = dataclasses.field(default_factory=threading.RLock)
@@ -388,7 +391,7 @@ class Session:
     def forget_result(self, picture: Picture) -> None:
         """Delete the result of a picture and what the networks gave."""
         self.drop_result(picture)
-        picture.result = picture.small = picture.faces = None
+        picture.result = picture.small = picture.faces = picture.shake = None
         if picture.stored is not None:
             picture.stored.unlink(missing_ok=True)
             picture.stored = None

@@ -8,11 +8,12 @@ from typing import Any
 
 import gradio as gr
 
-from keras_refocus.page import finishing
+from keras_refocus.page import finishing, shakes
 from keras_refocus.page.jobs import Job, Progress
 from keras_refocus.page.sessions import Picture, Session
 from keras_refocus.page.words import Words
 from keras_refocus.restoration import regions
+from keras_refocus.restoration.deconvolution.finding import Finding
 
 #: Names of the parts.
 SHOWN = ("status", "photos", "viewer", "downloads", "details")
@@ -78,13 +79,13 @@ def shown(session: Session, words: Words, door: str, *, message: Any) -> tuple:
         if picture is not None:
             region = regions.record(picture.region)
             viewer = {"id": picture.id, "name": picture.name, "region": region}
-        return message, listed, viewer, downloads(session, words), details(None)
+        return message, listed, viewer, downloads(session, words), details(None, words)
     return (
         message,
         listed,
         viewer_of(picture, words),
         downloads(session, words),
-        details(picture),
+        details(picture, words),
     )
 
 
@@ -149,18 +150,33 @@ def downloads(session: Session, words: Words) -> dict[str, Any]:
     return {"links": links}
 
 
-def details(picture: Picture | None) -> Any:
+def details(picture: Picture | None, words: Words) -> Any:
     """The table of what was seen and done."""
-    return _table(None if picture is None else picture.details)
+    if picture is None:
+        return _table(None)
+    path = None if picture.shake is None else shakes.address(picture.shake)
+    return _table(picture.details, "" if path is None else _kernel(path, picture.shake, words))
 
 
-def _table(details: dict[str, str] | None) -> Any:
+def _kernel(address: str, finding: Finding, words: Words) -> str:
+    """The path of a shake as a row of the table, four times as large as it is."""
+    width = 4 * finding.kernel.shape[1]
+    name = html.escape(words.say("shake_path"))
+    return (
+        f'<tr><th scope="row">{name}</th><td><img class="rf-kernel" src="{address}" '
+        f'alt="{name}" width="{width}"></td></tr>'
+    )
+
+
+def _table(details: dict[str, str] | None, more: str = "") -> Any:
+    """A table of names and texts, and rows that are HTML already."""
     if not details:
         return gr.update(visible=False)
     rows = "".join(
         f'<tr><th scope="row">{html.escape(name)}</th><td>{html.escape(value)}</td></tr>'
         for name, value in details.items()
     )
+    rows += more
     return gr.update(value=f'<table class="rf-details">{rows}</table>', visible=True)
 
 

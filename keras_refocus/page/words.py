@@ -352,6 +352,51 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "strength {strength:g}, saturation {saturation:g}",
         "Stärke {strength:g}, Sättigung {saturation:g}",
     ),
+    "shake": ("Shake", "Verwacklung"),
+    "shake_path": ("Its path", "Ihr Weg"),
+    "shake_found": (
+        "{length} pixels long, direction {direction}°; {share} % of the photo was changed.",
+        "{length} Pixel lang, Richtung {direction}°; {share} % des Fotos wurden geändert.",
+    ),
+    "shake_too_small": (
+        "The photo is too small to look for one.",
+        "Das Foto ist zu klein, um nach einer zu suchen.",
+    ),
+    "shake_large_kernel": (
+        "The photo is less than twice as large as the blur.",
+        "Das Foto ist nicht doppelt so groß wie die Unschärfe.",
+    ),
+    "shake_no_time": (
+        "There was not enough time; the photo is as the model restores it.",
+        "Die Zeit reichte nicht; das Foto ist, wie das Modell es restauriert.",
+    ),
+    "shake_no_shake": (
+        "There is none that the model leaves.",
+        "Es gibt keine, die das Modell nicht entfernt.",
+    ),
+    "shake_no_kernel": (
+        "No path was found with which the photo becomes plainly sharper, so it is as the model "
+        "restores it.",
+        "Kein Weg wurde gefunden, mit dem das Foto deutlich schärfer wird; es ist, wie das Modell "
+        "es restauriert.",
+    ),
+    "shake_rougher": (
+        "With it the photo became rougher, not sharper, so it is as the model restores it.",
+        "Mit ihr wurde das Foto rauer statt schärfer; es ist, wie das Modell es restauriert.",
+    ),
+    "shake_not_the_photo": (
+        "Blurred again, the result was not the photo, so it is as the model restores it.",
+        "Wieder verwackelt war das Ergebnis nicht das Foto; es ist, wie das Modell es restauriert.",
+    ),
+    "shake_partly": (
+        "The rest is as the model restores it: there this does not explain the photo.",
+        "Der Rest ist, wie das Modell ihn restauriert: dort erklärt sie das Foto nicht.",
+    ),
+    "patient_info": (
+        "For photos that are shaken all over: looks for the path of the camera. About {time} a "
+        "photo.",
+        "Für ganz verwackelte Fotos: sucht den Weg der Kamera. Etwa {time} je Foto.",
+    ),
     "in_painted": ("only where it was painted, in {region}", "nur wo gemalt wurde, in {region}"),
     "one_hint": ("1 colour given", "1 Farbe angegeben"),
     "many_hints": ("{count} colours given", "{count} Farben angegeben"),
@@ -432,6 +477,7 @@ LABELS: dict[str, tuple[str, str]] = {
         "For good, in the download and on this page. Some faces are missed: look.",
         "Endgültig, im Download und auf dieser Seite. Manche werden übersehen: sehen Sie nach.",
     ),
+    "patient": ("Heavy shake: take the time", "Stark verwackelt: Zeit nehmen"),
     "visible_mark": ("Mark as colourised", "Als koloriert kennzeichnen"),
     "visible_mark_info": (
         "Writes “colourised” into the corner. The metadata says so anyway.",

@@ -114,6 +114,11 @@ class SharpChroma:
         share = np.float32(strength) * self._share[rows, :, np.newaxis]
         return own + share * (self._chroma[rows].astype(np.float32) - own)
 
+    def resized(self, size: tuple[int, int]) -> "SharpChroma":
+        """The same for the picture at another `(height, width)`."""
+        chroma = cv2.resize(self._chroma.astype(np.float32), size[::-1])
+        return SharpChroma(chroma.astype(np.float16), cv2.resize(self._share, size[::-1]))
+
 
 class GuidedChroma:
     """Chroma of a full-size picture, computed a band of rows at a time from a small one.

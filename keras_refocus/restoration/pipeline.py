@@ -565,7 +565,7 @@ class Restorer:
                 it; or the colorizer predicts no distribution over colours.
         """
         chroma = result.planes.chroma if result.planes is not None else None
-        if chroma is None:
+        if not isinstance(chroma, GuidedChroma):
             raise ValueError(
                 "Colours are suggested for a picture that was coloured and kept its stages. "
                 "Received: a result without. Restore with keep_stages=True and a mode that colours."
@@ -683,7 +683,7 @@ def reblend(
         fade=result.options.fade if fade is None else fade,
     )
     if (options.hints or None) != (result.options.hints or None):
-        if planes.chroma is None:
+        if not isinstance(planes.chroma, GuidedChroma):
             _refuse_hints()
         planes = dataclasses.replace(planes, chroma=planes.chroma.hinted(options.hints))
     image = _compose_region(planes.source, planes.restored, planes.chroma, options)

@@ -6,6 +6,7 @@ import io
 import logging
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -21,13 +22,15 @@ import psutil
 import pytest
 from arithmetic_engine import ArithmeticEngine
 from PIL import Image
+from shaken_scenes import blurred, scene
 
 from keras_refocus.engines import timings
 from keras_refocus.page import decoding, finishing, layout, sessions, uploads
 from keras_refocus.page.actions import AppSettings, PageActions
 from keras_refocus.page.words import Words
-from keras_refocus.pictures import faces, images
+from keras_refocus.pictures import color, faces, images
 from keras_refocus.restoration import pipeline
+from keras_refocus.restoration.deconvolution import kernels
 
 
 @pytest.fixture
@@ -90,14 +93,14 @@ def is_empty(kept):
 
 
 # The page's controls: mode, auto-detect, model, strength, saturation, faces, metadata, mark,
-# format, quality.
-CONTROLS = ("restore", True, "restorer", 1.0, 1.0, False, True, False, "", 95)
+# format, quality, patient.
+CONTROLS = ("restore", True, "restorer", 1.0, 1.0, False, True, False, "", 95, False)
 
 
 def controls(**changes):
     names = (
         "mode auto_detect restorer strength saturation blur_faces remove_metadata visible_mark "
-        "format quality"
+        "format quality patient"
     ).split()
     return tuple((dict(zip(names, CONTROLS, strict=True)) | changes).values())
 
@@ -718,6 +721,57 @@ def test_visitors_do_not_see_each_other_s_photos(actions, kept):
     actions.clear(request("a"))
     assert kept.find(yours[2]["after"].removeprefix("pictures/"))
     assert "mine" not in repr(actions.show(event(id=mine[1]["chosen"]), request("b")))
+
+
+# Heavy shake.
+
+
+@pytest.fixture
+def shaken():
+    """A PNG of a photo that is shaken by 15 pixels."""
+    light, _ = blurred(scene((150, 170)), kernels.motion_kernel(15, 20))
+    file = io.BytesIO()
+    Image.fromarray(color.from_float(color.light_to_luminance(light), np.uint8)).save(file, "PNG")
+    return file.getvalue()
+
+
+def test_heavy_shake_is_taken_away_and_what_was_found_is_shown(actions, kept, engine, shaken):
+    engine.restore = lambda tiles, **_: tiles
+    picture = upload(actions, kept, shaken)
+    told = restore(actions, chosen=controls(patient=True))
+    details = told[-1][4]["value"]
+    assert "pixels long, direction" in details and "of the photo was changed" in details
+    assert details.count('<img class="rf-kernel" src="data:image/png;base64,') == 1
+    assert picture.shake.changed > 0.5 and picture.shake.share is None
+    # More steps than a tile and its end.
+    assert re.search(r"of ([5-9]|1\d) steps", " ".join(text(values[0]) for values in told[:-1]))
+    assert picture.record["shake"]["blur_length"] == pytest.approx(15, abs=4)
+    # The next page says how long it took here.
+    assert "About 60 seconds" not in actions.expect(request())["info"]
+    # Without it the networks are asked anew, and nothing is said of a shake.
+    told = restore(actions, chosen=controls())
+    assert "Shake" not in told[-1][4]["value"] and picture.shake is None
+
+
+def test_the_search_for_a_shake_is_cancelled(actions, kept, engine, shaken):
+    picture = upload(actions, kept, shaken)
+    session, started = kept.of("a"), threading.Event()
+
+    def quickly(tiles, **_):
+        started.set()
+        return tiles
+
+    engine.restore = quickly
+    outcome = []
+    worker = threading.Thread(
+        target=lambda: outcome.extend(restore(actions, chosen=controls(patient=True)))
+    )
+    worker.start()
+    assert started.wait(30)
+    assert actions.cancel(request()) == gr.skip()
+    worker.join(30)
+    assert text(outcome[-1][0]) == "Cancelled." and not picture.is_done
+    assert session.job.is_over
 
 
 # What can go wrong.

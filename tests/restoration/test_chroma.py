@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from keras_refocus.restoration.chroma import WORKING_SIZE, GuidedChroma, shrink
+from keras_refocus.restoration.chroma import WORKING_SIZE, GuidedChroma, SharpChroma, shrink
 
 
 def test_shrinking_takes_means_of_areas():
@@ -77,3 +77,15 @@ def test_chroma_of_a_smaller_size_than_its_luminance_is_accepted():
     upsampler = GuidedChroma(small, np.full((8, 12, 2), 0.25, np.float32), (64, 96))
     result = upsampler.rows(0, rng.random((64, 96, 1), np.float32))
     np.testing.assert_allclose(result, 0.25, atol=1e-5)
+
+
+def test_chroma_without_a_blur_follows_its_picture_to_another_size():
+    chroma = np.zeros((20, 30, 2), np.float32)
+    chroma[:, 15:] = [0.25, -0.5]
+    share = np.zeros((20, 30), np.float32)
+    share[:, 15:] = 1
+    own = np.full((10, 15, 2), 0.125, np.float32)
+    mixed = SharpChroma(chroma.astype(np.float16), share).resized((10, 15)).mixed(0, own, 0.5)
+    assert mixed.shape == (10, 15, 2)
+    np.testing.assert_allclose(mixed[:, :6], 0.125)
+    np.testing.assert_allclose(mixed[:, 9:], [[[0.1875, -0.1875]] * 6] * 10)

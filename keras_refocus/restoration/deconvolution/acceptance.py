@@ -11,7 +11,7 @@ import numpy as np
 
 from keras_refocus.pictures import color
 from keras_refocus.restoration.deconvolution import blind, fourier, kernels
-from keras_refocus.restoration.deconvolution.finding import Finding, nothing
+from keras_refocus.restoration.deconvolution.finding import Finding, Reason, nothing
 from keras_refocus.restoration.tiling import Tiles
 
 # Tiles that are deconvolved, and judged, at once; and what they share.
@@ -48,19 +48,19 @@ def choose(
     """
     found = kernels.extent(kernel)
     if found.length < shortest:
-        return plain, nothing("There is no shake that the plain result leaves.", kernel)
+        return plain, nothing(Reason.NO_SHAKE, kernel)
     cost, plain_cost = (
         blind.measured(color.luminance_to_light(side[..., 0]), kernel).cost
         for side in (sharp, plain)
     )
     if cost > plain_cost:
-        return plain, nothing("The picture became rougher, or streaky, not sharper.", kernel)
+        return plain, nothing(Reason.ROUGHER, kernel)
     share = _shares(color.light_to_luminance(light), sharp, plain, kernel)
     changed = float(share.mean())
     if changed < _LEAST:
-        return plain, nothing("Blurred again, the result is not the photo.", kernel)
+        return plain, nothing(Reason.NOT_THE_PHOTO, kernel)
     mixed = plain + share[..., np.newaxis] * (sharp - plain)
-    reason = "" if changed > 0.995 else "Where it does not explain the photo the plain result is."
+    reason = Reason.NONE if changed > 0.995 else Reason.PARTLY
     return mixed, Finding(kernel, found.length, found.direction, changed, reason, share)
 
 

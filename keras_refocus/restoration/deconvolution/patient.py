@@ -19,13 +19,13 @@ import numpy as np
 
 from keras_refocus.pictures import color
 from keras_refocus.restoration.deconvolution import acceptance, blind, kernels, known
-from keras_refocus.restoration.deconvolution.finding import Finding, nothing
+from keras_refocus.restoration.deconvolution.finding import SMALLEST, Finding, Reason, nothing
 from keras_refocus.restoration.tiling import Tiles
 
 # Sides of the kernels that are looked for, in pixels.
 _SIDES = (21, 37, 61, 95)
 # How much longer than a kernel the shorter side of a picture must be.
-_ROOM = 4
+_ROOM = SMALLEST // _SIDES[0]
 # Area of the part in which the kernel is looked for, in pixels.
 _WINDOW_AREA = 320 * 480
 # By how much the cost of a picture must fall for its kernel to be believed (`blind.Found.cost`).
@@ -120,14 +120,12 @@ class _Work:
     def so_far(self):
         if self.best is not None:
             return self.best
-        return self.plain, nothing("There was not enough time.", self.kernel)
+        return self.plain, nothing(Reason.NO_TIME, self.kernel)
 
     def with_kernel(self, kernel):
         self.kernel = kernel
         if 2 * max(kernel.shape) > min(self.light.shape):
-            return self.plain, nothing(
-                "The picture is less than twice as large as the kernel.", kernel
-            )
+            return self.plain, nothing(Reason.LARGE_KERNEL, kernel)
         sharp = self._sharp()
         self.done()
         # Whoever names a short one means it.
@@ -137,7 +135,7 @@ class _Work:
 
     def blind(self):
         found = self._search()
-        if isinstance(found, str):
+        if isinstance(found, Reason):
             return self.plain, nothing(found, self.kernel)
         self.kernel = found.kernel
         sharp = self._sharp()
@@ -161,8 +159,7 @@ class _Work:
         """The best kernel, or why there is none."""
         room = sides(self.light.shape)
         if not room:
-            least = _SIDES[0] * _ROOM
-            return f"The picture is too small: a shake is looked for from {least} pixels on."
+            return Reason.TOO_SMALL
         window = _informative(self.light)
         part = self.light[window]
         best = None
@@ -182,9 +179,9 @@ class _Work:
         best = min(best, found, key=lambda one: one.cost)
         self.kernel = best.kernel
         if kernels.extent(best.kernel).length < acceptance.SHORTEST:
-            return "There is no shake that the plain result leaves."
+            return Reason.NO_SHAKE
         if best.cost > blind.judged(part, kernels.dot(3), self.check).cost - _GAIN:
-            return "No kernel was found with which the picture becomes plainly sharper."
+            return Reason.NO_KERNEL
         return best
 
     def _sharp(self):
