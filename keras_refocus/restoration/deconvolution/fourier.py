@@ -55,17 +55,29 @@ def roughness(shape: Shape) -> np.ndarray:
 
 def across(plane: np.ndarray) -> np.ndarray:
     """Differences to the next column, of the last column to the first."""
-    return np.roll(plane, -1, 1) - plane
+    result = np.empty_like(plane)
+    np.subtract(plane[:, 1:], plane[:, :-1], out=result[:, :-1])
+    np.subtract(plane[:, 0], plane[:, -1], out=result[:, -1])
+    return result
 
 
 def down(plane: np.ndarray) -> np.ndarray:
     """Differences to the next row, of the last row to the first."""
-    return np.roll(plane, -1, 0) - plane
+    result = np.empty_like(plane)
+    np.subtract(plane[1:], plane[:-1], out=result[:-1])
+    np.subtract(plane[0], plane[-1], out=result[-1])
+    return result
 
 
 def divergence(horizontal: np.ndarray, vertical: np.ndarray) -> np.ndarray:
     """The sum of the transposed of `across` and `down`."""
-    return np.roll(horizontal, 1, 1) - horizontal + np.roll(vertical, 1, 0) - vertical
+    result = np.empty_like(horizontal)
+    np.subtract(horizontal[:, :-1], horizontal[:, 1:], out=result[:, 1:])
+    np.subtract(horizontal[:, -1], horizontal[:, 0], out=result[:, 0])
+    result[1:] += vertical[:-1]
+    result[0] += vertical[-1]
+    result -= vertical
+    return result
 
 
 def blur(plane: np.ndarray, factor: np.ndarray) -> np.ndarray:
