@@ -380,6 +380,12 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "Kein Weg wurde gefunden, mit dem das Foto deutlich schärfer wird; es ist, wie das Modell "
         "es restauriert.",
     ),
+    "shake_disagreement": (
+        "Two ways of looking for it found different ones, so the photo is as the model restores "
+        "it.",
+        "Zwei Wege, nach ihr zu suchen, fanden Verschiedenes; das Foto ist, wie das Modell es "
+        "restauriert.",
+    ),
     "shake_rougher": (
         "With it the photo became rougher, not sharper, so it is as the model restores it.",
         "Mit ihr wurde das Foto rauer statt schärfer; es ist, wie das Modell es restauriert.",

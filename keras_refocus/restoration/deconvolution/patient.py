@@ -29,7 +29,9 @@ _ROOM = SMALLEST // _SIDES[0]
 # Area of the part in which the kernel is looked for, in pixels.
 _WINDOW_AREA = 320 * 480
 # By how much the cost of a picture must fall for its kernel to be believed (`blind.Found.cost`).
-_GAIN = 0.07
+_GAIN = 0.12
+# How alike the kernels must be to which the plain result's edges and the photo alone lead.
+_AGREEMENT = 0.5
 # Of what the network makes of a deconvolved picture the kernel is fitted this much wider.
 _WIDER = 1.25
 
@@ -128,8 +130,7 @@ class _Work:
             return self.plain, nothing(Reason.LARGE_KERNEL, kernel)
         sharp = self._sharp()
         self.done()
-        # Whoever names a short one means it.
-        self.best = acceptance.choose(self.light, sharp, self.plain, kernel, shortest=0.0)
+        self.best = acceptance.choose(self.light, sharp, self.plain, kernel, given=True)
         self.done()
         return self.best
 
@@ -176,12 +177,15 @@ class _Work:
         kernel = blind.estimate(part, side, start=start, check=self.check)
         found = blind.judged(part, kernel, self.check)
         self.done()
+        agreement = kernels.similarity(best.kernel, found.kernel)
         best = min(best, found, key=lambda one: one.cost)
         self.kernel = best.kernel
         if kernels.extent(best.kernel).length < acceptance.SHORTEST:
             return Reason.NO_SHAKE
         if best.cost > blind.judged(part, kernels.dot(3), self.check).cost - _GAIN:
             return Reason.NO_KERNEL
+        if agreement < _AGREEMENT:
+            return Reason.DISAGREEMENT
         return best
 
     def _sharp(self):

@@ -6,6 +6,7 @@ from shaken_scenes import blurred, scene
 
 from keras_refocus.pictures import color
 from keras_refocus.restoration.deconvolution import acceptance, kernels
+from keras_refocus.restoration.deconvolution.finding import Reason
 
 KERNEL = kernels.motion_kernel(15, 20)
 
@@ -34,13 +35,20 @@ def test_what_blurs_to_something_else_is_not_taken(shaken):
     np.testing.assert_array_equal(mixed, plain)
 
 
-def test_only_the_half_that_fits_is_taken(shaken):
-    light, truth, plain = shaken
-    half = truth.copy()
-    half[:, 120:] = np.roll(half[:, 120:], 40, axis=0)
+@pytest.fixture
+def wide():
+    """As `shaken`, but a part of what should be the truth, on the right, is another scene."""
+    light, truth = blurred(scene((260, 620)), KERNEL)
+    half = color.light_to_luminance(truth)[..., np.newaxis]
+    half[:, 440:] = np.roll(half[:, 440:], 80, axis=0)
+    return light, half, color.light_to_luminance(light)[..., np.newaxis]
+
+
+def test_only_the_part_that_fits_is_taken(wide):
+    light, half, plain = wide
     mixed, found = acceptance.choose(light, half, plain, KERNEL)
-    assert 0.25 < found.changed < 0.75 and found.reason
-    for side, taken, left in ((np.s_[:, :30], half, plain), (np.s_[:, -30:], plain, half)):
+    assert 0.5 < found.changed < 0.85 and found.reason is Reason.PARTLY
+    for side, taken, left in ((np.s_[:, :200], half, plain), (np.s_[:, -100:], plain, half)):
         away = np.abs(mixed - taken)[side].mean()
         assert away < 0.1 * np.abs(left - taken)[side].mean()
 
@@ -63,10 +71,18 @@ def test_a_short_blur_is_left_to_the_restorer(shaken):
     assert mixed is plain and found.changed == 0 and "no shake" in found.reason
 
 
-def test_large_pictures_are_judged_in_tiles(shaken, monkeypatch):
+def test_what_only_half_explains_the_photo_is_taken_if_the_kernel_was_given(shaken):
     light, truth, plain = shaken
-    half = truth.copy()
-    half[:, 120:] = np.roll(half[:, 120:], 40, axis=0)
+    half_way = plain + np.float32(0.5) * (truth - plain)
+    mixed, found = acceptance.choose(light, half_way, plain, KERNEL)
+    assert mixed is plain and found.reason is Reason.NOT_THE_PHOTO
+    mixed, found = acceptance.choose(light, half_way, plain, KERNEL, given=True)
+    assert found.changed > 0.95
+    np.testing.assert_allclose(mixed, half_way, atol=0.02)
+
+
+def test_large_pictures_are_judged_in_tiles(wide, monkeypatch):
+    light, half, plain = wide
     whole = acceptance.choose(light, half, plain, KERNEL)[1].share
     monkeypatch.setattr(acceptance, "TILE", 160)
     monkeypatch.setattr(acceptance, "OVERLAP", 80)

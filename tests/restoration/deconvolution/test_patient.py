@@ -5,7 +5,8 @@ import pytest
 from shaken_scenes import blurred, psnr, scene
 
 from keras_refocus.pictures import color
-from keras_refocus.restoration.deconvolution import acceptance, kernels, patient
+from keras_refocus.restoration.deconvolution import acceptance, blind, kernels, patient
+from keras_refocus.restoration.deconvolution.finding import Reason
 
 KERNEL = kernels.motion_kernel(15, 20)
 SIDE = max(KERNEL.shape)
@@ -30,6 +31,21 @@ def test_a_shake_is_found_and_taken_away(shaken):
     assert found.changed > 0.8
     assert psnr(better, truth) > psnr(photo, truth) + 2
     assert 0 < len(calls) <= patient.steps(photo.shape[:2], None)
+
+
+def test_a_kernel_that_is_not_found_in_two_ways_changes_nothing(shaken, monkeypatch):
+    photo, _ = shaken
+    search = blind.estimate
+
+    def estimate(light, side, *, start=None, **options):
+        # Begun with edges of the restorer, and with a straight motion.
+        if start is not None and side < 40:
+            return np.pad(kernels.motion_kernel(15, 110), (side - SIDE) // 2)
+        return search(light, side, start=start, **options)
+
+    monkeypatch.setattr(blind, "estimate", estimate)
+    better, found = patient.improve(photo, photo, lambda plane: plane)
+    assert better is photo and found.reason is Reason.DISAGREEMENT
 
 
 def test_a_given_kernel_is_inverted(shaken):
