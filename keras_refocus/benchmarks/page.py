@@ -2,9 +2,11 @@
 
     refocus benchmark page --megapixels 3 40
 
-Strength: until the preview of the size of a screen is there, until that of full size is, and until
-the download is written. A hint of colour: until it shows on the screen. A region: from pressing
-Restore to its preview. None of it counts the way through the network and the browser.
+Strength: until the preview of the size of a screen is there, until the largest preview is, until a
+place that one zooms into is there in full, and until the download is written. A hint of colour:
+until it shows on the screen. A region: reading the photo, which begins when it is marked; and from
+pressing Restore to the preview and the region in full. None of it counts the way through the
+network and the browser.
 """
 
 import argparse
@@ -23,8 +25,10 @@ from PIL import Image
 from keras_refocus.benchmarks.restore import photo_like
 from keras_refocus.engines import local
 from keras_refocus.engines.options import add_models
-from keras_refocus.page import finishing
+from keras_refocus.page import closeups, finishing
+from keras_refocus.page.reading import PhotoReader
 from keras_refocus.page.sessions import Picture, Sessions
+from keras_refocus.page.settings import AppSettings
 from keras_refocus.page.words import Words
 from keras_refocus.pictures import color, images
 from keras_refocus.restoration import pipeline
@@ -34,6 +38,8 @@ from keras_refocus.system import console, extras, machine, memory
 
 # Sides of the region, in pixels: a face, or a number plate.
 _REGION = 400, 300
+# What is seen of a photo at 1 : 1 in the page, with what lies around it.
+_PLACE = 1100, 800
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -59,12 +65,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(json.dumps(figures, indent=2))
         return
     print(f"machine: {figures['machine']}; medians of {arguments.runs}, in seconds")
-    print("| megapixels | strength, on the screen | in full | download | a hint | a region |")
-    print("|---|---|---|---|---|---|")
+    print(
+        "| megapixels | strength, on the screen | largest preview | a place in full | download "
+        "| a hint | reading the photo | a region of it |"
+    )
+    print("|---|---|---|---|---|---|---|---|")
     for row in rows:
         print(
-            "| {megapixels:.3g} | {screen:.2f} | {full:.2f} | {download:.2f} | {hint:.2f} "
-            "| {region:.2f} |"
+            "| {megapixels:.3g} | {screen:.2f} | {preview:.2f} | {closeup:.2f} | {download:.2f} "
+            "| {hint:.2f} | {reading:.2f} | {region:.2f} |"
             "".format_map(row)
         )
 
@@ -81,7 +90,8 @@ def measure(
         runs: How often, at least 1.
 
     Returns:
-        Medians in seconds: `screen`, `full`, `download`, `hint` and `region`.
+        Medians in seconds: `screen`, `preview`, `closeup`, `download`, `hint`, `reading` and
+        `region`.
     """
     height = max(round((megapixels * 1e6 * 3 / 4) ** 0.5), 8)
     width = round(height * 4 / 3)
@@ -94,35 +104,36 @@ def measure(
     picture.result = _as_if_restored(upload)
     words = Words()
     finishing.finish(session, picture, finishing.Finish(), words)
-    screen, full, download = [], [], []
+    center = (width // 2, height // 2)
+    place = _around(center, (width, height), _PLACE)
+    screen, preview, closeup, download = [], [], [], []
     for run in range(runs):
         settings = finishing.Finish(strength=0.9 - 0.5 * run / runs)
         for times, step in (
             (screen, lambda s=settings: _show(session, picture, s, words, quickly=True)),
-            (full, lambda s=settings: _show(session, picture, s, words, quickly=False)),
+            (preview, lambda s=settings: _show(session, picture, s, words, quickly=False)),
+            (closeup, lambda s=settings: _look_closer(session, picture, s, place)),
             (download, lambda s=settings: finishing.write(session, picture, s, words)),
         ):
             times.append(_seconds(step))
-    center = (width // 2, height // 2)
     hint, last = [], finishing.Finish(strength=0.35)
     _show(session, picture, last, words, quickly=True)
     for run in range(runs):
         given = ColorHints([{"color": (150 + run, 40, 40), "points": [center]}])
         finishing.hint(session, picture, given)
         hint.append(_seconds(lambda: _show(session, picture, last, words, quickly=True)))
-    region = [
-        _seconds(lambda: _restore_region(session, picture, restorer, words))
-        for _ in range(runs + 1)
-    ]
+    reader = PhotoReader(sessions, AppSettings(max_pixels=height * width))
+    reading, region = _measure_region(session, picture, restorer, reader, runs)
     session.end()
     return {
         "megapixels": height * width / 1e6,
         "screen": statistics.median(screen),
-        "full": statistics.median(full),
+        "preview": statistics.median(preview),
+        "closeup": statistics.median(closeup),
         "download": statistics.median(download),
         "hint": statistics.median(hint),
-        # The first one loads the model.
-        "region": statistics.median(region[1:]),
+        "reading": statistics.median(reading),
+        "region": statistics.median(region),
     }
 
 
@@ -152,17 +163,55 @@ def _show(session: Any, picture: Picture, settings: Any, words: Words, *, quickl
     finishing.show(session, picture, settings, words, quickly=quickly)
 
 
+def _measure_region(
+    session: Any, picture: Picture, restorer: pipeline.Restorer, reader: PhotoReader, runs: int
+) -> tuple[list[float], list[float]]:
+    """Seconds of reading the photo, and of restoring a region of it."""
+    words = Words()
+    reading, region = [], []
+    for _ in range(runs + 1):
+        session.forget_result(picture)
+        reading.append(_seconds(lambda: _read(reader, picture)))
+        region.append(_seconds(lambda: _restore_region(session, picture, restorer, reader, words)))
+    # The first one loads the model, and starts the process that decodes.
+    return reading[1:], region[1:]
+
+
+def _look_closer(session: Any, picture: Picture, settings: Any, place: closeups.Box) -> None:
+    for before in (True, False):
+        closeups.draw(session, picture, settings, place, before=before)
+
+
+def _read(reader: PhotoReader, picture: Picture) -> None:
+    picture.photo = reader.read(picture, lambda: False)
+
+
 def _restore_region(
-    session: Any, picture: Picture, restorer: pipeline.Restorer, words: Words
+    session: Any,
+    picture: Picture,
+    restorer: pipeline.Restorer,
+    reader: PhotoReader,
+    words: Words,
 ) -> None:
-    photo = images.read(picture.upload)
-    size = (min(_REGION[0], photo.width), min(_REGION[1], photo.height))
-    place = (photo.width - size[0]) // 2, (photo.height - size[1]) // 2
-    options = pipeline.RestoreOptions(region=(*place, *size))
-    picture.result = restorer.restore(photo, options, keep_stages=True)
-    picture.small = picture.shown = None
-    picture.hints = ColorHints()
-    finishing.show(session, picture, finishing.Finish(), words, quickly=True)
+    """What happens from pressing Restore until a marked part is seen in full."""
+    photo = reader.read(picture, lambda: False)
+    size = photo.width, photo.height
+    place = _around((size[0] // 2, size[1] // 2), size, _REGION)
+    result = restorer.restore(photo, pipeline.RestoreOptions(region=place), keep_stages=True)
+    session.forget_result(picture)
+    picture.hints, picture.result = ColorHints(), result
+    settings = finishing.Finish()
+    finishing.finish(session, picture, settings, words)
+    seen = _around((size[0] // 2, size[1] // 2), size, _PLACE)
+    _look_closer(session, picture, settings, seen)
+
+
+def _around(
+    center: tuple[int, int], picture: tuple[int, int], size: tuple[int, int]
+) -> closeups.Box:
+    """Left, top, width and height of what lies around a point, as far as it is of the picture."""
+    width, height = (min(wanted, length) for wanted, length in zip(size, picture, strict=True))
+    return center[0] - width // 2, center[1] - height // 2, width, height
 
 
 def _seconds(work: Callable[[], Any]) -> float:

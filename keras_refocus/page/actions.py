@@ -17,10 +17,11 @@ from typing import Any
 import gradio as gr
 
 from keras_refocus.engines import contract, installed
-from keras_refocus.page import decoding, finishing, shakes, uploads, views
+from keras_refocus.page import closeups, finishing, shakes, uploads, views
 from keras_refocus.page.clips import ClipActions
 from keras_refocus.page.errors import say
 from keras_refocus.page.jobs import Job, Wish, WorkQueue
+from keras_refocus.page.reading import PhotoReader
 from keras_refocus.page.sessions import Picture, Session, Sessions
 from keras_refocus.page.settings import AppSettings
 from keras_refocus.page.words import Words
@@ -135,6 +136,7 @@ class PageActions:
         #: Those of the Video tab; clips take turns with photos, frame by frame.
         self.clips = ClipActions(restorer, sessions, settings, self._queue)
         self._expected = shakes.Expected()
+        self._reader = PhotoReader(sessions, settings)
         # Strength and saturation do not wait for anybody's networks.
         self._finishers = ThreadPoolExecutor(2, thread_name_prefix="finish")
 
@@ -426,6 +428,8 @@ class PageActions:
             return self._shown(session, request, gr.skip())
         session.chosen = picture
         picture.region = _region(event._data.get("region"))
+        if picture.region is not None:
+            self._reader.read_ahead(session, picture)
         said = "region_gone" if picture.region is None else "region_kept"
         return self._shown(session, request, views.status(words.say(said)))
 
@@ -556,6 +560,27 @@ class PageActions:
             return []
         return ["#{:02x}{:02x}{:02x}".format(*one.color) for one in found]
 
+    def closeup(
+        self,
+        session: Session,
+        picture_id: str,
+        box: closeups.Box,
+        *,
+        before: bool,
+        width: int | None = None,
+    ) -> bytes | None:
+        """Draw a place of a photo in full, as `closeups.draw` does; of the visitor's settings.
+
+        Raises:
+            FileNotFoundError: There is no such photo, or it has no result.
+            ValueError: The place is none, or too large.
+        """
+        picture = session.picture(picture_id)
+        if picture is None or not picture.is_done:
+            raise FileNotFoundError(2, "The picture has been deleted.")
+        settings = session.finish or finishing.Finish()
+        return closeups.draw(session, picture, settings, box, before=before, width=width)
+
     def prepare(self, session: Session, token: str, words: Words) -> None:
         """Write the file of a token, unless it is there already.
 
@@ -652,11 +677,21 @@ class PageActions:
         if picture is not None and picture.is_done and session.finish is not None:
             # Strength and the like may have been changed since it was made.
             await asyncio.to_thread(self._show_quietly, session, picture, words)
-        yield self._shown(session, request, views.outcome(session, job, words))
+        outcome = views.outcome(session, job, words)
+        yield self._shown(session, request, outcome)
+        if picture is not None and finishing.is_first_look(picture):
+            # Who marked a part has seen it; the rest of the photo may take a moment longer.
+            await asyncio.to_thread(self._show_quietly, session, picture, words, quickly=False)
+            if session.turn == turn and session.chosen is picture:
+                yield self._shown(session, request, outcome)
+            else:
+                yield _UNCHANGED
 
-    def _show_quietly(self, session: Session, picture: Picture, words: Words) -> None:
+    def _show_quietly(
+        self, session: Session, picture: Picture, words: Words, *, quickly: bool = True
+    ) -> None:
         try:
-            finishing.show(session, picture, session.finish, words, quickly=True)
+            finishing.show(session, picture, session.finish, words, quickly=quickly)
         except Exception as error:
             session.forget_result(picture)
             picture.error = say(error, words)
@@ -713,14 +748,7 @@ class PageActions:
         progress: Callable[[int, int], None],
     ) -> pipeline.RestoreResult:
         """Run the networks on one picture."""
-        # From its content: then neither messages nor logs hold the name.
-        content = picture.upload.read_bytes()
-        photo = decoding.decoder().read(
-            content, max_pixels=self._settings.max_pixels, must_stop=must_stop
-        )
-        del content
-        # The result, and luminance in float32, beside the photo itself.
-        self._sessions.make_room(2 * photo.rgb.nbytes + 4 * photo.height * photo.width, picture)
+        photo = self._reader.read(picture, must_stop)
         patience = shakes.patience(self._settings.max_seconds)
         result = self._restorer.restore(
             photo,

@@ -2,7 +2,8 @@
 
 Nothing here runs the restorer or the colorizer: strength, saturation, blurred faces, metadata, the
 visible mark and the format can be changed as often as one likes. What is looked at is made first,
-at the size of a screen; the file is written when it is fetched, unless it is there already.
+at the size of a screen; work on all pixels of a large photo is for its file alone, which is written
+when it is fetched, unless it is there already.
 """
 
 import dataclasses
@@ -27,8 +28,9 @@ from keras_refocus.restoration import pipeline, regions
 from keras_refocus.restoration.hints import ColorHints
 from keras_refocus.system import files
 
-#: Pixels of the largest preview; a larger picture is shown reduced, and the page says so.
-PREVIEW_PIXELS = 25_000_000
+#: Pixels of the largest preview; a larger picture is shown reduced, and the page says so. Whoever
+#: looks closer is shown that place in full (`closeups`).
+PREVIEW_PIXELS = 3_000_000
 #: Pixels of the first preview after a change: made in a fraction of a second.
 SCREEN_PIXELS = 500_000
 _THUMBNAIL = 96
@@ -71,7 +73,10 @@ class Finish:
 
 
 def finish(session: Session, picture: Picture, settings: Finish, words: Words) -> None:
-    """Make all that is seen and fetched of a picture that has just got a result.
+    """Make what is seen and fetched of a picture that has just got a result.
+
+    Of a part of a large one that is the preview alone: who marks a part waits for it, and the file
+    holds all of the picture.
 
     Args:
         session: Whose picture it is.
@@ -84,17 +89,21 @@ def finish(session: Session, picture: Picture, settings: Finish, words: Words) -
         OSError: A file cannot be written.
         ValueError: A number is out of range, or the format cannot hold a picture of this size.
     """
-    show(session, picture, settings, words)
+    of_part = picture.result.options.region is not None
+    show(session, picture, settings, words, quickly=of_part)
     offer(session, picture)
-    write(session, picture, settings, words)
+    if not of_part or is_quick(picture):
+        write(session, picture, settings, words)
 
 
 def is_quick(picture: Picture) -> bool:
     """Whether a picture is small enough to be shown in full at once."""
-    if picture.result is None:
-        return False
-    result = picture.result
-    return _pixels(result) <= SCREEN_PIXELS or result.options.region is not None
+    return picture.result is not None and _pixels(picture.result) <= SCREEN_PIXELS
+
+
+def is_first_look(picture: Picture) -> bool:
+    """Whether a large picture is shown at the size of a screen so far."""
+    return picture.is_done and picture.shown is not None and bool(picture.shown[-1])
 
 
 def show(
@@ -119,23 +128,15 @@ def show(
     """
     with picture.work:
         result = session.recall(picture)
-        # A region is blended quickly as it is.
-        whole = result.options.region is None
-        quickly = quickly and whole and _pixels(result) > SCREEN_PIXELS
+        quickly = quickly and _pixels(result) > SCREEN_PIXELS
         wanted = (settings.look, picture.hints, quickly)
         if picture.shown in (wanted, (*wanted[:2], False)):
             if picture.written != settings:
                 picture.details = _details(picture, settings, words)
             return
         if settings.blur_faces and picture.faces is None:
-            picture.faces = faces.detect(_blended(picture, settings).as_photo().rgb)
-        if quickly:
-            if picture.small is None:
-                picture.small = _reduced(result, SCREEN_PIXELS)
-            picture.small = _reblended(picture.small, settings, picture.hints)
-            result = picture.small
-        else:
-            result = _blended(picture, settings)
+            picture.faces = faces.detect(blended(picture, settings).as_photo().rgb)
+        result = _for_preview(picture, settings, quickly=quickly)
         before, after = _looks(picture, result, settings)
         alpha = None if picture.result.photo is None else picture.result.photo.alpha
         new_before = _write_preview(session, before, alpha)
@@ -175,7 +176,7 @@ def write(session: Session, picture: Picture, settings: Finish, words: Words) ->
             raise FileNotFoundError(2, "The picture has been deleted.")
         if picture.written == settings and shared.path.is_file():
             return shared
-        result = _blended(picture, settings)
+        result = blended(picture, settings)
         photo = result.as_photo()
         if settings.blur_faces and picture.faces is None:
             picture.faces = faces.detect(photo.rgb)
@@ -278,28 +279,59 @@ def _pixels(result: pipeline.RestoreResult) -> int:
     return height * width
 
 
-def _blended(picture: Picture, settings: Finish) -> pipeline.RestoreResult:
+def blended(picture: Picture, settings: Finish) -> pipeline.RestoreResult:
     """The result with these settings, which it keeps."""
-    picture.result = _reblended(picture.result, settings, picture.hints)
+    picture.result = reblended(picture.result, settings, picture.hints)
     return picture.result
 
 
-def _reblended(
+def is_blended(picture: Picture, settings: Finish) -> bool:
+    """Whether the result has these settings already."""
+    return _has(picture.result, settings, _hints(picture.result, picture.hints))
+
+
+def _has(result: pipeline.RestoreResult, settings: Finish, hints: ColorHints) -> bool:
+    options = result.options
+    have = options.strength, options.saturation, options.hints or ColorHints()
+    return have == (settings.strength, settings.saturation, hints)
+
+
+def _hints(result: pipeline.RestoreResult, hints: ColorHints) -> ColorHints:
+    """A picture that was not coloured has its own colours, whatever was said of them earlier."""
+    return hints if "colorize" in result.stages else ColorHints()
+
+
+def reblended(
     result: pipeline.RestoreResult, settings: Finish, hints: ColorHints
 ) -> pipeline.RestoreResult:
-    options = result.options
-    # A picture that was not coloured has its own colours, whatever was said of them earlier.
-    hints = hints if "colorize" in result.stages else ColorHints()
-    have = options.strength, options.saturation, options.hints or ColorHints()
-    if have == (settings.strength, settings.saturation, hints):
+    """Blend a result, or a part of one, again, unless it has these settings already."""
+    hints = _hints(result, hints)
+    if _has(result, settings, hints):
         return result
     return pipeline.reblend(
         result, strength=settings.strength, saturation=settings.saturation, hints=hints
     )
 
 
-def _reduced(result: pipeline.RestoreResult, pixels: int) -> pipeline.RestoreResult:
-    """A result with all its stages at a smaller size."""
+def _for_preview(picture: Picture, settings: Finish, *, quickly: bool) -> pipeline.RestoreResult:
+    """The result with these settings, at the size of the screen or of the largest preview."""
+    pixels = SCREEN_PIXELS if quickly else PREVIEW_PIXELS
+    if _pixels(picture.result) <= pixels:
+        return blended(picture, settings)
+    if picture.result.options.region is not None:
+        # Only the part is blended, so all of it is there at once.
+        return _reduced(blended(picture, settings), pixels, with_stages=False)
+    name = "small" if quickly else "medium"
+    result = getattr(picture, name) or _reduced(picture.result, pixels)
+    result = reblended(result, settings, picture.hints)
+    setattr(picture, name, result)
+    return result
+
+
+def _reduced(
+    result: pipeline.RestoreResult, pixels: int, *, with_stages: bool = True
+) -> pipeline.RestoreResult:
+    """A result at a smaller size, with all its stages or as it is."""
     planes = result.planes
     height, width = planes.source.shape[:2]
     scale = (pixels / (height * width)) ** 0.5
@@ -309,12 +341,13 @@ def _reduced(result: pipeline.RestoreResult, pixels: int) -> pipeline.RestoreRes
         small = cv2.resize(array, size[::-1], interpolation=cv2.INTER_AREA)
         return small.reshape(*size, *array.shape[2:])
 
-    smaller = dataclasses.replace(
-        planes,
-        source=shrink(planes.source),
-        restored=None if planes.restored is None else shrink(planes.restored),
-        chroma=None if planes.chroma is None else planes.chroma.resized(size),
-    )
+    smaller = dataclasses.replace(planes, source=shrink(planes.source))
+    if with_stages:
+        smaller = dataclasses.replace(
+            smaller,
+            restored=None if planes.restored is None else shrink(planes.restored),
+            chroma=None if planes.chroma is None else planes.chroma.resized(size),
+        )
     return dataclasses.replace(result, image=shrink(result.image), planes=smaller, photo=None)
 
 
@@ -340,7 +373,7 @@ def _looks(
 def _write_preview(
     session: Session, rgb: np.ndarray, alpha: np.ndarray | None, *, side: int | None = None
 ) -> str:
-    """Write a lossless preview of 8 bits, transparent where it is; returns its token."""
+    """Write a preview; returns its token."""
     height, width = rgb.shape[:2]
     size = _preview_size(height, width)
     if side is not None:
@@ -348,17 +381,27 @@ def _write_preview(
         size = max(round(width * scale), 1), max(round(height * scale), 1)
     if size != (width, height):
         rgb = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
+    token, path = session.new_file(".png")
+    path.write_bytes(encode_preview(rgb, alpha))
+    return token
+
+
+def encode_preview(rgb: np.ndarray, alpha: np.ndarray | None) -> bytes:
+    """Make a lossless PNG of 8 bits, transparent where the picture is.
+
+    Args:
+        rgb: Array of shape (height, width, 3).
+        alpha: Array of shape (rows, columns) of any size, or `None`.
+    """
     planes = [_eight_bits(rgb)[..., ::-1]]
     if alpha is not None:
         if alpha.shape != rgb.shape[:2]:
             alpha = cv2.resize(alpha, rgb.shape[1::-1], interpolation=cv2.INTER_AREA)
         planes.append(_eight_bits(alpha)[..., np.newaxis])
-    token, path = session.new_file(".png")
     # The quickest compression: the file goes to this browser and nowhere else.
     options = [cv2.IMWRITE_PNG_COMPRESSION, 1]
     _, encoded = cv2.imencode(".png", np.concatenate(planes, axis=-1), options)
-    path.write_bytes(encoded)
-    return token
+    return encoded.tobytes()
 
 
 def _preview_size(height: int, width: int) -> tuple[int, int]:

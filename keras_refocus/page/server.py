@@ -217,6 +217,7 @@ class PageRoutes:
             ),
             Route("/standing/{door}", _for_users(self.standing), methods=["GET", "POST"]),
             Route("/suggestions/{door}", _for_users(self.suggestions), methods=["GET"]),
+            Route("/closeups/{door}", _for_users(self.closeup), methods=["GET"]),
             Route("/pictures/{token}", _for_users(self.picture), methods=["GET"]),
             Route("/examples/{name}", self.example, methods=["GET"]),
         ]
@@ -298,6 +299,35 @@ class PageRoutes:
         except Exception as error:
             return JSONResponse({"colors": [], "error": say(error, Words.of(request))}, 500)
         return JSONResponse({"colors": found})
+
+    def closeup(self, request: Request) -> Response:
+        """Give a place of a photo in full: `picture`, `side`, `box` and `width` say which."""
+        visitor = self._sessions.behind(request.path_params["door"])
+        session = None if visitor is None else self._sessions.existing(visitor)
+        asked = request.query_params
+        try:
+            left, top, width, height = map(int, asked["box"].split(","))
+            shown = int(asked["width"])
+        except (KeyError, ValueError):
+            return PlainTextResponse("Not found", 404)
+        if session is None:
+            return PlainTextResponse("Not found", 404)
+        session.touch()
+        try:
+            content = self._actions.closeup(
+                session,
+                asked.get("picture", ""),
+                (left, top, width, height),
+                before=asked.get("side") == "before",
+                width=shown,
+            )
+        except (FileNotFoundError, ValueError):
+            return PlainTextResponse("Not found", 404)
+        except Exception as error:
+            return PlainTextResponse(say(error, Words.of(request)), 500)
+        if content is None:
+            return Response(status_code=204)
+        return Response(content, media_type="image/png")
 
     def picture(self, request: Request) -> Response:
         """Give a preview, or a download, which may have to be made first."""

@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 import psutil
 
+from keras_refocus.pictures import images
 from keras_refocus.restoration import pipeline, regions
 from keras_refocus.restoration.deconvolution.finding import Finding
 from keras_refocus.restoration.hints import ColorHints
@@ -68,9 +69,12 @@ class Picture:
         region: The only part to restore, as `RestoreOptions` has it; or `None`.
         hints: What the visitor says of its colours.
         size: Width and height in pixels, as far as the file's head tells; or `None`.
+        photo: The photo where it has been read ahead of its restoration.
+        reading: Held by whoever reads it.
         result: What the networks made of it; `None` before, and while it is stored.
         stored: File that holds the result while memory is needed elsewhere.
         small: `result` at screen size.
+        medium: `result` at the size of the largest preview.
         faces: Boxes of the faces in the result; `None` until they are looked for.
         before: Token of the preview of the input.
         after: Token of the preview of the result.
@@ -94,9 +98,12 @@ class Picture:
     region: regions.Region | None = None
     hints: ColorHints = dataclasses.field(default_factory=ColorHints)
     size: tuple[int, int] | None = None
+    photo: images.Photo | None = None
+    reading: Any = dataclasses.field(default_factory=threading.Lock)
     result: pipeline.RestoreResult | None = None
     stored: Path | None = None
     small: pipeline.RestoreResult | None = None
+    medium: pipeline.RestoreResult | None = None
     faces: np.ndarray | None = None
     before: str | None = None
     after: str | None = None
@@ -119,13 +126,13 @@ class Picture:
 
     @property
     def memory(self) -> int:
-        """Bytes that the result holds."""
-        if self.result is None:
-            return 0
-        planes = self.result.planes
-        held = [self.result.image]
-        if planes is not None:
-            held += [planes.source, planes.restored]
+        """Bytes that the result holds, or the photo that was read ahead."""
+        held = [] if self.photo is None else [self.photo.rgb]
+        if self.result is not None:
+            planes = self.result.planes
+            held += [self.result.image]
+            if planes is not None:
+                held += [planes.source, planes.restored]
         return sum(array.nbytes for array in held if array is not None)
 
 
@@ -392,6 +399,7 @@ class Session:
         """Delete the result of a picture and what the networks gave."""
         self.drop_result(picture)
         picture.result = picture.small = picture.faces = picture.shake = None
+        picture.medium = picture.photo = None
         if picture.stored is not None:
             picture.stored.unlink(missing_ok=True)
             picture.stored = None
@@ -660,6 +668,7 @@ class Sessions:
             if picture is not keep and picture.memory and picture.work.acquire(blocking=False):
                 try:
                     total -= picture.memory
+                    picture.photo = None
                     session.store(picture)
                 finally:
                     picture.work.release()

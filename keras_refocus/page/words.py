@@ -421,8 +421,9 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "{faces} gefunden und unkenntlich gemacht. Manche werden übersehen: sehen Sie nach.",
     ),
     "shown_at": (
-        "Shown at {width} × {height}; the download has full size.",
-        "Gezeigt mit {width} × {height}; der Download hat die volle Größe.",
+        "Shown at {width} × {height}, and in full where you zoom in; the download has full size.",
+        "Gezeigt mit {width} × {height}, vergrößert in voller Auflösung; der Download hat die "
+        "volle Größe.",
     ),
     "written_as": (
         "{format} cannot be written; the download is PNG.",

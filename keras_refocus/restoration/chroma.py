@@ -64,6 +64,7 @@ def guess(
     colorize: Callable[[np.ndarray], np.ndarray],
     *,
     size: int = WORKING_SIZE,
+    picture: tuple[int, int] | None = None,
     color_hints: hints.ColorHints | None = None,
     palette: Palette | None = None,
     palette_strength: float = 1.0,
@@ -74,6 +75,7 @@ def guess(
         luminance: Array of shape (height, width, 1), float32 in [0, 1].
         colorize: Gives chroma (rows, columns, 2) for luminance of shape (size, size, 1).
         size: Side of the square that it sees in pixels.
+        picture: `(height, width)` of the picture, where its luminance was given reduced.
         color_hints: As for `GuidedChroma`.
         palette: Colours of another photo, which it gets instead of those guessed.
         palette_strength: How much of them to take, 0 to 1.
@@ -84,7 +86,7 @@ def guess(
     if palette is not None:
         chroma = palette.give(shown.luminance, chroma, palette_strength)
     chroma = shown.put_back(chroma)
-    return GuidedChroma(small, chroma, luminance.shape[:2], color_hints, shown=shown)
+    return GuidedChroma(small, chroma, picture or luminance.shape[:2], color_hints, shown=shown)
 
 
 class SharpChroma:
@@ -98,6 +100,10 @@ class SharpChroma:
     def __init__(self, chroma: np.ndarray, share: np.ndarray):
         self._chroma = chroma
         self._share = share
+
+    def part(self, rows: slice, columns: slice) -> "SharpChroma":
+        """Give the same of some rows and columns of the picture, as a picture of their own."""
+        return SharpChroma(self._chroma[rows, columns], self._share[rows, columns])
 
     def mixed(self, top: int, own: np.ndarray, strength: float) -> np.ndarray:
         """Blend some rows into what the picture has.

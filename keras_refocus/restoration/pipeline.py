@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from typing import Any, BinaryIO, Literal, NoReturn, Self, get_args
 
+import cv2
 import numpy as np
 from PIL import Image
 
@@ -26,7 +27,7 @@ from keras_refocus.engines import contract, local, store
 from keras_refocus.pictures import color, grayscale, images, provenance
 from keras_refocus.restoration import fade as fading
 from keras_refocus.restoration import flips, means, regions
-from keras_refocus.restoration.chroma import GuidedChroma, SharpChroma, guess
+from keras_refocus.restoration.chroma import WORKING_SIZE, GuidedChroma, SharpChroma, guess
 from keras_refocus.restoration.deconvolution import kernels
 from keras_refocus.restoration.deconvolution.finding import Finding
 from keras_refocus.restoration.hints import ColorHints
@@ -41,6 +42,9 @@ MODES: tuple[str, ...] = get_args(Mode)
 
 # Pixels of a band in which colours are computed at once.
 _BAND = 2**20
+# Of what lies around a part the colorizer judges by a picture of this shorter side, in pixels: four
+# times what it sees.
+_AROUND = 4 * WORKING_SIZE
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -475,12 +479,11 @@ class Restorer:
     ) -> GuidedChroma:
         """Chroma for the restored plane of a picture, or of its region."""
         if options.region is None:
-            return self._colorize(plane, options, palette)
+            return self._colorize(plane, options, palette, source.shape[:2])
         # What colour a part has depends on what is around it.
         window = regions.window(options.region, source.shape[:2])
-        whole = _luminance(source)
-        whole[window] = plane
-        return self._colorize(whole, options, palette).part(*window)
+        whole = _around(source, plane, window)
+        return self._colorize(whole, options, palette, source.shape[:2]).part(*window)
 
     def _unshake(
         self, part: np.ndarray, plain: np.ndarray, tiles: Tiles, shake: "_Shake", step: "_Steps"
@@ -629,7 +632,11 @@ class Restorer:
                 plane[top : top + band.shape[0]] = np.clip(band, 0.0, 1.0)
 
     def _colorize(
-        self, luminance: np.ndarray, options: RestoreOptions, palette: Palette | None
+        self,
+        luminance: np.ndarray,
+        options: RestoreOptions,
+        palette: Palette | None,
+        picture: tuple[int, int],
     ) -> GuidedChroma:
         def colorize(small):
             return self.engine.colorize(small[np.newaxis], model=options.colorizer)[0]
@@ -637,6 +644,7 @@ class Restorer:
         return guess(
             luminance,
             colorize,
+            picture=picture,
             color_hints=options.hints,
             palette=palette,
             palette_strength=options.reference_strength,
@@ -781,6 +789,27 @@ def _luminance(source: np.ndarray) -> np.ndarray:
     for band in _bands(source):
         plane[band] = color.rgb_to_luminance(_as_rgb(source[band]))
     return plane
+
+
+def _around(source: np.ndarray, plane: np.ndarray, window: tuple[slice, slice]) -> np.ndarray:
+    """Luminance of a picture with a restored part in it; of a large one at a smaller size.
+
+    Converting the whole of 40 megapixels takes many times as long as restoring a face in them.
+    """
+    size = source.shape[:2]
+    scale = min(_AROUND / min(size), 1.0)
+    if scale == 1.0:
+        whole = _luminance(source)
+        whole[window] = plane
+        return whole
+    height, width = (max(round(length * scale), 1) for length in size)
+    whole = _luminance(cv2.resize(source, (width, height), interpolation=cv2.INTER_AREA))
+    rows, columns = (slice(round(side.start * scale), round(side.stop * scale)) for side in window)
+    place = whole[rows, columns]
+    if place.size:
+        shape = place.shape[1::-1]
+        place[..., 0] = cv2.resize(plane[..., 0], shape, interpolation=cv2.INTER_AREA)
+    return whole
 
 
 def _compose_region(

@@ -22,7 +22,8 @@ def test_every_wait_is_measured(models, tmp_path, monkeypatch, capsys):
     told = json.loads(capsys.readouterr().out)["photos"]
     assert [round(row["megapixels"], 2) for row in told] == [0.01, 0.6]
     for row in told:
-        assert all(row[name] > 0 for name in ("screen", "full", "download", "hint", "region"))
+        names = "screen preview closeup download hint reading region".split()
+        assert all(row[name] > 0 for name in names)
     page.main(["--megapixels", "0.01", *options])
     assert "| megapixels | strength, on the screen |" in capsys.readouterr().out
     assert not any(files for _, _, files in os.walk(tmp_path))

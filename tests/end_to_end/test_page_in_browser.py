@@ -3,6 +3,7 @@
 Screenshots are written to `build/screenshots`.
 """
 
+import base64
 import contextlib
 import io
 import json
@@ -24,7 +25,7 @@ import tiny_clips
 from arithmetic_engine import ArithmeticEngine
 from PIL import Image
 
-from keras_refocus.page import layout, sessions
+from keras_refocus.page import finishing, layout, sessions
 from keras_refocus.page import server as page_server
 from keras_refocus.page.settings import AppSettings
 from keras_refocus.pictures import color, grayscale, images, provenance
@@ -232,7 +233,7 @@ def download(page, name="Download"):
 
 
 def set_slider(page, label, value):
-    field = page.get_by_label(f"number input for {label}")
+    field = page.locator("#work").get_by_label(f"number input for {label}")
     field.fill(str(value))
     field.press("Tab")
 
@@ -284,7 +285,7 @@ def test_metadata_is_kept_on_request_but_not_the_place_and_a_second_download_wor
     upload(page, ("a.jpg", content(colorful(), "JPEG", exif=exif())))
     restore(page)
     page.locator("#work").get_by_label("Delete after download").uncheck()
-    page.get_by_label("Remove metadata").uncheck()
+    page.locator("#work").get_by_label("Remove metadata").uncheck()
     page.locator("#details").get_by_text("kept, but for the place").wait_for()
     for _ in range(2):
         _, data = download(page)
@@ -301,13 +302,13 @@ def test_slider_side_by_side_zoom_and_holding_a_key(visit):
     panes = page.locator(".rf-panes").bounding_box()
 
     def line():
-        return page.locator(".rf-line").bounding_box()["x"] + 1 - panes["x"]
+        return page.locator("#work .rf-line").bounding_box()["x"] + 1 - panes["x"]
 
     def clip():
         return float(re.search(r"([\d.]+)px\)", after.evaluate("e => e.style.clipPath"))[1])
 
     assert line() == pytest.approx(panes["width"] / 2, abs=1) == clip()
-    divider = page.get_by_label("Position of the dividing line")
+    divider = page.locator("#work").get_by_label("Position of the dividing line")
     divider.focus()
     page.keyboard.press("End")
     assert clip() == pytest.approx(panes["width"], abs=1)
@@ -414,10 +415,10 @@ def test_faces_are_blurred_on_the_page_and_in_the_download(visit):
     page = visit()
     upload(page, ("portrait.jpg", PORTRAIT.read_bytes()))
     # It is the page of one person on one machine: off by default.
-    assert not page.get_by_label("Blur faces").is_checked()
+    assert not page.locator("#work").get_by_label("Blur faces").is_checked()
     restore(page)
     before, after = preview(page, "before"), preview(page, "after")
-    blurred = shown_after(page, page.get_by_label("Blur faces").check)
+    blurred = shown_after(page, page.locator("#work").get_by_label("Blur faces").check)
     page.locator("#details").get_by_text("1 face found and blurred").wait_for()
     face = np.s_[80:140, 60:120]
 
@@ -895,6 +896,103 @@ def test_colours_are_given_with_mouse_keys_and_fingers(visit):
     assert (
         page.get_by_role("button", name="Correct colours").get_attribute("aria-pressed") == "false"
     )
+
+
+CLOSEUP = """side => {
+    const canvas = document.querySelector(`.rf-${side} .rf-closeup`);
+    return canvas.hidden ? null : canvas.toDataURL('image/png');
+}"""
+
+
+def closeup(page, side):
+    """Pixels of a place that is shown in full."""
+    data = page.evaluate(CLOSEUP, side).partition(",")[2]
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB"))
+
+
+def test_a_large_photo_is_seen_in_full_where_one_looks_closer(visit, monkeypatch):
+    monkeypatch.setattr(finishing, "SCREEN_PIXELS", 60_000)
+    monkeypatch.setattr(finishing, "PREVIEW_PIXELS", 120_000)
+    page = visit()
+    source = colorful((2100, 2800))
+    upload(page, ("large.png", content(source)))
+    page.locator("#work").get_by_label("Delete after download").uncheck()
+    restore(page)
+    assert preview(page, "after").shape == (300, 400, 3)
+    assert page.evaluate(CLOSEUP, "after") is None
+    page.get_by_role("button", name="Zoom to pixels").click()
+    page.wait_for_function("!document.querySelector('.rf-after .rf-closeup').hidden")
+    result = images.read(download(page)[1]).rgb
+
+    def place():
+        """Rows and columns that are seen so."""
+        left, top, scale = page.evaluate(
+            "(e => { const t = new DOMMatrix(e.style.transform), "
+            "i = new DOMMatrix(e.previousElementSibling.style.transform); "
+            "return [t.e - i.e, t.f - i.f, parseFloat(e.style.width) / e.width]; })"
+            "(document.querySelector('.rf-after .rf-closeup'))"
+        )
+        assert scale == pytest.approx(1, abs=0.01)
+        height, width = closeup(page, "after").shape[:2]
+        return np.s_[round(top) : round(top) + height, round(left) : round(left) + width]
+
+    np.testing.assert_array_equal(closeup(page, "after"), result[place()])
+    np.testing.assert_array_equal(closeup(page, "before"), source[place()])
+    # Elsewhere, and with another strength, it follows.
+    page.locator(".rf-panes").focus()
+    old = place()
+    for _ in range(9):
+        page.keyboard.press("ArrowRight")
+    page.wait_for_timeout(1500)
+    assert place() != old
+    np.testing.assert_array_equal(closeup(page, "before"), source[place()])
+    screenshot(page, "closeup")
+    set_slider(page, "Deblur strength", 0)
+    ready(page, "Applied")
+    page.wait_for_timeout(1500)
+    np.testing.assert_array_equal(closeup(page, "after"), source[place()])
+    # What is kept to compare with is as sharp as what it is compared with.
+    page.get_by_role("button", name="Keep to compare").click()
+    set_slider(page, "Deblur strength", 1)
+    ready(page, "Applied")
+    page.wait_for_timeout(1500)
+    np.testing.assert_array_equal(closeup(page, "before"), source[place()])
+    np.testing.assert_array_equal(closeup(page, "after"), result[place()])
+    page.get_by_role("button", name="Compare with the original").click()
+    page.get_by_role("button", name="Fit").click()
+    page.locator(".rf-after .rf-closeup").wait_for(state="hidden")
+
+
+def test_a_small_part_of_a_large_photo_is_brought_near(visit, monkeypatch):
+    monkeypatch.setattr(finishing, "SCREEN_PIXELS", 60_000)
+    monkeypatch.setattr(finishing, "PREVIEW_PIXELS", 120_000)
+    page = visit()
+    source = colorful((2400, 3200))
+    upload(page, ("crowd.png", content(source)))
+    page.get_by_role("button", name="Mark a part").click()
+    box = page.locator(".rf-panes").bounding_box()
+    scale = box["width"] / 3200
+    page.mouse.move(box["x"] + 2000 * scale, box["y"] + 1000 * scale)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 2200 * scale, box["y"] + 1150 * scale, steps=3)
+    page.mouse.up()
+    ready(page, "marked part only")
+    restore(page)
+    # Nobody has to look for it.
+    assert page.locator(".rf-scale").inner_text() == "100%"
+    page.wait_for_function("!document.querySelector('.rf-after .rf-closeup').hidden")
+    changed = (closeup(page, "after") != closeup(page, "before")).any(axis=-1)
+    rows, columns = np.flatnonzero(changed.any(axis=1)), np.flatnonzero(changed.any(axis=0))
+    assert 130 < len(rows) < 170 and 180 < len(columns) < 220
+    screenshot(page, "part", full_page=True)
+    # The file, which holds the whole photo, is made when it is asked for.
+    page.locator("#details").get_by_text("SHA-256 of the input").wait_for()
+    assert "SHA-256 of the download" not in page.locator("#details").inner_text()
+    page.locator("#work").get_by_label("Delete after download").uncheck()
+    result = images.read(download(page)[1]).rgb
+    assert result.shape == source.shape
+    np.testing.assert_array_equal(result[:900], source[:900])
+    page.locator("#details").get_by_text("SHA-256 of the download").wait_for()
 
 
 def test_odd_shapes_show_something(visit):

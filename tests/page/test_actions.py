@@ -312,6 +312,7 @@ def test_what_takes_long_to_apply_says_so_and_is_shown_small_first(actions, kept
     monkeypatch.setattr(finishing, "SCREEN_PIXELS", 500)
     upload(actions, kept)
     restore(actions)
+    written = kept.of("a").pictures[0].written
     real = finishing.show
     monkeypatch.setattr(finishing, "show", lambda *a, **o: (time.sleep(0.6), real(*a, **o)))
     values = collect(actions.adjust(request(), *controls(strength=0.5)))
@@ -321,6 +322,10 @@ def test_what_takes_long_to_apply_says_so_and_is_shown_small_first(actions, kept
     assert size < 40 and values[-1][2]["width"] == 40
     collect(actions.adjust_fully(request(), *controls(strength=0.5)))
     assert images.read(kept.find(picture.after)[1].path).width == 40
+    # The file is written when it is fetched, not before.
+    assert picture.written == written and written.strength == 1
+    actions.prepare(kept.of("a"), picture.download, Words())
+    assert picture.written.strength == 0.5
     # What is not wanted any more is not made in full.
     kept.of("a").finish = None
     unchanged = [(gr.skip(),) * 5]
@@ -850,7 +855,7 @@ def test_100_megapixels_are_restored_in_bounded_memory(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "Done" in done.stdout and "(10000, 10000, 3)" in done.stdout
     # What is shown is smaller, and that is said.
-    assert "Shown at 5000 × 5000; the download has full size." in done.stdout
+    assert "Shown at 1732 × 1732, and in full where you zoom in" in done.stdout
     assert int(done.stdout.split()[-1]) < 3 * 2**30
 
 

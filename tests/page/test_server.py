@@ -20,7 +20,7 @@ import pytest
 from arithmetic_engine import ArithmeticEngine
 from PIL import Image
 
-from keras_refocus.page import layout, sessions
+from keras_refocus.page import finishing, layout, sessions
 from keras_refocus.page import server as page_server
 from keras_refocus.pictures import images
 from keras_refocus.restoration import pipeline
@@ -119,6 +119,33 @@ def test_likely_colours_are_for_whose_photo_it_is(served):
     assert httpx.get(f"{served.url}/suggestions/{door}?x=one&y=2").status_code == 404
     answer = httpx.get(f"{served.url}/suggestions/{door}?picture=none&x=1&y=2")
     assert answer.json() == {"colors": []}
+
+
+def test_a_place_in_full_is_for_whose_photo_it_is(served):
+    answer = served.upload(png()).json()
+    session, door = served.kept.of("a"), served.kept.door("a")
+    asked = {"picture": answer["id"], "side": "after", "box": "5,6,20,10", "width": "20"}
+
+    def closeup(door=door, **changes):
+        return httpx.get(f"{served.url}/closeups/{door}", params=asked | changes)
+
+    assert closeup().status_code == 404  # There is no result yet.
+    picture = session.picture(answer["id"])
+    picture.result = pipeline.Restorer(served.engine).restore(
+        picture.upload.read_bytes(), keep_stages=True
+    )
+    for side, pixels in (("before", images.read(png()).rgb), ("after", picture.result.image)):
+        seen = closeup(side=side)
+        assert seen.headers["cache-control"] == "no-store"
+        np.testing.assert_array_equal(images.read(seen.content).rgb, pixels[6:16, 5:25])
+    wrong = [
+        {"door": "wrong"}, {"picture": "x"}, {"box": "1,2,3"}, {"box": "9,9,0,0"},
+        {"width": "wide"}, {"door": served.kept.door("b")},
+    ]  # fmt: skip
+    assert [closeup(**changes).status_code for changes in wrong] == [404] * len(wrong)
+    # Where a face may be, the preview has to do.
+    session.finish = finishing.Finish(blur_faces=True)
+    assert closeup().status_code == 204 and not closeup().content
 
 
 def test_too_many_bytes_are_refused_whether_announced_or_not(served):

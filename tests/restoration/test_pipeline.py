@@ -834,6 +834,25 @@ def test_a_region_is_hinted_in_pixels_of_the_picture():
     np.testing.assert_array_equal(part.image[140:160, 140:160], whole[140:160, 140:160])
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_a_part_of_a_large_picture_gets_the_colours_of_the_whole(monkeypatch, dtype):
+    monkeypatch.setattr(pipeline, "_AROUND", 128)
+    engine = FakeEngine(0.8)
+    engine.colorize = lambda small, *, model: np.concatenate(
+        [0.4 * small - 0.1, 0.2 - 0.3 * small], axis=-1
+    ).astype(np.float32)
+    picture = gray((300, 400), dtype)
+    options = RestoreOptions(mode="colorize")
+    with Restorer(engine) as restorer:
+        whole = restorer.restore(picture, options).image
+        part = restorer.restore(picture, dataclasses.replace(options, region=(100, 90, 120, 80)))
+    place = np.s_[115:145, 120:200]
+    most = {np.uint8: 255, np.uint16: 65535, np.float32: 1}[dtype]
+    difference = np.abs(part.image[place].astype(float) - whole[place]) / most
+    assert difference.mean() < 0.01
+    assert np.abs(np.ptp(part.image[place].astype(float), axis=-1)).mean() / most > 0.02
+
+
 def test_hints_that_nothing_can_be_done_with_are_refused_before_any_work():
     engine = FakeEngine()
     outside = {"hints": [{"color": "#b01e1e", "points": [[50, 12]]}]}

@@ -74,6 +74,7 @@ function draw() {
     img.style.transform = `translate(${view.x}px, ${view.y}px)`;
     img.style.imageRendering = view.scale >= 2 * actual() ? 'pixelated' : 'auto';
   }
+  drawCloseup();
   const seen = extent();
   const place = seen.left + (seen.width * range.value) / 100;
   const one = beside || alone;
@@ -153,6 +154,116 @@ function divide(x) {
 function hold(yes) {
   holding = yes && !alone;
   draw();
+}
+
+// ---- Closeups: who looks closer than the preview of a large photo goes is shown that place in full.
+
+const MOST_CLOSE = 4e6; // Pixels of the photo that one may show.
+let close = null; // The place that is shown so: { box, sharp, of: the result's address }.
+let wantedClose = ''; // What was asked for last.
+let closer = 0;
+
+// What is seen of the photo, with some of what lies around it: left, top, width, height.
+function seenPlace() {
+  const room = pane();
+  const around = 0.25 / view.scale;
+  const left = Math.max(0, Math.floor(-view.x / view.scale - around * room.width));
+  const top = Math.max(0, Math.floor(-view.y / view.scale - around * room.height));
+  const right = Math.min(size.width, Math.ceil((room.width - view.x) / view.scale + around * room.width));
+  const bottom = Math.min(size.height, Math.ceil((room.height - view.y) / view.scale + around * room.height));
+  return [left, top, right - left, bottom - top];
+}
+
+// Whether the preview shows less than the screen could.
+function isCoarse() {
+  const detail = after.querySelector('img').naturalWidth;
+  return !alone && Boolean(current.after) && detail < size.width && view.scale * size.width > 1.1 * detail;
+}
+
+const isNearEnough = ([, , width, height]) => width > 0 && height > 0 && width * height <= MOST_CLOSE;
+
+function covers(one, [left, top, width, height]) {
+  const [x, y, w, h] = one.box;
+  return x <= left && y <= top && x + w >= left + width && y + h >= top + height;
+}
+
+function drawCloseup() {
+  for (const figure of [before, after]) {
+    const canvas = figure.querySelector('.rf-closeup');
+    canvas.hidden = !close || !isCoarse();
+    if (canvas.hidden) continue;
+    const [left, top, width, height] = close.box;
+    canvas.style.width = `${width * view.scale}px`;
+    canvas.style.height = `${height * view.scale}px`;
+    canvas.style.transform = `translate(${view.x + left * view.scale}px, ${view.y + top * view.scale}px)`;
+    canvas.style.imageRendering = view.scale >= 2 * actual() ? 'pixelated' : 'auto';
+  }
+  clearTimeout(closer);
+  closer = setTimeout(lookCloser, 150);
+}
+
+async function lookCloser() {
+  const room = pane();
+  if (shown.hidden || (pinned && !pinned.close)) return;
+  // Both sides are shown alike: of what was kept there is no more than was seen then.
+  const place = pinned ? pinned.close.box : seenPlace();
+  if (!isCoarse() || !isNearEnough(place)) return;
+  const strictly = [
+    Math.max(0, -view.x / view.scale),
+    Math.max(0, -view.y / view.scale),
+    Math.min(size.width, room.width / view.scale),
+    Math.min(size.height, room.height / view.scale),
+  ];
+  // Not sharper than the screen, nor than the photo.
+  const sharp = pinned ? pinned.close.sharp : Math.min(1, view.scale / actual());
+  const isFresh = close && close.of === current.after;
+  if (isFresh && (pinned || (covers(close, strictly) && close.sharp >= 0.9 * sharp))) return;
+  const asked = `${current.id} ${current.after} ${place} ${sharp.toFixed(2)}`;
+  if (asked === wantedClose) return;
+  wantedClose = asked;
+  const width = Math.max(1, Math.round(place[2] * sharp));
+  const address = (side) =>
+    refocus.url(`closeups/${refocus.door()}?picture=${current.id}&side=${side}&box=${place}&width=${width}`);
+  try {
+    const answers = await Promise.all(['before', 'after'].map((side) => fetch(address(side), { cache: 'no-store' })));
+    if (answers.some((answer) => answer.status !== 200)) {
+      // The preview has to do.
+      close = null;
+      draw();
+      return;
+    }
+    const bitmaps = await Promise.all(answers.map(async (answer) => createImageBitmap(await answer.blob())));
+    if (asked !== wantedClose) return;
+    close = { box: place, sharp, of: current.after };
+    putCloseup(before, pinned ? pinned.close.image : bitmaps[0]);
+    putCloseup(after, bitmaps[1]);
+    draw();
+  } catch {
+    wantedClose = ''; // The preview has to do; the next move asks again.
+  }
+}
+
+function putCloseup(figure, image) {
+  const canvas = figure.querySelector('.rf-closeup');
+  canvas.width = image.width;
+  canvas.height = image.height;
+  canvas.getContext('2d').drawImage(image, 0, 0);
+}
+
+// A copy of what is seen of the result, to compare with.
+function keepCloseup() {
+  if (!close || close.of !== current.after) return null;
+  const image = document.createElement('canvas');
+  const seen = after.querySelector('.rf-closeup');
+  image.width = seen.width;
+  image.height = seen.height;
+  image.getContext('2d').drawImage(seen, 0, 0);
+  return { ...close, image };
+}
+
+function dropCloseup() {
+  close = null;
+  wantedClose = '';
 }
 
 // ---- A part of the photo.
@@ -544,6 +655,7 @@ holder.addEventListener('contextmenu', (event) => event.preventDefault());
 find('.rf-pin').addEventListener('click', () => {
   if (pinned) {
     unpin();
+    dropCloseup();
     show(before, current.images[0], 'before');
     draw();
     return;
@@ -555,8 +667,10 @@ find('.rf-pin').addEventListener('click', () => {
   canvas.height = image.naturalHeight;
   canvas.getContext('2d').drawImage(image, 0, 0);
   canvas.toBlob((blob) => {
-    pinned = { id: current.id, source: URL.createObjectURL(blob), label: current.label };
+    pinned = { id: current.id, source: URL.createObjectURL(blob), label: current.label, close: keepCloseup() };
     show(before, pinned.source, 'before');
+    if (pinned.close) putCloseup(before, pinned.close.image);
+    else dropCloseup();
     draw();
   });
 });
@@ -612,12 +726,14 @@ function nothing(text) {
   empty.hidden = false;
   empty.textContent = text;
   current = {};
+  dropCloseup();
   refocus.viewed = null;
   refocus.looked?.({}, size);
   for (const figure of [before, after]) show(figure, null);
 }
 
 let latest = 0;
+let lookedAt = 'null'; // The part that was brought near last.
 
 async function load() {
   const value = props.value || {};
@@ -645,12 +761,19 @@ async function load() {
     draft = stroke = spot = null;
     find('.rf-hint').textContent = '';
   }
-  if (pinned && pinned.id !== value.id) unpin();
+  if (pinned && pinned.id !== value.id) {
+    unpin();
+    dropCloseup();
+  }
   size = { width, height };
   alone = Boolean(original);
   region = value.region || null;
   // Those that are just being painted are newer than what the server has heard of.
   if (anew || !marking) strokes = region && region.strokes ? region.strokes.slice() : [];
+  if (anew || alone) dropCloseup();
+  const part = JSON.stringify(value.region || null);
+  const isNewPart = !alone && value.after !== current.after && part !== lookedAt;
+  if (!alone) lookedAt = part;
   current = { ...value, images: images.map((image) => image.src) };
   refocus.viewed = value.id;
   refocus.looked?.(alone ? {} : value, size);
@@ -660,6 +783,23 @@ async function load() {
   empty.hidden = true;
   shown.hidden = false;
   layout();
+  if (isNewPart) lookAtPart();
+}
+
+// Of a small part of a large photo one would see little: it is brought near.
+function lookAtPart() {
+  if (!Array.isArray(region) || !fits) return;
+  const room = pane();
+  const [left, top, width, height] = region;
+  const scale = Math.min(actual(), (0.8 * room.width) / width, (0.8 * room.height) / height);
+  if (scale < 2 * view.scale) return;
+  fits = false;
+  view = {
+    scale,
+    x: room.width / 2 - (left + width / 2) * scale,
+    y: room.height / 2 - (top + height / 2) * scale,
+  };
+  draw();
 }
 
 watch('value', load);
