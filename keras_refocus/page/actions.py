@@ -411,6 +411,10 @@ class PageActions:
             return self._shown(session, request, message)
         session.chosen = picture
         message = gr.skip()
+        busy = session.job is not None and not session.job.is_over
+        if picture.error and not busy:
+            # The line that said so may have been overtaken by others.
+            message = views.status(failures=views.failures([picture]))
         if picture.is_done and session.finish is not None:
             try:
                 finishing.show(session, picture, session.finish, words, quickly=True)

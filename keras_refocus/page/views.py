@@ -277,7 +277,7 @@ def outcome(session: Session, job: Job, words: Words) -> dict[str, Any]:
             return status(words.say("out_of_queue"))
         if len(pictures) > 1:
             message = words.say("cancelled_after", done=len(done), count=len(pictures))
-            return status(message, failures=_failures(failed))
+            return status(message, failures=failures(failed))
         return status(words.say("cancelled"))
     if not pictures:
         return status(words.say("gone"))
@@ -294,7 +294,7 @@ def outcome(session: Session, job: Job, words: Words) -> dict[str, Any]:
         message = words.say("all_restored", count=len(done))
     if left:
         message += f" {words.count('one_waits', 'many_wait', left)}"
-    return status(message, failures=_failures(failed))
+    return status(message, failures=failures(failed))
 
 
 def _done(picture: Picture, words: Words) -> str:
@@ -303,5 +303,6 @@ def _done(picture: Picture, words: Words) -> str:
     return words.say("done", what=what, seen=seen)
 
 
-def _failures(pictures: list[Picture]) -> list[str]:
+def failures(pictures: list[Picture]) -> list[str]:
+    """Say why photos were not restored, each with its name."""
     return [f"{picture.name}: {picture.error}" for picture in pictures]

@@ -94,13 +94,13 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "{name} ist heruntergeladen. Es bleibt hier, bis {kept} ohne Handlung vergangen sind.",
     ),
     "downloaded_last": (
-        "Downloaded {name}. Its upload and result have been deleted here; what you still see is "
+        "Downloaded {name}. Upload and result have been deleted here; what you still see is "
         "only in your browser.",
         "{name} ist heruntergeladen. Foto und Ergebnis sind hier gelöscht worden; was Sie noch "
         "sehen, ist nur in Ihrem Browser.",
     ),
     "downloaded_one": (
-        "Downloaded {name}. Its upload and result have been deleted here. Still here: {left}.",
+        "Downloaded {name}. Upload and result have been deleted here. Still here: {left}.",
         "{name} ist heruntergeladen. Foto und Ergebnis sind hier gelöscht worden. Noch hier: "
         "{left}.",
     ),
@@ -275,7 +275,7 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "Das Video ist restauriert. Sehen Sie es an, dann laden Sie es herunter.",
     ),
     "clip_downloaded": (
-        "Downloaded {name}. Its upload and result have been deleted here; what you still see is "
+        "Downloaded {name}. Upload and result have been deleted here; what you still see is "
         "only in your browser.",
         "{name} ist heruntergeladen. Video und Ergebnis sind hier gelöscht worden; was Sie noch "
         "sehen, ist nur in Ihrem Browser.",

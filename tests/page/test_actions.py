@@ -239,6 +239,15 @@ def test_a_bad_first_file_hides_nothing(actions, kept):
     assert [link["label"] for link in bad[3]["links"]] == ["Download all"]
 
 
+def test_why_a_photo_was_not_restored_is_said_again_when_it_is_chosen(actions, kept):
+    picture = upload(actions, kept, damaged(), "cut.png")
+    upload(actions, kept)
+    restore(actions)
+    actions.downloaded(event(name="restored.zip"), request())
+    state = actions.show(event(id=picture.id), request())[0]
+    assert "cut.png: " in text(state) and "damaged" in text(state)
+
+
 def test_only_so_many_photos_are_taken(actions, kept):
     for seed in range(3):
         upload(actions, kept, png(seed=seed))
@@ -303,6 +312,11 @@ def test_strength_does_not_wait_for_other_visitors(actions, kept, engine):
     assert going.wait(10)
     started = time.monotonic()
     assert "Applied" in text(adjust(actions, *controls(strength=0.5))[0])
+    # Nor does the download, nor a place that one looks at closely.
+    (picture,) = kept.of("a").pictures
+    actions.prepare(kept.of("a"), picture.download, Words())
+    assert picture.written.strength == 0.5
+    assert actions.closeup(kept.of("a"), picture.id, (0, 0, 9, 9), before=False)
     assert time.monotonic() - started < 5 and worker.is_alive()
     go_on.set()
     worker.join(10)
