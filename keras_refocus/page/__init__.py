@@ -11,10 +11,12 @@ Floor 4.
     errors     what goes wrong, in words for visitors
     jobs       who works when: places, the line before them, a job a visitor
     decoding   photos read in a process of their own, which can be ended
+    reading    photos read once: ahead where a part is marked
     uploads    names of files that come in, and whether they can be taken
     server     its routes, headers and launch
     sessions   what is kept of a visitor's pictures, and for how long
     shakes     what is said of heavy shake
     finishing  previews and downloads, without running the networks again
+    closeups   a place of a large photo in full
     static/    scripts, styles, examples
 """

@@ -414,7 +414,7 @@ class PageActions:
         busy = session.job is not None and not session.job.is_over
         if picture.error and not busy:
             # The line that said so may have been overtaken by others.
-            message = views.status(failures=views.failures([picture]))
+            message = views.outcome(session, session.job, words)
         if picture.is_done and session.finish is not None:
             try:
                 finishing.show(session, picture, session.finish, words, quickly=True)

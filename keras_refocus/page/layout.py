@@ -424,10 +424,15 @@ def _examples() -> str:
     return "".join(
         f'<button type="button" class="rf-example" data-example="{html.escape(entry["file"])}">'
         f'<img data-src="examples/{html.escape(entry["file"])}" alt="">'
-        f"<span>{html.escape(entry['title'])}</span><small>{html.escape(entry['credit'])}</small>"
-        "</button>"
+        f"{_said('span', entry['title'])}"
+        f"<small>{_said('span', entry['about'])} {html.escape(entry['credit'])}</small></button>"
         for entry in entries
     )
+
+
+def _said(tag: str, name: str) -> str:
+    """A sentence of the table, which the browser says in its language."""
+    return f'<{tag} data-say="{name}">{html.escape(SCRIPTS[name][0])}</{tag}>'
 
 
 def _(name: str) -> gr.I18n:

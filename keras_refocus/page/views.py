@@ -124,10 +124,16 @@ def downloads(session: Session, words: Words) -> dict[str, Any]:
         if shared is not None:
             photo = None if picture.result is None else picture.result.photo
             format = None if session.finish is None else session.finish.format
-            name = shared.name or finishing.download_name(
-                picture.name, None if photo is None else photo.format, format
-            )
             written = shared.path.is_file() and picture.written == session.finish
+            # The file that lies there may have another format than the one that will be fetched.
+            known = shared.name and (written or photo is None)
+            name = (
+                shared.name
+                if known
+                else finishing.download_name(
+                    picture.name, None if photo is None else photo.format, format
+                )
+            )
             size = finishing.size_words(shared.path.stat().st_size) if written else ""
             links.append(
                 {
@@ -277,7 +283,7 @@ def outcome(session: Session, job: Job, words: Words) -> dict[str, Any]:
             return status(words.say("out_of_queue"))
         if len(pictures) > 1:
             message = words.say("cancelled_after", done=len(done), count=len(pictures))
-            return status(message, failures=failures(failed))
+            return status(message, failures=_failures(failed))
         return status(words.say("cancelled"))
     if not pictures:
         return status(words.say("gone"))
@@ -294,7 +300,7 @@ def outcome(session: Session, job: Job, words: Words) -> dict[str, Any]:
         message = words.say("all_restored", count=len(done))
     if left:
         message += f" {words.count('one_waits', 'many_wait', left)}"
-    return status(message, failures=failures(failed))
+    return status(message, failures=_failures(failed))
 
 
 def _done(picture: Picture, words: Words) -> str:
@@ -303,6 +309,5 @@ def _done(picture: Picture, words: Words) -> str:
     return words.say("done", what=what, seen=seen)
 
 
-def failures(pictures: list[Picture]) -> list[str]:
-    """Say why photos were not restored, each with its name."""
+def _failures(pictures: list[Picture]) -> list[str]:
     return [f"{picture.name}: {picture.error}" for picture in pictures]

@@ -15,6 +15,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import zipfile
 
@@ -995,6 +996,80 @@ def test_a_small_part_of_a_large_photo_is_brought_near(visit, monkeypatch):
     page.locator("#details").get_by_text("SHA-256 of the download").wait_for()
 
 
+def test_thumbnails_come_with_the_upload_and_results_as_they_finish(visit, served):
+    page = visit()
+    accepted = page.locator("#photos input[type=file]").get_attribute("accept").split(",")
+    assert {"image/*", ".heic", ".jxl", ".jp2", ".avif", ".gif"} <= set(accepted)
+    upload(page, *((f"{number}.png", content(colorful(seed=number))) for number in range(2)))
+    page.wait_for_function("document.querySelectorAll('.rf-show img').length === 2")
+    assert page.locator(".rf-show img").first.get_attribute("src").startswith("data:image/jpeg")
+    tiles, go_on = [], threading.Event()
+    served.engine.hold = lambda: (tiles.append(1), len(tiles) > 1 and go_on.wait(60))
+    try:
+        page.get_by_role("button", name="Restore", exact=True).click()
+        ready(page, "photo 2 of 2")
+        # The first is there to be looked at while the second is worked on.
+        page.locator(".rf-after img[src]").wait_for(state="attached")
+        assert page.locator("#viewer .rf-title").inner_text() == "0.png"
+        states = page.locator(".rf-entry small").all_inner_texts()
+        assert states[0] == "restored" and states[1].startswith("working")
+    finally:
+        go_on.set()
+        served.engine.hold = None
+    ready(page, "2 photos restored")
+
+
+def choose(page, label, option):
+    """Choose from a list of Gradio's."""
+    page.locator("#work").get_by_label(label, exact=True).click()
+    page.get_by_role("option", name=re.compile(f"^{option}")).click()
+
+
+def test_two_models_are_compared_on_the_full_screen_and_another_format_is_fetched(
+    visit, served, monkeypatch
+):
+    gains = {"restorer": 0.5, "mine": 0.8}
+    monkeypatch.setattr(
+        served.engine, "restore", lambda tiles, *, model: tiles * np.float32(gains[model])
+    )
+    page = visit()
+    upload(page, ("a.png", content(colorful())))
+    restore(page)
+    dark = preview(page, "after")
+    page.get_by_role("button", name="Keep to compare").click()
+    choose(page, "Model", "mine")
+    ready(page, "Press Restore to apply")
+    restore(page)
+    assert "restorer 1" in page.locator(".rf-left").inner_text()
+    assert preview(page, "after").mean() > 1.2 * dark.mean()
+    # Full screen, by key and back.
+    page.locator(".rf-panes").focus()
+    for is_full in (True, False):
+        page.keyboard.press("f")
+        page.wait_for_function("yes => Boolean(document.fullscreenElement) === yes", arg=is_full)
+    sizes = []
+    choose(page, "Format of the download", "WebP")
+    page.locator("#work").get_by_label("Delete after download").uncheck()
+    for quality in (60, 95):
+        set_slider(page, "Quality", quality)
+        ready(page, "Applied")
+        page.wait_for_timeout(500)
+        name, data = download(page)
+        assert name == "a_restored.webp" and images.read(data).format == "WebP"
+        sizes.append(len(data))
+    assert sizes[0] < sizes[1]
+
+
+def test_without_encryption_there_is_no_camera_to_offer(visit):
+    page = visit()
+    assert page.get_by_role("button", name="Take a photo").is_visible()
+    # As browsers do with pages that came over plain http.
+    page.add_init_script("Object.defineProperty(navigator, 'mediaDevices', {value: undefined})")
+    page.reload()
+    page.get_by_role("button", name="Choose photos").wait_for()
+    assert not page.get_by_role("button", name="Take a photo").is_visible()
+
+
 def test_odd_shapes_show_something(visit):
     page = visit()
     rng = np.random.default_rng(0)
@@ -1106,6 +1181,17 @@ def test_a_phone_reaches_everything_without_sideways_scrolling(visit):
     assert bottom["y"] + bottom["height"] - top["y"] < 844
 
 
+# Buttons whose words do not fit into them.
+CUT = """() => [...document.querySelectorAll('button')]
+    .filter((e) => e.checkVisibility() && (e.scrollWidth > e.clientWidth + 1 || (() => {
+        const words = document.createRange();
+        words.selectNodeContents(e);
+        const [text, box] = [words.getBoundingClientRect(), e.getBoundingClientRect()];
+        return text.right > box.right + 1 || text.left < box.left - 1;
+    })()))
+    .map((e) => e.innerText)"""
+
+
 def test_german_browsers_get_a_german_page(visit):
     page = visit(locale="de-AT", button="Restaurieren")
     assert page.evaluate("document.documentElement.lang") == "de"
@@ -1115,10 +1201,19 @@ def test_german_browsers_get_a_german_page(visit):
     page.locator(".rf-download", has_text="Herunterladen").wait_for()
     screenshot(page, "german", full_page=True)
     text = page.inner_text("body")
-    for english in ("Restore", "Choose", "Download all", "common.", "Detected", "What is kept"):
+    page.get_by_role("button", name="Tasse Kaffee").wait_for()
+    for english in (
+        "Restore", "Choose", "Download all", "common.", "Detected", "What is kept", "Blurred",
+    ):  # fmt: skip
         assert english not in text
     page.get_by_role("tab", name="Video").click()
     page.get_by_role("button", name="Vorschau").wait_for()
+    # No word sticks out of its button, at any size.
+    for width in (1280, 390):
+        page.set_viewport_size({"width": width, "height": 900})
+        for tab in ("Fotos", "Video"):
+            page.get_by_role("tab", name=tab).click()
+            assert page.evaluate(CUT) == []
     text = page.inner_text("body")
     for english in ("Restore", "Choose", "drop", "Steady", "frame", "seconds", "plays"):
         assert english not in text

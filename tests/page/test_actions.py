@@ -301,6 +301,15 @@ def test_settings_that_need_no_network_do_not_run_it(actions, kept, engine):
     assert picture.record["options"]["strength"] == 0.25
 
 
+def test_the_download_is_named_by_the_format_that_is_chosen(actions, kept):
+    upload(actions, kept)
+    assert restore(actions)[-1][3]["links"][0]["name"] == "photo_restored.png"
+    link = adjust(actions, *controls(format="WebP"))[3]["links"][0]
+    assert link["name"] == "photo_restored.webp"
+    actions.prepare(kept.of("a"), token(link), Words())
+    assert kept.find(token(link))[1].name == link["name"]
+
+
 def test_strength_does_not_wait_for_other_visitors(actions, kept, engine):
     upload(actions, kept)
     restore(actions)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from keras_refocus.page import layout, sessions
+from keras_refocus.page import layout, sessions, words
 from keras_refocus.pictures import images
 
 
@@ -19,4 +19,5 @@ def test_examples_are_pictures_with_a_title_and_a_credit():
     assert len(entries) >= 4
     for entry in entries:
         assert images.read(layout.EXAMPLES / entry["file"]).width >= 300
-        assert entry["title"] and ("CC0" in entry["credit"] or "public domain" in entry["credit"])
+        assert {entry["title"], entry["about"]} <= words.SCRIPTS.keys()
+        assert "CC0" in entry["credit"] or "public domain" in entry["credit"]
