@@ -15,8 +15,10 @@ async function save(link, button) {
     const response = await fetch(refocus.url(link.href), { cache: 'no-store' });
     if (!response.ok) throw new Error(response.status === 500 ? await response.text() : response.status);
     said.textContent = refocus.say('downloading');
-    const given = /filename\*=utf-8''([^;]+)/i.exec(response.headers.get('content-disposition') || '');
-    const name = given ? decodeURIComponent(given[1]) : link.name;
+    const disposition = response.headers.get('content-disposition') || '';
+    const encoded = /filename\*=utf-8''([^;]+)/i.exec(disposition);
+    const plain = /filename="([^"]+)"/i.exec(disposition);
+    const name = encoded ? decodeURIComponent(encoded[1]) : plain ? plain[1] : link.name;
     const address = URL.createObjectURL(await response.blob());
     const anchor = document.createElement('a');
     anchor.href = address;
