@@ -500,8 +500,8 @@ def _add_work(parser: argparse.ArgumentParser) -> None:
     what.add_argument(
         "--best",
         action="store_true",
-        help="sharpen each frame and its three mirror images and take the mean, and make frames "
-        "of --fps with more care: a little closer to the truth, in four times the time",
+        help="sharpen each frame and its three mirror images and take the mean: a little closer to "
+        "the truth, in four times the time",
     )
     what.add_argument(
         "--no-steady",

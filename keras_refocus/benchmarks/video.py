@@ -370,17 +370,16 @@ def _between(planes: np.ndarray) -> dict[str, float]:
     def made(make: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:
         return np.stack([make(one, other) for one, other in itertools.pairwise(kept)])
 
-    def moved(one, other, *, best=False):
+    def moved(one, other):
         there = optical_flow.estimate(one, other, interpolation.FLOW)
         back = optical_flow.estimate(other, one, interpolation.FLOW)
-        return interpolation.between([one], [other], there, back, 0.5, best=best)[0]
+        return interpolation.between([one], [other], there, back, 0.5)[0]
 
     rows = {
         "repeat": made(lambda one, other: one),
         "blend": made(lambda one, other: (one + other) / 2),
         "minterpolate": _minterpolate(kept),
         "video": made(moved),
-        "video --best": made(lambda one, other: moved(one, other, best=True)),
     }
     return {name: _decibels(several, left_out) for name, several in rows.items()}
 

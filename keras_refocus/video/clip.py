@@ -189,7 +189,6 @@ class Worker:
             *sides,
             *self._between_flows[1:],
             moment.place,
-            best=self._options.restore.best,
         )
         result = frames.blank_like(first)
         top = self._found.layout.top

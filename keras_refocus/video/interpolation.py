@@ -4,12 +4,17 @@ Both frames are brought to a moment in between along optical flow and blended. W
 does not show what was there (occlusion, the border), the other one is taken; where flow explains
 nothing both are blended as they are; over a cut the frame before it is repeated.
 
-Two ways from the flows between the frames to those from the moment in between:
+Three estimates of where things are at the moment, from the flows between the frames:
 
-`reversed_flow`: the flow is followed backwards by fixed-point iteration; fast.
-`splatted_flow`: the flow is moved along itself ("splatted", each pixel onto the four it falls
-between), those that explain the other frame better with more weight, and holes are filled from
-smaller sizes of the same; a little closer to the truth, in three times the time.
+- reversed: each flow is followed backwards by fixed-point iteration, for its own frame. What is
+  smaller than its way is lost: nothing at its place in between points to it.
+- splatted, the forward flow for both frames and the backward flow for both: the flow is moved along
+  itself (each pixel onto the four it falls between), those that explain the other frame better with
+  more weight, and holes are filled from smaller sizes of the same. Small things that fly are found,
+  mostly by one of the two.
+
+What both frames show of an estimate must be the same: those that agree better count more, at each
+pixel. Flow is splatted at half its size, which is as good; with `best` at its own.
 
 Drawn animation shows each drawing for two or three frames. A drawing that stands is moved over all
 the time until the next one instead of a jump in the last frame of its time.
@@ -17,7 +22,7 @@ the time until the next one instead of a jump in the last frame of its time.
 
 import dataclasses
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 
 import cv2
@@ -37,6 +42,21 @@ _PHOTOMETRIC = 0.06
 # Neighbourhood in pixels in which differences of frames are compared, and the squared difference
 # that means nothing.
 _SIGMA, _ALIKE = 2.0, 1e-4
+
+# Neighbourhood in pixels in which the two frames of an estimate are compared, and the difference of
+# them that means nothing.
+_AGREEMENT, _AGREE = 8.0, 0.01
+
+# Nearest that a moment may be to a frame for ways to be scaled by it.
+_LEAST = 1e-3
+
+#: What a frame is mixed of: both frames as they are, and as each of three estimates moves them.
+PARTS = 8
+_STILL, _MOVED = slice(0, 2), slice(2, PARTS)
+
+#: A correction: from parts and weights (height, width, 2 PARTS) to changes of the weights and a
+#: residual (height, width, PARTS + 1).
+Correction = Callable[[np.ndarray], np.ndarray]
 
 #: Preset of the flow to interpolate with: the finer one gains up to a decibel here.
 FLOW = "medium"
@@ -200,6 +220,22 @@ def _common_base(time_base: Fraction, rate: Fraction) -> Fraction:
     return base if base.denominator < 2**31 else time_base
 
 
+@dataclasses.dataclass(frozen=True)
+class Ways:
+    """Where two frames show what is there at a moment between them, by several estimates.
+
+    Attributes:
+        place: Where the moment lies, 0 to 1.
+        flows: For each estimate the flows from the moment to the earlier and to the later frame,
+            each (height, width, 2).
+        shares: For each estimate how much of the later frame is taken, (height, width), 0 to 1.
+    """
+
+    place: float
+    flows: tuple[tuple[np.ndarray, np.ndarray], ...]
+    shares: tuple[np.ndarray, ...]
+
+
 def between(
     first: Sequence[np.ndarray],
     second: Sequence[np.ndarray],
@@ -207,7 +243,7 @@ def between(
     backward: np.ndarray,
     place: float,
     *,
-    best: bool = False,
+    correct: Correction | None = None,
 ) -> list[np.ndarray]:
     """Make the frame at a moment between two.
 
@@ -218,33 +254,132 @@ def between(
         forward: Flow from the earlier frame to the later one, (height, width, 2).
         backward: Flow from the later frame to the earlier one.
         place: Where the moment lies, 0 to 1.
-        best: Whether flow is splatted instead of reversed.
+        correct: Changes the weights of what the frame is mixed of; see `corrected`.
 
     Returns:
         Planes of the same sizes, in [0, 1].
     """
-    if best:
-        mismatch = [
-            _mismatch(first[0], second[0], forward),
-            _mismatch(second[0], first[0], backward),
-        ]
-        to_first = splatted_flow(forward, place, mismatch[0])
-        to_second = splatted_flow(backward, 1 - place, mismatch[1])
-    else:
-        to_first = reversed_flow(forward, place)
-        to_second = reversed_flow(backward, 1 - place)
-    weight = _share_of_second(to_first, to_second, forward, backward, place)
-    planes, motion = [], None
-    for one, other in zip(first, second, strict=True):
+    ways = find_ways(first[0], second[0], forward, backward, place)
+    parts = parts_of(first[0], second[0], ways)
+    weights = weigh(parts, ways)
+    residual = None
+    if correct is not None:
+        weights, residual = corrected(parts, weights, place, correct)
+    planes = [mixed(parts, weights)]
+    if residual is not None:
+        planes[0] += residual
+    smaller: dict[tuple[int, int], np.ndarray] = {}
+    for one, other in zip(first[1:], second[1:], strict=True):
         shape = one.shape[:2]
-        from_first = _warped(one, _resized(to_first, shape))
-        from_second = _warped(other, _resized(to_second, shape))
-        if motion is None:
-            motion = _use_of_motion(from_second - from_first, other - one)
-        moved = from_first + _fitted(weight, shape) * (from_second - from_first)
-        still = one + np.float32(place) * (other - one)
-        planes.append(np.clip(still + _fitted(motion, shape) * (moved - still), 0.0, 1.0))
-    return planes
+        if shape not in smaller:
+            smaller[shape] = _fitted(weights, shape)
+        planes.append(mixed(parts_of(one, other, ways), smaller[shape]))
+    return [np.clip(plane, 0.0, 1.0) for plane in planes]
+
+
+def find_ways(
+    first: np.ndarray,
+    second: np.ndarray,
+    forward: np.ndarray,
+    backward: np.ndarray,
+    place: float,
+) -> Ways:
+    """Estimate where both frames show what is there at a moment; see `between`.
+
+    Args:
+        first: Luma of the earlier frame.
+        second: Luma of the later frame.
+        forward: As of `between`.
+        backward: As of `between`.
+        place: As of `between`.
+    """
+    ahead = _splatted_at_half_size(forward, place, _mismatch(first, second, forward))
+    back = _splatted_at_half_size(backward, 1 - place, _mismatch(second, first, backward))
+    # What is splatted is the way to the flow's own frame; the other frame lies opposite.
+    onward = np.float32((place - 1) / max(place, _LEAST))
+    return_ = np.float32(-place / max(1 - place, _LEAST))
+    flows = (
+        (reversed_flow(forward, place), reversed_flow(backward, 1 - place)),
+        (ahead, onward * ahead),
+        (return_ * back, back),
+    )
+    shares = tuple(_share_of_second(*pair, forward, backward, place) for pair in flows)
+    return Ways(place, flows, shares)
+
+
+def parts_of(one: np.ndarray, other: np.ndarray, ways: Ways) -> np.ndarray:
+    """What a frame at a moment can be mixed of.
+
+    Args:
+        one: A plane of the earlier frame, (height, width); it may be smaller than the flows.
+        other: The same plane of the later frame.
+        ways: Of `find_ways`.
+
+    Returns:
+        Array (height, width, PARTS): the earlier and the later plane as they are, and both as each
+        estimate moves them.
+    """
+    moved = [one, other]
+    for to_first, to_second in ways.flows:
+        moved.append(_warped(one, _resized(to_first, one.shape)))
+        moved.append(_warped(other, _resized(to_second, one.shape)))
+    return np.stack(moved, axis=-1)
+
+
+def weigh(parts: np.ndarray, ways: Ways) -> np.ndarray:
+    """How much of each part is taken: array of the shape of `parts`, sums 1 at each pixel.
+
+    Args:
+        parts: Luma, of `parts_of`.
+        ways: Of `find_ways`.
+    """
+    apart = [np.abs(parts[..., i + 1] - parts[..., i]) for i in range(0, PARTS, 2)]
+    trusts = []
+    for difference in apart[1:]:
+        error = np.square(cv2.GaussianBlur(difference, (0, 0), _AGREEMENT))
+        trusts.append(1 / (np.square(error) + np.float32(_AGREE**4)))
+    total = sum(trusts)
+    weights = np.empty_like(parts)
+    weights[..., 0], weights[..., 1] = np.float32(1 - ways.place), np.float32(ways.place)
+    for index, (trust, share) in enumerate(zip(trusts, ways.shares, strict=True), 1):
+        weights[..., 2 * index] = trust / total * (1 - share)
+        weights[..., 2 * index + 1] = trust / total * share
+    still, moved = (mixed(parts[..., which], weights[..., which]) for which in (_STILL, _MOVED))
+    error = sum(trust * difference for trust, difference in zip(trusts, apart[1:], strict=True))
+    motion = _use_of_motion(error / total, apart[0], moved - still)[..., np.newaxis]
+    weights[..., _STILL] *= 1 - motion
+    weights[..., _MOVED] *= motion
+    return weights
+
+
+def mixed(parts: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The parts mixed by their weights: array (height, width)."""
+    return np.einsum("hwp,hwp->hw", parts, weights)
+
+
+def corrected(
+    parts: np.ndarray, weights: np.ndarray, place: float, correct: Correction
+) -> tuple[np.ndarray, np.ndarray]:
+    """Change the weights of parts as a network says, and add what none of them shows.
+
+    Where the network says nothing (zero), everything stays to the last bit. Its say is taken whole
+    halfway between two frames and less near them, by 4 place (1 - place): at the moment of a frame
+    there is nothing to correct.
+
+    Args:
+        parts: Luma, of `parts_of`.
+        weights: Of `weigh`.
+        place: Where the moment lies, 0 to 1.
+        correct: From parts and weights, (height, width, 2 PARTS), to changes of the weights and a
+            residual, (height, width, PARTS + 1).
+
+    Returns:
+        Tuple of the weights, whose sums stay 1, and the residual of luma, (height, width).
+    """
+    change = correct(np.concatenate([parts, weights], axis=-1))
+    change = change * np.float32(4 * place * (1 - place))
+    shift, residual = change[..., :PARTS], change[..., PARTS]
+    return weights + (shift - weights * shift.sum(axis=-1, keepdims=True)), residual
 
 
 def reversed_flow(flow: np.ndarray, place: float, *, steps: int = 3) -> np.ndarray:
@@ -274,8 +409,8 @@ def splatted_flow(flow: np.ndarray, place: float, mismatch: np.ndarray) -> np.nd
         flow: From the frame to the other one, (height, width, 2).
         place: How far the moment lies along it, 0 to 1.
         mismatch: How badly each pixel explains the other frame, (height, width); where several
-            fall onto one place, the better one counts more (after Niklaus and Liu, "Softmax
-            Splatting", arXiv:2003.05534).
+            fall onto one place, the better and the faster one counts more (after Niklaus and Liu,
+            "Softmax Splatting", arXiv:2003.05534).
 
     Returns:
         Flow from the moment to the frame, of the same shape; holes filled.
@@ -285,6 +420,8 @@ def splatted_flow(flow: np.ndarray, place: float, mismatch: np.ndarray) -> np.nd
     x = flow[..., 0] * np.float32(place) + columns
     y = flow[..., 1] * np.float32(place) + rows
     weight = np.exp(-np.minimum(np.square(mismatch / _PHOTOMETRIC), 12.0))
+    # What goes faster is mostly nearer, and hides what is behind.
+    weight *= 1 + np.hypot(flow[..., 0], flow[..., 1])
     total = np.zeros(height * width)
     sums = [np.zeros(height * width), np.zeros(height * width)]
     left, top = np.floor(x), np.floor(y)
@@ -300,6 +437,18 @@ def splatted_flow(flow: np.ndarray, place: float, mismatch: np.ndarray) -> np.nd
     total = total.reshape(height, width).astype(np.float32)
     moved = np.stack([part.reshape(height, width) for part in sums], axis=-1).astype(np.float32)
     return _filled(moved, total) * np.float32(-place)
+
+
+def _splatted_at_half_size(flow: np.ndarray, place: float, mismatch: np.ndarray) -> np.ndarray:
+    """`splatted_flow`, computed at half the size."""
+    height, width = flow.shape[:2]
+    size = ((width + 1) // 2, (height + 1) // 2)
+    smaller = cv2.resize(flow, size, interpolation=cv2.INTER_AREA)
+    smaller *= np.array([size[0] / width, size[1] / height], np.float32)
+    moved = splatted_flow(smaller, place, cv2.resize(mismatch, size, interpolation=cv2.INTER_AREA))
+    larger = cv2.resize(moved, (width, height), interpolation=cv2.INTER_LINEAR)
+    larger *= np.array([width / size[0], height / size[1]], np.float32)
+    return larger
 
 
 def _filled(sums: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -333,14 +482,18 @@ def _share_of_second(to_first, to_second, forward, backward, place):
     return cv2.blur(share, (3, 3))
 
 
-def _use_of_motion(moved: np.ndarray, still: np.ndarray) -> np.ndarray:
+def _use_of_motion(moved: np.ndarray, still: np.ndarray, change: np.ndarray) -> np.ndarray:
     """How much of the moved frames is taken, 0 to 1, instead of both blended as they are.
 
     Where flow fails, the two frames differ after they were moved no less than before, and a blend
-    is nearer the truth. Where nothing moves, nothing has to be warped.
+    is nearer the truth. Where nothing moves, nothing has to be warped; but what flies through a
+    place between the two frames is seen there in neither of them, and changes it.
     """
-    after = np.square(cv2.GaussianBlur(np.abs(moved), (0, 0), _SIGMA))
-    before = np.square(cv2.GaussianBlur(np.abs(still), (0, 0), _SIGMA))
+    after, before, change = (
+        np.square(cv2.GaussianBlur(np.abs(difference), (0, 0), _SIGMA))
+        for difference in (moved, still, change)
+    )
+    before += change
     return before / (before + after + np.float32(_ALIKE))
 
 
@@ -375,8 +528,12 @@ def _resized(flow: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     return smaller
 
 
-def _fitted(plane: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    return plane if plane.shape == shape else _shrunk(plane, shape)
+def _fitted(planes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Weights (height, width, PARTS) for smaller planes of the same frame."""
+    if planes.shape[:2] == shape:
+        return planes
+    # OpenCV resizes four channels at most.
+    return np.stack([_shrunk(planes[..., i], shape) for i in range(planes.shape[2])], axis=-1)
 
 
 def _shrunk(plane: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
