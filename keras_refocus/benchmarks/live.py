@@ -33,6 +33,9 @@ from keras_refocus.video import clip, live, segments
 # Frames a second of the stream that is played live, which nothing here keeps up with.
 _PLAYED = 120
 
+# Frames in a segment of the file that is restored by --jobs.
+_SEGMENT = 12
+
 # Size of the frames of clips whose memory is measured by their length: small ones, so that what
 # grows with the number of frames stands out.
 _SMALL = (160, 96)
@@ -116,7 +119,7 @@ def job_rate(
         folder: For the clips.
         restorer: Runs the network.
         options: Of it.
-        jobs: Segments at once, each of an equal share of the frames.
+        jobs: Segments at once.
         frames: Of the clip.
         size: Width and height of the frames, in pixels.
 
@@ -137,7 +140,7 @@ def job_rate(
         restorer,
         workers=jobs,
         threads=max(machine.usable_cores() // jobs, 1),
-        length=-(-frames // max(jobs, 2)),
+        length=_SEGMENT,
     )
     return {"jobs": jobs, "rate": frames / (time.perf_counter() - began)}
 
@@ -249,7 +252,7 @@ def _parser() -> argparse.ArgumentParser:
         help="segments at once, of a file (default: 1 2)",
     )
     parser.add_argument(
-        "--frames", type=int, default=24, help="of that file (default: %(default)s)"
+        "--frames", type=int, default=96, help="of that file (default: %(default)s)"
     )
     parser.add_argument(
         "--lengths",

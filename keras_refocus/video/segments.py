@@ -6,17 +6,18 @@ when the same work is asked for; a result is the same to the last byte of every 
 made in one go, by several workers, or resumed.
 """
 
+import collections
 import contextlib
 import dataclasses
 import hashlib
+import itertools
 import json
 import logging
 import os
-import queue
 import shutil
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError
 from fractions import Fraction
 from pathlib import Path
@@ -309,6 +310,34 @@ class _WorkFolder:
         return self.path / f"{index:06d}.json"
 
 
+class Waiting:
+    """Segments that wait, dealt so that each worker does neighbours one after the other.
+
+    Frames on both sides of a border are restored for two segments; who does both of them does these
+    frames once.
+
+    Args:
+        indices: Of the segments, ascending.
+        workers: How many there are.
+    """
+
+    def __init__(self, indices: Sequence[int], workers: int):
+        self._lock = threading.Lock()
+        edges = [len(indices) * number // workers for number in range(workers + 1)]
+        self._shares = [
+            collections.deque(indices[start:end]) for start, end in itertools.pairwise(edges)
+        ]
+
+    def take(self, worker: int) -> int | None:
+        """The next segment of a worker, or `None`; one without takes half of another's."""
+        with self._lock:
+            own = self._shares[worker]
+            if not own:
+                longest = max(self._shares, key=len)
+                own.extendleft([longest.pop() for _ in range((len(longest) + 1) // 2)])
+            return own.popleft() if own else None
+
+
 class _Run:
     """Segments being restored by several workers."""
 
@@ -328,16 +357,18 @@ class _Run:
         self.resumed = 0
 
     def work(self, workers: int, threads: int) -> None:
-        waiting: queue.SimpleQueue[int] = queue.SimpleQueue()
+        missing = []
         for index, (start, end) in enumerate(self._pieces):
             if self._folder.is_done(index):
                 self.resumed += end - start
             else:
-                waiting.put(index)
+                missing.append(index)
         self._count(self.resumed)
+        workers = min(workers, max(len(missing), 1))
+        waiting = Waiting(missing, workers)
         several = [
-            threading.Thread(target=self._worker, args=(waiting, threads), daemon=True)
-            for _ in range(min(workers, max(waiting.qsize(), 1)))
+            threading.Thread(target=self._worker, args=(waiting, number, threads), daemon=True)
+            for number in range(workers)
         ]
         for thread in several:
             thread.start()
@@ -354,7 +385,7 @@ class _Run:
         if self._errors:
             raise self._errors[0]
 
-    def _worker(self, waiting: "queue.SimpleQueue[int]", threads: int) -> None:
+    def _worker(self, waiting: Waiting, number: int, threads: int) -> None:
         worker = clip.Worker(
             self._found,
             self._restorer,
@@ -365,9 +396,8 @@ class _Run:
         )
         try:
             while not self._cancelled():
-                try:
-                    index = waiting.get_nowait()
-                except queue.Empty:
+                index = waiting.take(number)
+                if index is None:
                     return
                 self._restore(worker, index)
             raise CancelledError("The restoration was cancelled.")

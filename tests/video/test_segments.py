@@ -64,6 +64,31 @@ def test_workers_do_not_change_a_byte_of_the_file(source, tmp_path):
     assert one.read_bytes() == three.read_bytes()
 
 
+def test_a_worker_does_neighbours_and_helps_when_it_has_none():
+    waiting = segments.Waiting([0, 1, 2, 5, 6, 7, 8], 2)
+    assert [waiting.take(0) for _ in range(3)] == [0, 1, 2]
+    assert waiting.take(1) == 5
+    # Half of what is left to the other, from its end.
+    assert waiting.take(0) == 7
+    assert [waiting.take(1), waiting.take(0), waiting.take(1), waiting.take(0)] == [
+        6,
+        8,
+        None,
+        None,
+    ]
+
+
+def test_workers_restore_frames_twice_only_where_their_shares_meet(source, tmp_path):
+    """Twenty frames in segments of three; two shots, so shares meet within the first of them."""
+    engine = tiny_clips.ArithmeticEngine()
+    run(source, tmp_path / "one", engine=engine, length=3)
+    assert engine.calls == 20
+    several = tiny_clips.ArithmeticEngine()
+    run(source, tmp_path / "two", engine=several, length=3, workers=2)
+    # Four at a border; a worker that helps the other makes another one.
+    assert several.calls <= 20 + 4 * 3
+
+
 def test_neighbours_take_part_but_not_over_a_cut(source, whole, tmp_path):
     alone = run(source, tmp_path / "alone", options=clip.ClipOptions(steady=False)).path
     assert not same_frames(whole, alone)
