@@ -20,6 +20,7 @@ from keras_refocus.page.actions import PageActions
 from keras_refocus.page.settings import AppSettings
 from keras_refocus.page.words import Words
 from keras_refocus.restoration import pipeline
+from keras_refocus.video import containers
 
 
 @pytest.fixture
@@ -244,10 +245,23 @@ def test_limits_are_told_with_the_flags_that_move_them(kept, engine, tmp_path):
     assert "given up after 0 seconds" in text(state)
 
 
-def test_hdr_is_refused_and_interlaced_frames_are_made_whole(actions, kept, tmp_path):
+def test_hdr_is_refused(actions, kept, tmp_path):
     pq = film(tmp_path, 6, "hdr.mp4", properties={"color_trc": 16})
     with pytest.raises(uploads.Unwanted, match=r"HDR \(PQ\)"):
         upload(actions, kept, pq)
+
+
+def test_interlaced_frames_are_made_whole_and_it_is_said(actions, kept, tmp_path):
+    source = film(tmp_path, 8, "tape.mp4", options={"flags": "+ildct+ilme"})
+    assert containers.survey(source).interlaced == 8
+    upload(actions, kept, source)
+    state, _, _, links, table = collect(actions.restore(request(), *chosen()))[-1]
+    assert "is restored" in text(state)
+    assert Words().say("clip_deinterlaced") in str(table["value"])
+    (link,) = links["links"]
+    result = fetched(kept, link["href"])
+    assert containers.survey(result).interlaced == 0
+    assert tiny_clips.times(result) == tiny_clips.times(source)
 
 
 def test_a_clip_that_changes_its_size_midway_is_refused_without_its_path(actions, kept, tmp_path):
