@@ -56,8 +56,10 @@ _CAMERA = dataclasses.replace(
 _ROLL, _TILT = 1.5, 0.4
 # Pixels by which sides are shifted at most; twice as many are left out of the comparison.
 _REACH = 4
-# Bounds of what is asked for.
+# Bounds of what is asked for: of pictures, and of sets whose kernels are known: gain over the
+# input in dB, similarity of kernels, and share of the pictures within the error ratio.
 _ERROR_RATIO, _HARM = 2.0, 0.5
+_GAIN, _SIMILARITY, _WITHIN = 5.0, 0.75, 0.8
 _PEERS = ("wiener", "richardson_lucy")
 
 
@@ -325,6 +327,26 @@ def summary(label: str, scores: Sequence[Score]) -> dict[str, Any]:
     return values
 
 
+def bars(values: dict[str, Any]) -> list[tuple[str, bool]]:
+    """Say what is asked for of a set, and whether it is met.
+
+    Args:
+        values: Of `summary`.
+
+    Returns:
+        List of `(sentence, is it so)`.
+    """
+    met = [(f"none worse than plain by more than {_HARM} dB", values["worse_than_plain"] == 0)]
+    if "similarity" in values:
+        within = f"error ratio at most {_ERROR_RATIO:g} in {_WITHIN:.0%}"
+        met += [
+            (f"gain at least {_GAIN:g} dB", values["gain_psnr_l"]["patient"] >= _GAIN),
+            (f"similarity at least {_SIMILARITY}", values["similarity"] >= _SIMILARITY),
+            (within, values["ratio_at_most_2"] >= _WITHIN),
+        ]
+    return met
+
+
 def as_text(label: str, scores: Sequence[Score]) -> str:
     """Write the scores of a set as text."""
     values = summary(label, scores)
@@ -341,6 +363,8 @@ def as_text(label: str, scores: Sequence[Score]) -> str:
             f"  kernel: similarity {values['similarity']:.2f}; error ratio at most "
             f"{_ERROR_RATIO:g} in {values['ratio_at_most_2']:.0%}"
         )
+    said = (f"{sentence}: {'yes' if met else 'no'}" for sentence, met in bars(values))
+    lines.append(f"  asked for: {'; '.join(said)}")
     return "\n".join(lines)
 
 

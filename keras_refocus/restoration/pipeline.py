@@ -497,10 +497,18 @@ class Restorer:
             self._restore_in_place([plane], tiles, options, step)
             return plane
 
+        def look(plane):
+            # A part, whose steps nobody counts.
+            check()
+            used = choose_tiles(plane, options, self.engine)
+            self._restore_in_place([plane], used, options, step.uncounted())
+            return plane
+
         better = patient.improve(
             _luminance(part),
             plain,
             sharpen,
+            look=look,
             given=shake.kernel,
             check=check,
             done=step.done,
@@ -758,6 +766,10 @@ class _Steps:
     def check(self) -> None:
         if self._cancel is not None and self._cancel():
             raise CancelledError("The restoration was cancelled.")
+
+    def uncounted(self) -> "_Steps":
+        """Steps of a work on the side, which is stopped with this one."""
+        return _Steps(0, None, self._cancel)
 
     def reach(self, count: int) -> None:
         """Count up to here what turned out not to be needed."""

@@ -106,7 +106,10 @@ def test_the_summary_counts_what_was_asked_for(tmp_path):
     assert values["worse_than_plain"] == 1 and values["least_beyond_plain"] == -0.6
     assert values["similarity"] == 0.7 and values["ratio_at_most_2"] == 0.5
     assert values["left_alone"] == 1 and values["changed"] == 0.5
+    assert [met for _, met in shake.bars(values)] == [False, False, False, False]
+    assert all(met for _, met in shake.bars(shake.summary("set", [SCORE])))
     text = shake.as_text("set", [SCORE, worse])
+    assert "similarity at least 0.75: no" in text
     assert "similarity 0.70" in text and "50%" in text
     shake.write_csv(tmp_path / "scores.csv", [("set", [SCORE])])
     with (tmp_path / "scores.csv").open(newline="", encoding="utf-8") as file:
@@ -128,7 +131,8 @@ def test_a_set_without_kernels_has_none_of_their_figures():
     values = shake.summary("pairs", [plain])
     assert list(values["gain_psnr_l"]) == ["plain", "patient"]
     assert "similarity" not in values
-    assert "kernel" not in shake.as_text("pairs", [plain])
+    text = shake.as_text("pairs", [plain])
+    assert "kernel" not in text and text.endswith("worse than plain by more than 0.5 dB: yes")
 
 
 def test_pictures_of_a_set_are_cut_and_shaken_by_their_content(tmp_path):

@@ -79,6 +79,17 @@ def choose(
     return mixed, Finding(kernel, found.length, found.direction, changed, reason, share)
 
 
+def misfit(photo: np.ndarray, restored: np.ndarray, kernel: np.ndarray) -> float:
+    """Root mean square error of a restored picture, blurred again, to the photo.
+
+    Args:
+        photo: Luminance, float32 (height, width).
+        restored: What the restorer makes of the deconvolved picture, of that shape.
+        kernel: That of the blur.
+    """
+    return float(np.sqrt(_error(restored, photo, kernel).mean()))
+
+
 def _judged(
     photo: np.ndarray, sharp: np.ndarray, plain: np.ndarray, kernel: np.ndarray, fit: float
 ) -> np.ndarray:

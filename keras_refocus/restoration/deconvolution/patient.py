@@ -4,10 +4,12 @@
     photo ─ kernels of several searches ─ best ┴─ deconvolve ─ restorer ─ kernel again, from its
     edges ─ deconvolve ─ restorer ─ taken where it explains the photo better than the plain result
 
-The network is the prior: what it takes for sharp gives the edges to which the last kernel is
-fitted, and what deconvolution leaves of noise and ringing it removes, as the proximal step of plug
-and play (Zhang et al., "Plug-and-play image restoration with deep denoiser prior", 2021), made once
-and twice, since each costs as much as a restoration.
+The network is the prior. Of the kernels whose pictures are about as sparse that one is best of
+which the restorer leaves most: its result, blurred again, is nearest to the photo. What it takes
+for sharp gives the edges to which the last kernel is fitted, and what deconvolution leaves of noise
+and ringing it removes, as the proximal step of plug and play (Zhang et al., "Plug-and-play image
+restoration with deep denoiser prior", 2021), made once and twice, since each costs as much as a
+restoration.
 """
 
 import math
@@ -30,8 +32,12 @@ _ROOM = SMALLEST // _SIDES[0]
 _WINDOW_AREA = 320 * 480
 # By how much the cost of a picture must fall for its kernel to be believed (`blind.Found.cost`).
 _GAIN = 0.12
-# How alike the kernels must be to which the plain result's edges and the photo alone lead.
-_AGREEMENT = 0.5
+# How like the kernel one must be that another size of the search, or the plain result, led to.
+_AGREEMENT = 0.65
+# Kernels that cost so much more than the best one may be better still, and so many are tried.
+_CLOSE, _TRIED = 0.03, 3
+# So many sizes in a row that are no better end the search.
+_VAIN = 2
 # Of what the network makes of a deconvolved picture the kernel is fitted this much wider.
 _WIDER = 1.25
 
@@ -85,6 +91,7 @@ def improve(
     plain: np.ndarray,
     sharpen: Sharpen,
     *,
+    look: Sharpen | None = None,
     given: np.ndarray | None = None,
     check: Callable[[], None] = lambda: None,
     done: Callable[[], None] = lambda: None,
@@ -95,6 +102,7 @@ def improve(
         luminance: The picture, float32 (height, width, 1) in [0, 1].
         plain: What the restorer makes of it.
         sharpen: The restorer: a plane to a new one, of that shape and range.
+        look: The restorer for a part, to choose among kernels; `None`: `sharpen`.
         given: The kernel, if it is known.
         check: Called often; what it raises ends the work, but `OutOfTimeError` with what was found.
         done: Called after each of `steps`.
@@ -102,7 +110,7 @@ def improve(
     Returns:
         Tuple of the better plane, and what was found.
     """
-    work = _Work(luminance, plain, sharpen, check, done)
+    work = _Work(luminance, plain, sharpen, look or sharpen, check, done)
     try:
         return work.with_kernel(given) if given is not None else work.blind()
     except OutOfTimeError:
@@ -112,8 +120,8 @@ def improve(
 class _Work:
     """The work on one picture, and how far it got."""
 
-    def __init__(self, luminance, plain, sharpen, check, done):
-        self.luminance, self.plain, self.sharpen = luminance, plain, sharpen
+    def __init__(self, luminance, plain, sharpen, look, check, done):
+        self.luminance, self.plain, self.sharpen, self.look = luminance, plain, sharpen, look
         self.check, self.done = check, done
         self.light = color.luminance_to_light(luminance[..., 0])
         self.best: tuple[np.ndarray, Finding] | None = None
@@ -163,23 +171,26 @@ class _Work:
             return Reason.TOO_SMALL
         window = _informative(self.light)
         part = self.light[window]
-        best = None
-        for found in blind.search(part, room, self.check):
+        found: list[blind.Found] = []
+        for one in blind.search(part, room, self.check):
             self.done()
-            if best is not None and found.cost >= best.cost:
+            found.append(one)
+            best = min(found, key=lambda one: one.cost)
+            self.kernel = best.kernel
+            since = [other is best for other in reversed(found)].index(True)
+            if since == _VAIN:
                 # More room made it worse: it is not the room that is missing.
                 break
-            best = found
-            self.kernel = found.kernel
         edges = color.luminance_to_light(self.plain[..., 0])[window]
         side = min(max(round(max(best.kernel.shape) * _WIDER) // 2 * 2 + 1, room[0]), room[-1])
         start = blind.refine(part, edges, side, self.check)
         kernel = blind.estimate(part, side, start=start, check=self.check)
-        found = blind.judged(part, kernel, self.check)
+        found.append(blind.judged(part, kernel, self.check))
+        best = self._tried(part, found)
         self.done()
-        agreement = kernels.similarity(best.kernel, found.kernel)
-        best = min(best, found, key=lambda one: one.cost)
         self.kernel = best.kernel
+        others = [one.kernel for one in found if one is not best]
+        agreement = max(kernels.similarity(best.kernel, other) for other in others)
         if kernels.extent(best.kernel).length < acceptance.SHORTEST:
             return Reason.NO_SHAKE
         if best.cost > blind.judged(part, kernels.dot(3), self.check).cost - _GAIN:
@@ -187,6 +198,29 @@ class _Work:
         if agreement < _AGREEMENT:
             return Reason.DISAGREEMENT
         return best
+
+    def _tried(self, part, found):
+        """The kernel of which the restorer leaves most, of those that are about as good."""
+        least = min(one.cost for one in found)
+        close = sorted(
+            (
+                one
+                for one in found
+                if one.cost <= least + _CLOSE
+                and kernels.extent(one.kernel).length >= acceptance.SHORTEST
+            ),
+            key=lambda one: one.cost,
+        )[:_TRIED]
+        if len(close) < 2:
+            return min(found, key=lambda one: one.cost)
+        photo = color.light_to_luminance(part)
+
+        def misfit(one):
+            sharp = deconvolve(part, one.kernel, self.check)
+            plane = color.light_to_luminance(sharp)[..., np.newaxis]
+            return acceptance.misfit(photo, self.look(plane)[..., 0], one.kernel)
+
+        return min(close, key=misfit)
 
     def _sharp(self):
         sharp = deconvolve(self.light, self.kernel, self.check)

@@ -35,15 +35,14 @@ def test_a_shake_is_found_and_taken_away(shaken):
 
 def test_a_kernel_that_is_not_found_in_two_ways_changes_nothing(shaken, monkeypatch):
     photo, _ = shaken
-    search = blind.estimate
 
-    def estimate(light, side, *, start=None, **options):
-        # Begun with edges of the restorer, and with a straight motion.
-        if start is not None and side < 40:
-            return np.pad(kernels.motion_kernel(15, 110), (side - SIDE) // 2)
-        return search(light, side, start=start, **options)
+    def across(light, side, **_):
+        return np.pad(kernels.motion_kernel(15, 110), (side - SIDE) // 2)
 
-    monkeypatch.setattr(blind, "estimate", estimate)
+    # The photo alone leads to the right one, the edges of the plain result to another.
+    judged = blind.judged(color.luminance_to_light(photo[..., 0]), KERNEL)
+    monkeypatch.setattr(blind, "search", lambda *_: iter([judged]))
+    monkeypatch.setattr(blind, "estimate", across)
     better, found = patient.improve(photo, photo, lambda plane: plane)
     assert better is photo and found.reason is Reason.DISAGREEMENT
 
