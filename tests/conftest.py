@@ -8,6 +8,17 @@ import sys
 # Only errors: TensorFlow's start-up notices would drown the test report.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+# Where processes share the tests, each keeps one core busy, what it starts included. More threads
+# would only wait for each other, some of them by spinning.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    for _name in (
+        "OMP_NUM_THREADS",
+        "OPENBLAS_NUM_THREADS",
+        "OPENCV_FOR_THREADS_NUM",
+        "TF_NUM_INTRAOP_THREADS",
+    ):
+        os.environ.setdefault(_name, "1")
+
 _BYTECODE = pathlib.Path(__file__).parents[1] / ".pytest_cache" / "bytecode"
 
 

@@ -5,9 +5,11 @@ import json
 import numpy as np
 import published_weights
 import pytest
+import tensorflow as tf
 
 from keras_refocus import import_weights
 from keras_refocus.engines import contract, installed, local
+from keras_refocus.networks.imported import registry
 
 
 def refused(arguments, capsys):
@@ -31,37 +33,45 @@ def test_a_file_becomes_a_model_that_the_pipeline_loads(tmp_path, capsys):
     assert "dncnn_25.h5" in card and "Licence of the weights: MIT" in card
 
 
-def test_weights_that_are_not_permissive_have_to_be_accepted(tmp_path, capsys):
-    file = published_weights.write("hinet", tmp_path / "HINet-GoPro.h5")
+@pytest.mark.parametrize("family", ["deepdeblur", pytest.param("hinet", marks=pytest.mark.slow)])
+def test_weights_that_are_not_permissive_have_to_be_accepted(family, tmp_path, capsys):
+    file = published_weights.write(family, tmp_path / "GoPro.h5")
     out = tmp_path / "models"
     message = refused([file, "--out", out], capsys)
-    assert "--accept-licence" in message and "https://github.com/megvii-model/HINet" in message
+    assert "--accept-licence" in message
+    assert registry.FAMILIES[family].address in message
     assert not out.exists()
-    import_weights.main(
-        [str(file), "--out", str(out), "--name", "sharp", "--accept-licence", "--half"]
-    )
+    import_weights.main([str(file), "--out", str(out), "--name", "sharp", "--accept-licence"])
     (model,) = installed.list_models(out)
     assert (model.name, model.version) == ("sharp", "1")
     assert model.origin.accepted and model.origin.licence.startswith("unstated: ")
-    assert [entry["name"] for entry in model.origin.files] == ["HINet-GoPro.h5"]
+    assert [entry["name"] for entry in model.origin.files] == ["GoPro.h5"]
     network = json.loads((model.folder / contract.NETWORK_FILE).read_text())
-    assert network["generator"] == "hinet" and network["generator_options"]["width"] == 2
+    assert network["generator"] == registry.FAMILIES[family].generator
+    assert network["generator_options"]["width"] == {"deepdeblur": 3, "hinet": 2}[family]
     assert "accepted that" in (out / "sharp" / "README.md").read_text()
 
 
-def test_a_colorizer_becomes_one_of_the_pipeline(tmp_path, capsys):
-    file = published_weights.write("ddcolor", tmp_path / "colorization.h5")
+@pytest.mark.parametrize(
+    ("family", "half"),
+    [("eccv16", True), pytest.param("ddcolor", False, marks=pytest.mark.slow)],
+)
+def test_a_colorizer_becomes_one_of_the_pipeline(family, half, tmp_path, capsys):
+    file = published_weights.write(family, tmp_path / "colorization.h5")
     out = tmp_path / "models"
-    import_weights.main([str(file), "--out", str(out), "--accept-licence"])
-    assert "--mode colorize --colorizer ddcolor" in capsys.readouterr().err
+    import_weights.main([str(file), "--out", str(out), "--accept-licence"] + ["--half"] * half)
+    assert f"--mode colorize --colorizer {family}" in capsys.readouterr().err
     (model,) = installed.list_models(out)
     assert installed.kind_of(model.name, model.origin) == "colorizer"
     engine = local.LocalEngine(out)
-    for picture, expected in published_weights.pictures("ddcolor"):
-        chroma = engine.colorize(picture[np.newaxis, ..., np.newaxis], model="ddcolor")
+    for picture, expected in published_weights.pictures(family):
+        chroma = engine.colorize(picture[np.newaxis, ..., np.newaxis], model=family)
+        # The golden weights are numbers that half precision has, too.
         np.testing.assert_allclose(chroma[0], expected, atol=1e-5)
     engine.close()
-    assert "a guess of the chroma out" in (out / "ddcolor" / "README.md").read_text()
+    stored = tf.train.load_checkpoint(str(model.folder / "variables" / "variables"))
+    assert (tf.float16 in stored.get_variable_to_dtype_map().values()) == half
+    assert "a guess of the chroma out" in (out / family / "README.md").read_text()
 
 
 def test_what_cannot_be_imported_is_told_without_a_traceback(tmp_path, capsys):

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import stand_in_models
 from PIL import Image
-from tiny_training import defocus, save, texture
+from tiny_training import defocus, save, texture, without_tracing
 
 from keras_refocus import evaluate, export, networks, restore, train
 from keras_refocus.engines import contract
-from keras_refocus.pictures import color
+from keras_refocus.networks import blocks, mobilenet_colorizer
+from keras_refocus.pictures import color, color_bins
 from keras_refocus.training import colorizer_job, run_folder
 
 pytestmark = pytest.mark.skipif(
@@ -21,56 +22,48 @@ pytestmark = pytest.mark.skipif(
 GENERATOR = {"weights": None, "alpha": 0.35, "widths": [4] * 5, "depths": [0] * 5}
 
 
-@pytest.fixture
-def run(tmp_path, monkeypatch):
-    """A colorizer that has taken two steps from photos, in the folder `run`."""
-    import tensorflow as tf
+SMALL = {"filters": 2, "residual_blocks": 1}
+TUNING = "--temperature 0.2 --gain 0.9".split()
 
-    monkeypatch.setattr(colorizer_job, "VALIDATION_SIZE", 32)
-    monkeypatch.setattr(run_folder, "draw_curves", lambda path, rows: path.touch())
+
+def bins_network(*, chroma_scale=4, temperature=0.5):
+    """The head of `mobilenet_v2_colorizer` behind one convolution instead of a hundred."""
+    picture = blocks.luminance_input()
+    x, size = blocks.pad_to_multiple(picture, 32)
+    # By this layer it is known at which part of the size chroma is predicted.
+    finest = "lateral4" if chroma_scale == 2 else "lateral3"
+    x = keras.layers.Conv2D(8, chroma_scale, chroma_scale, activation="relu", name=finest)(x)
+    x = keras.layers.Conv2D(color_bins.COUNT, 1, name=color_bins.LOGITS)(x)
+    x = mobilenet_colorizer._choose(x, temperature)
+    for _ in range(chroma_scale // 2):
+        x = blocks.enlarge_bilinear(x)
+    return keras.Model(picture, blocks.crop_to_size(x, size), name="colorizer")
+
+
+@pytest.fixture
+def photos(tmp_path):
     for index in range(3):
         save(tmp_path / "photos" / f"{index}.png", texture(index, 40))
+    return tmp_path / "photos"
+
+
+def train_colorizer(run, photos, monkeypatch, *options):
+    """`refocus train colorizer`: two steps."""
+    monkeypatch.setattr(colorizer_job, "VALIDATION_SIZE", 32)
+    monkeypatch.setattr(run_folder, "draw_curves", lambda path, rows: path.touch())
     # Two steps are done before TensorFlow would have traced one.
-    tf.config.run_functions_eagerly(True)
-    try:
+    with without_tracing():
         train.main(
             [
-                *("colorizer", "--run", str(tmp_path / "run")),
-                *("--photos", str(tmp_path / "photos"), "--generator-options"),
-                *(json.dumps(GENERATOR), "--learning-rate", "1e-2"),
+                *("colorizer", "--run", str(run), "--photos", str(photos), *options),
                 *"--patch-size 32 --batch-size 2 --epochs 1 --steps-per-epoch 2".split(),
                 *"--final-epochs 0 --adversarial-epochs 0 --warmup-steps 0 --workers 0".split(),
             ]
         )
-    finally:
-        tf.config.run_functions_eagerly(False)
-    return tmp_path / "run"
 
 
-def test_photos_to_an_old_picture_in_colour(run, tmp_path, capsys):
-    models = tmp_path / "models"
-    tuning = "--temperature 0.2 --gain 0.9".split()
-    export.main([str(run), "--out", str(models), *tuning])
-    version = models / "colorizer" / "1"
-    assert json.loads((version / contract.NETWORK_FILE).read_text()) == {
-        "generator": "mobilenet_v2_colorizer",
-        "generator_options": GENERATOR | {"temperature": 0.2},
-    }
-
-    # The run at that temperature and the SavedModel are one.
-    capsys.readouterr()
-    photos = ["--photos", str(tmp_path / "photos")]
-    evaluate.main(["colorizer", str(run), *photos, *tuning])
-    evaluate.main(["colorizer", str(models / "colorizer"), *photos])
-    first, second = (
-        text[text.index("3 photos") :] for text in capsys.readouterr().out.split("model: ")[1:]
-    )
-    assert first == second
-    with pytest.raises(SystemExit):
-        evaluate.main(["colorizer", str(models / "colorizer"), *photos, *tuning])
-    assert "as they were exported" in capsys.readouterr().err
-
-    # Blurred and grey goes in; another luminance and colour come out.
+def restore_old_picture(models, tmp_path):
+    """Blurred and grey goes in; another luminance and colour come out."""
     stand_in_models.export_restorer(models / "restorer" / "1", gain=0.5)
     gray = np.repeat(defocus(texture(7, 72))[..., :1], 3, axis=-1)
     save(tmp_path / "old.png", gray)
@@ -81,16 +74,70 @@ def test_photos_to_an_old_picture_in_colour(run, tmp_path, capsys):
         ]
     )
     result = np.asarray(Image.open(tmp_path / "out" / "old.png"))
-    assert np.ptp(result.astype(int), axis=-1).mean() > 5.0
     luminance, expected = color.rgb_to_luminance(result), 0.5 * color.rgb_to_luminance(gray)
     # Where colour is out of reach, as near black, luminance gives way a little (`recompose`).
     np.testing.assert_allclose(luminance, expected, atol=0.03)
+    return result
+
+
+def export_tuned(run, photos, models, capsys):
+    """`refocus export` at another temperature: its record, and that it scores as the run."""
+    export.main([str(run), "--out", str(models), *TUNING])
+    version = models / "colorizer" / "1"
+    assert json.loads((version / contract.NETWORK_FILE).read_text()) == {
+        "generator": "mobilenet_v2_colorizer",
+        "generator_options": GENERATOR | {"temperature": 0.2},
+    }
+
+    # The run at that temperature and the SavedModel are one.
+    capsys.readouterr()
+    options = ["--photos", str(photos)]
+    evaluate.main(["colorizer", str(run), *options, *TUNING])
+    evaluate.main(["colorizer", str(models / "colorizer"), *options])
+    first, second = (
+        text[text.index("3 photos") :] for text in capsys.readouterr().out.split("model: ")[1:]
+    )
+    assert first == second
+    with pytest.raises(SystemExit):
+        evaluate.main(["colorizer", str(models / "colorizer"), *options, *TUNING])
+    assert "as they were exported" in capsys.readouterr().err
+
+
+def test_photos_to_an_old_picture_in_colour(photos, tmp_path, monkeypatch):
+    train_colorizer(
+        *(tmp_path / "run", photos, monkeypatch, "--generator", "resnet_colorizer"),
+        *("--generator-options", json.dumps(SMALL), "--learning-rate", "0.2"),
+        *("--color-losses", json.dumps({"color_aware": 1.0})),
+    )
+    export.main([str(tmp_path / "run"), "--out", str(tmp_path / "models")])
+    result = restore_old_picture(tmp_path / "models", tmp_path)
+    assert np.ptp(result.astype(int), axis=-1).mean() > 1.0
+
+
+def test_a_run_with_another_temperature_and_its_export_are_one(photos, tmp_path, capsys):
+    run = tmp_path / "run"
+    run.mkdir()
+    bins_network().save(run / run_folder.AVERAGED)
+    config = {"generator": "mobilenet_v2_colorizer", "generator_options": GENERATOR}
+    run_folder.write_json(run / run_folder.RECORD, {"config": config})
+    export_tuned(run, photos, tmp_path / "models", capsys)
+
+
+@pytest.mark.slow
+def test_photos_to_an_old_picture_with_the_shipped_network(photos, tmp_path, monkeypatch, capsys):
+    train_colorizer(
+        *(tmp_path / "run", photos, monkeypatch, "--generator-options", json.dumps(GENERATOR)),
+        *("--learning-rate", "1e-2"),
+    )
+    export_tuned(tmp_path / "run", photos, tmp_path / "models", capsys)
+    result = restore_old_picture(tmp_path / "models", tmp_path)
+    assert np.ptp(result.astype(int), axis=-1).mean() > 5.0
 
 
 def test_colours_of_trained_networks_can_be_tuned():
-    network = networks.build("mobilenet_v2_colorizer", **GENERATOR, temperature=0.5)
+    network = bins_network(temperature=0.5)
     luminance = np.random.default_rng(0).random((1, 32, 32, 1), "float32")
-    other = networks.build("mobilenet_v2_colorizer", **GENERATOR, temperature=0.1)
+    other = bins_network(temperature=0.1)
     other.set_weights(network.get_weights())
     expected = np.asarray(other(luminance))
     assert not np.allclose(network(luminance), expected)
@@ -110,8 +157,7 @@ def test_colours_of_trained_networks_can_be_tuned():
 
 @pytest.mark.parametrize("chroma_scale", [2, 4])
 def test_evened_out_shares_keep_the_weights_and_the_tuning(chroma_scale, tmp_path):
-    options = GENERATOR | {"chroma_scale": chroma_scale, "temperature": 0.5}
-    network = networks.build("mobilenet_v2_colorizer", **options)
+    network = bins_network(chroma_scale=chroma_scale)
     luminance = np.random.default_rng(0).random((2, 37, 50, 1), "float32")
     plain = np.asarray(network(luminance))
     network.save(tmp_path / "network.keras")
@@ -121,7 +167,7 @@ def test_evened_out_shares_keep_the_weights_and_the_tuning(chroma_scale, tmp_pat
     assert even is not network
     assert np.asarray(even(luminance)).shape == plain.shape
     # The same weights in the same order, so that a training can begin with what was exported.
-    again = networks.build("mobilenet_v2_colorizer", **options)
+    again = bins_network(chroma_scale=chroma_scale)
     again.set_weights(even.get_weights())
     np.testing.assert_allclose(again(luminance), 0.5 * plain, atol=1e-6)
     assert networks.tune_colors(even, gain=1.0) is even
@@ -129,8 +175,6 @@ def test_evened_out_shares_keep_the_weights_and_the_tuning(chroma_scale, tmp_pat
 
 def test_evened_out_shares_follow_the_edges_of_luminance():
     """Left and right have a luminance and a class of their own, and a spot of the other class."""
-    from keras_refocus.networks import mobilenet_colorizer
-
     guide = np.full((1, 24, 24, 1), 0.2, "float32")
     guide[:, :, 12:] = 0.8
     shares = np.zeros((1, 24, 24, 2), "float32")

@@ -6,10 +6,11 @@ import keras
 import numpy as np
 import pytest
 from PIL import Image
-from tiny_networks import TINY_GENERATORS, each
+from tiny_networks import TINY_GENERATORS
 from tiny_training import defocus, texture, write_pairs
 
 from keras_refocus import evaluate, export, restore, train
+from keras_refocus.engines import contract
 from keras_refocus.training import restorer_job, run_folder
 from keras_refocus.training.configs import RestorerConfig
 
@@ -56,43 +57,57 @@ def train_two_epochs(run, pairs, name):
     )
 
 
-# The default; and one with results at coarser scales. What differs between networks beside that is
-# tested on the networks alone.
-@pytest.mark.parametrize("name", each([RestorerConfig().generator, "pyramid"], slow={"pyramid"}))
-def test_pictures_to_restored_photo(name, pairs, tmp_path):
-    run, models = tmp_path / "run", tmp_path / "models"
-    first, second = train_two_epochs(run, pairs, name)
-    assert np.isfinite([first["loss"], second["loss"], second["val_psnr"]]).all()
-    assert ("coarse_loss" in first) == (name == "pyramid")
-    assert "Epoch 2 of 2." in (run / "report.md").read_text()
-
+def export_and_restore(run, models, tmp_path):
+    """`refocus export` and `refocus restore`: the picture before and after."""
     export.main([str(run), "--out", str(models), "--tile", "64"])
-    network = json.loads((models / "restorer" / "1" / "assets.extra" / "network.json").read_text())
-    assert network["generator"] == name
-
     photo = tmp_path / "photo.png"
     Image.fromarray(defocus(texture(7, 72))).save(photo)
     restore.main(
         [str(photo), "--out", str(tmp_path / "out"), "--models", str(models), "--mode", "restore"]
     )
-    restored = np.asarray(Image.open(tmp_path / "out" / "photo.png"))
-    assert restored.shape == (72, 72, 3)
-    assert (restored != np.asarray(Image.open(photo))).any()
+    return np.asarray(Image.open(photo)), np.asarray(Image.open(tmp_path / "out" / "photo.png"))
 
 
-def test_an_export_scores_like_its_run_and_can_be_trained_further(pairs, tmp_path, capsys):
+def network_of(models):
+    return json.loads((models / "restorer" / "1" / contract.NETWORK_FILE).read_text())["generator"]
+
+
+def test_pictures_to_restored_photo_and_on_to_another_training(pairs, tmp_path, capsys):
     run, models = tmp_path / "run", tmp_path / "models"
-    *_, last = train_two_epochs(run, pairs, "unet")
-    export.main([str(run), "--out", str(models), "--tile", "64"])
+    first, second = train_two_epochs(run, pairs, "unet")
+    assert np.isfinite([first["loss"], second["loss"], second["val_psnr"]]).all()
+    assert "coarse_loss" not in first
+    assert "Epoch 2 of 2." in (run / "report.md").read_text()
+
+    photo, restored = export_and_restore(run, models, tmp_path)
+    assert network_of(models) == "unet"
+    assert restored.shape == (72, 72, 3)
+    assert (restored != photo).any()
+
+    # The export scores like its run.
     capsys.readouterr()
     for model in (run, models / "restorer"):
         evaluate.main(["restorer", str(model), "--pairs", str(pairs)])
-    first, second = capsys.readouterr().out.split("model: ")[1:]
-    assert first.splitlines()[1:] == second.splitlines()[1:]
+    scores = [text.splitlines()[1:] for text in capsys.readouterr().out.split("model: ")[1:]]
+    assert scores[0] == scores[1]
 
     # The SavedModel says which network it is; with no learning rate it stays what it was.
     (row,) = train_restorer(
         *(tmp_path / "tuned", pairs, "--preset", "fine_tune", "--init-from"),
         *f"{models / 'restorer'} --epochs 1 --learning-rate 0 --weight-decay 0".split(),
     )
-    assert row["val_psnr"] == pytest.approx(last["val_psnr"], abs=1e-2)
+    assert row["val_psnr"] == pytest.approx(second["val_psnr"], abs=1e-2)
+
+
+# What differs between networks is tested on the networks alone, every day.
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [RestorerConfig().generator, "pyramid"])
+def test_pictures_to_restored_photo_with_larger_networks(name, pairs, tmp_path):
+    run, models = tmp_path / "run", tmp_path / "models"
+    first, second = train_two_epochs(run, pairs, name)
+    assert np.isfinite([first["loss"], second["loss"], second["val_psnr"]]).all()
+    # Results at coarser scales are learned from too.
+    assert ("coarse_loss" in first) == (name == "pyramid")
+    photo, restored = export_and_restore(run, models, tmp_path)
+    assert network_of(models) == name
+    assert (restored != photo).any()

@@ -9,7 +9,7 @@ import pytest
 import tiny_data_sets
 from keras import ops
 from tiny_networks import each
-from tiny_training import GENERATOR, save, texture
+from tiny_training import GENERATOR, save, texture, without_tracing
 
 from keras_refocus import train
 from keras_refocus.training import colorizer_job, keeper, restorer_job, run_folder
@@ -48,7 +48,9 @@ def _quick(monkeypatch):
 
 
 def run(stage, *arguments):
-    train.main([stage, *map(str, arguments)])
+    # Few steps are done before TensorFlow would have traced one.
+    with without_tracing():
+        train.main([stage, *map(str, arguments)])
 
 
 def weights(folder):

@@ -107,7 +107,7 @@ def test_tensorflow_is_imported_with_the_first_model_and_threads_are_set(models)
 import sys
 import numpy as np
 from keras_refocus.engines.local import LocalEngine
-engine = LocalEngine({str(models)!r}, threads=1)
+engine = LocalEngine({str(models)!r}, threads=3)
 engine.versions()
 assert "tensorflow" not in sys.modules
 engine.restore(np.zeros((1, 2, 2, 1), np.float32))
@@ -118,7 +118,7 @@ print(tf.config.threading.get_intra_op_parallelism_threads(), cv2.getNumThreads(
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=False
     )
-    assert done.stdout.strip() == "1 1", done.stderr
+    assert done.stdout.strip() == "3 3", done.stderr
 
 
 def test_an_engine_can_be_pickled_with_its_settings(models):

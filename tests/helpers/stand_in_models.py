@@ -3,6 +3,8 @@
 A restorer multiplies luminance by `gain`, so that a test sees which version answered.
 """
 
+import functools
+import tempfile
 from pathlib import Path
 
 import tensorflow as tf
@@ -10,16 +12,33 @@ import tensorflow as tf
 PLANE = tf.TensorSpec((None, None, None, 1), tf.float32, name="luminance")
 
 
-def _save(module: tf.Module, function, folder) -> Path:
-    # Written beside and renamed: a server that watches the folder sees a whole version or none.
-    folder = Path(folder)
-    part = folder.with_name(f"part-{folder.name}")
-    tf.saved_model.save(module, str(part), signatures=function)
-    part.rename(folder)
-    return folder
+def _made_once(make):
+    """Make a model with the same settings once in a process, and write its files from then on."""
+    made = {}
+
+    @functools.wraps(make)
+    def export(folder, **settings) -> Path:
+        key = tuple(sorted(settings.items()))
+        if key not in made:
+            with tempfile.TemporaryDirectory() as place:
+                module, function = make(**settings)
+                tf.saved_model.save(module, place, signatures=function)
+                files = [path for path in Path(place).rglob("*") if path.is_file()]
+                made[key] = {path.relative_to(place): path.read_bytes() for path in files}
+        # Written beside and renamed: a server that watches the folder sees a whole version or none.
+        folder = Path(folder)
+        part = folder.with_name(f"part-{folder.name}")
+        for name, content in made[key].items():
+            (part / name).parent.mkdir(parents=True, exist_ok=True)
+            (part / name).write_bytes(content)
+        part.rename(folder)
+        return folder
+
+    return export
 
 
-def export_restorer(folder, *, gain: float = 1.0, work: int = 0) -> Path:
+@_made_once
+def export_restorer(*, gain: float = 1.0, work: int = 0):
     """Writes a restorer to a version folder; `work` adds that many 3x3 convolutions of 16 maps."""
     module = tf.Module()
     module.gain = tf.Variable(gain)
@@ -33,10 +52,11 @@ def export_restorer(folder, *, gain: float = 1.0, work: int = 0) -> Path:
         unused = tf.reduce_mean(maps, axis=-1, keepdims=True) if work else 0.0
         return {"restored": luminance * module.gain + 1e-9 * unused}
 
-    return _save(module, serve, folder)
+    return module, serve
 
 
-def export_colorizer(folder) -> Path:
+@_made_once
+def export_colorizer():
     """Writes a colorizer whose chroma is (luminance / 4, -luminance / 8)."""
     module = tf.Module()
 
@@ -44,10 +64,11 @@ def export_colorizer(folder) -> Path:
     def serve(luminance):
         return {"chroma": tf.concat([luminance / 4, -luminance / 8], axis=-1)}
 
-    return _save(module, serve, folder)
+    return module, serve
 
 
-def export_sharpener(folder) -> Path:
+@_made_once
+def export_sharpener():
     """Writes a restorer whose result depends on a neighbourhood of 5x5 pixels."""
     module = tf.Module()
     kernel = tf.random.stateless_normal((5, 5, 1, 1), (1, 2)) * 0.05
@@ -58,10 +79,11 @@ def export_sharpener(folder) -> Path:
         detail = tf.nn.conv2d(luminance, module.kernel, 1, "SAME")
         return {"restored": tf.clip_by_value(luminance + detail, 0.0, 1.0)}
 
-    return _save(module, serve, folder)
+    return module, serve
 
 
-def export_painter(folder) -> Path:
+@_made_once
+def export_painter():
     """Writes a colorizer of strong colours, some of them outside sRGB."""
     module = tf.Module()
 
@@ -70,4 +92,4 @@ def export_painter(folder) -> Path:
         smooth = tf.nn.avg_pool2d(luminance, 5, 1, "SAME")
         return {"chroma": tf.concat([0.6 * tf.sin(9 * luminance), 0.5 - smooth], axis=-1)}
 
-    return _save(module, serve, folder)
+    return module, serve

@@ -1,5 +1,11 @@
 """Data sets that the builders have prepared of a few tiny pictures."""
 
+import atexit
+import functools
+import pathlib
+import shutil
+import tempfile
+
 import tensorflow_datasets as tfds
 import tiny_pictures as tiny
 
@@ -12,6 +18,14 @@ def prepare(root):
 
     Twelve pairs of 60 x 80 to train on and three to validate on; colour pictures of 32 x 32.
     """
+    return shutil.copytree(_prepared(), root, dirs_exist_ok=True)
+
+
+@functools.cache
+def _prepared():
+    """The folder, made once in a process."""
+    root = pathlib.Path(tempfile.mkdtemp(prefix="tiny-data-sets-"))
+    atexit.register(shutil.rmtree, root, ignore_errors=True)
     for split, seeds in (("train", range(12)), ("val", range(20, 23))):
         for seed in seeds:
             place = root / "pairs" / split

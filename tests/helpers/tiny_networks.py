@@ -77,8 +77,9 @@ TINY_MOTIONS = {
 }
 TINY = TINY_MOTIONS | TINY_GENERATORS | TINY_COLORIZERS | TINY_DECOLORIZERS | TINY_DISCRIMINATORS
 
-# Hundreds of layers take their time whatever their width.
-SLOW = {"fpn_inception_resnet_v2"}
+# Hundreds of layers take their time whatever their width: of networks that are built alike, one is
+# tested every time, and these before a release.
+SLOW = {"fpn_inception_resnet_v2", "fpn_mobilenet_dsc", "jin", "ddcolor_colorizer"}
 
 
 def each(names, *, slow=SLOW):

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from keras import ops
 from tiny_networks import (
+    SLOW,
     TINY,
     TINY_COLORIZERS,
     TINY_DECOLORIZERS,
@@ -43,6 +44,9 @@ def _build(name, **options):
 
 
 _shared = functools.cache(_build)
+# Of the pyramid only what `blind_wiener`, which it is at every scale, does not show already;
+# `test_pyramid` has the rest.
+_LARGER = SLOW | {"pyramid"}
 
 
 def _picture(*shape, seed=0):
@@ -75,7 +79,7 @@ def test_every_network_is_tested():
     assert set(TINY_MOTIONS) == set(networks.MOTIONS)
 
 
-@pytest.mark.parametrize("name", each(networks.GENERATORS))
+@pytest.mark.parametrize("name", each(networks.GENERATORS, slow=_LARGER))
 @pytest.mark.parametrize("size", [(1, 1), (7, 13), (33, 20)])
 def test_any_size(name, size):
     restored = _run(_shared(name), _picture(2, *size))
@@ -87,7 +91,7 @@ def test_any_size(name, size):
     assert 0 < difference.max() < 5
 
 
-@pytest.mark.parametrize("name", networks.COLORIZERS)
+@pytest.mark.parametrize("name", each(networks.COLORIZERS))
 @pytest.mark.parametrize("size", [(1, 1), (7, 13), (33, 20)])
 def test_any_size_gets_chroma(name, size):
     chroma = _run(_shared(name), _picture(2, *size))
@@ -135,7 +139,7 @@ def test_motion_network_is_small():
     assert networks.build("motion_unet").count_params() < 1_000_000
 
 
-@pytest.mark.parametrize("name", each(networks.GENERATORS))
+@pytest.mark.parametrize("name", each(networks.GENERATORS, slow=_LARGER))
 def test_output_is_not_clipped(name):
     # Black and white pixels at random: whatever is added to them leaves the range somewhere.
     picture = np.round(_picture(2, 24, 24))
@@ -143,7 +147,7 @@ def test_output_is_not_clipped(name):
     assert restored.min() < 0.0 or restored.max() > 1.0
 
 
-@pytest.mark.parametrize("name", each([*networks.GENERATORS, *networks.COLORIZERS]))
+@pytest.mark.parametrize("name", each([*networks.GENERATORS, *networks.COLORIZERS], slow=_LARGER))
 def test_examples_do_not_mix(name):
     pictures = _picture(3, 16, 24)
     together = _run(_shared(name), pictures)
@@ -186,7 +190,7 @@ def mixed_float16():
     keras.config.set_dtype_policy(before)
 
 
-@pytest.mark.parametrize("name", each(TINY))
+@pytest.mark.parametrize("name", each(TINY, slow=_LARGER))
 def test_mixed_precision(name, mixed_float16):
     network = _build(name)
     full = _shared_float32(name)
@@ -212,7 +216,8 @@ def _shared_float32(name):
 
 @pytest.mark.parametrize("name", each(TINY))
 def test_every_trainable_variable_has_a_gradient(name):
-    network = _build(name)
+    network = _shared(name)
+    kept = network.get_weights()
     picture = _picture_for(name, examples=2)
     targets = keras.tree.map_structure(
         lambda scores: np.random.default_rng(1).random(scores.shape, dtype="float32"),
@@ -226,6 +231,7 @@ def test_every_trainable_variable_has_a_gradient(name):
         variable.path: np.abs(ops.convert_to_numpy(variable.value) - old).max() / 1e3
         for variable, old in zip(network.trainable_variables, before, strict=True)
     }
+    network.set_weights(kept)
     # What is below is rounding: a bias, say, whose mean is taken away again behind it.
     least = 5e-6 * max(gradients.values())
     dead = [path for path, size in gradients.items() if size < least]
@@ -549,8 +555,12 @@ def _extractor(weights, **options):
     )
 
 
+# Of random weights, which no test changes.
+_random_extractor = functools.cache(lambda: _extractor(None))
+
+
 def test_backbone_halves_each_scale():
-    features = _run(_extractor(None), _picture(1, 64, 96))
+    features = _run(_random_extractor(), _picture(1, 64, 96))
     assert [map.shape[1:3] for map in features] == [(32, 48), (16, 24), (8, 12), (4, 6), (2, 3)]
 
 
@@ -592,7 +602,7 @@ def test_backbone_weights_from_a_file_of_keras_are_told_too(tmp_path, caplog):
 
 
 def test_pretrained_batch_normalization_is_frozen(tmp_path):
-    free = _extractor(None)
+    free = _random_extractor()
     _save_npz(free, tmp_path / "weights.npz")
     assert [v.path for v in free.trainable_variables if v.name == "gamma"]
     frozen = _extractor(tmp_path / "weights.npz")
@@ -601,7 +611,7 @@ def test_pretrained_batch_normalization_is_frozen(tmp_path):
 
 
 def test_backbone_sees_the_same_grey_in_three_channels():
-    extractor = _extractor(None)
+    extractor = _random_extractor()
     trunk = next(layer for layer in extractor.layers if isinstance(layer, keras.Model))
     picture = _picture(1, 32, 32)
     # Its networks were trained on RGB / 127.5 - 1.
@@ -639,7 +649,7 @@ def test_any_network_of_keras_applications_can_be_a_backbone():
 
 
 def test_backbone_weights_that_do_not_fit(tmp_path):
-    arrays = _save_npz(_extractor(None), tmp_path / "weights.npz")
+    arrays = _save_npz(_random_extractor(), tmp_path / "weights.npz")
     np.savez(tmp_path / "part.npz", **{"Conv1/kernel": arrays["Conv1/kernel"]})
     with pytest.raises(ValueError, match="bn_Conv1/gamma"):
         _extractor(tmp_path / "part.npz")
@@ -653,18 +663,22 @@ def test_backbone_weights_that_do_not_fit(tmp_path):
 
 
 def test_failed_download_is_told(monkeypatch, caplog):
-    build = keras.applications.MobileNetV2
+    build = keras.applications.VGG16
 
     def without_connection(*, weights, **options):
         if weights == "imagenet":
             raise Exception("URL fetch failure")
         return build(weights=weights, **options)
 
-    monkeypatch.setattr(keras.applications, "MobileNetV2", without_connection)
-    _extractor("imagenet")
+    def extractor(weights, **options):
+        layers = backbones.BACKBONES["vgg16"].pyramid[:1]
+        return backbones.feature_extractor("vgg16", layers, weights=weights, **options)
+
+    monkeypatch.setattr(keras.applications, "VGG16", without_connection)
+    extractor("imagenet")
     assert "random weights" in caplog.text and "URL fetch failure" in caplog.text
     with pytest.raises(ValueError, match="Give `weights` the path"):
-        _extractor("imagenet", required=True)
+        extractor("imagenet", required=True)
 
 
 def test_unknown_layer_of_a_backbone():
@@ -691,8 +705,8 @@ def test_untrained_regression_answers_grey():
     np.testing.assert_array_equal(_run(network, _picture(1, 21, 18)), 0.0)
 
 
-@pytest.mark.parametrize("temperature", [0.25, 1.0])
-def test_annealed_mean_by_hand(temperature):
+def test_annealed_mean_by_hand():
+    temperature = 0.25
     options = TINY["mobilenet_v2_colorizer"] | {"temperature": temperature}
     network = networks.build("mobilenet_v2_colorizer", **options)
     # Two bins at logits 0 and log 3, the others out of the way.

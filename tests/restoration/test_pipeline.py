@@ -609,7 +609,10 @@ def test_an_engine_that_takes_one_tile_at_a_time_gets_tiles_that_fit_the_picture
         assert engine.calls[0][1][1:3] == expected
 
 
-@pytest.mark.parametrize(("width", "tile"), [(1101, tiling.TILE), (1700, None)])
+@pytest.mark.parametrize(
+    ("width", "tile"),
+    [(1101, tiling.TILE), pytest.param(1700, None, marks=pytest.mark.slow)],
+)
 def test_tiles_leave_no_seam_with_the_models_that_are_shipped(width, tile, monkeypatch):
     """Tiled and whole-picture inference agree, on a real photo, at the defaults.
 

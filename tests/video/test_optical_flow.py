@@ -28,6 +28,7 @@ def test_frames_smaller_than_what_the_method_needs_have_a_flow_too():
 def test_the_number_of_threads_that_opencv_was_given_does_not_matter_after_the_call():
     import cv2
 
+    cv2.setNumThreads(3)
     optical_flow.single_thread()
     assert cv2.getNumThreads() == 1
 

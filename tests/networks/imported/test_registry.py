@@ -10,6 +10,7 @@ import json
 import numpy as np
 import published_weights
 import pytest
+from tiny_networks import each
 
 from keras_refocus import networks
 from keras_refocus.networks.imported import cards, registry
@@ -110,7 +111,17 @@ def test_options_are_read_off_the_shapes():
     }
 
 
-@pytest.mark.parametrize("name", FAMILY_OF)
+# Each family once; its other sizes, and the largest network, before a release.
+@pytest.mark.parametrize(
+    "name",
+    each(
+        FAMILY_OF,
+        slow={
+            *("dmphn_stacked", "dmphn_1_2_4_8", "dncnn_normalized", "srn_lstm", "srn_color"),
+            "ddcolor",
+        },
+    ),
+)
 def test_no_tensor_may_be_missing_or_left_over(name):
     weights, _ = golden(name)
     family = registry.FAMILIES[FAMILY_OF[name]]
