@@ -4,29 +4,38 @@
     python tests/mutants.py pictures/png pictures/grayscale --count 20 --seed 3
 
 Cosmic Ray makes the mutants; of each module so many are drawn, the same ones with the same seed. A
-module's own tests are run on each, in a copy of the project, until the first one fails. Results are
-appended to a file of one JSON object a line; what is in there already is not run again.
+module's own tests are run on each, in a copy of the project, until the first one fails. Each run is
+a fork of this process, which has imported what takes long, TensorFlow above all, and nothing of the
+project. Results are appended to a file of one JSON object a line; what is in there already is not
+run again.
 """
 
 import argparse
 import ast
+import contextlib
+import difflib
+import importlib
 import json
 import os
 import pathlib
 import random
 import shutil
-import subprocess
+import signal
 import sys
 import tempfile
 import time
 
+import pytest
+from cosmic_ray import plugins
 from cosmic_ray.commands.init import _all_work_items as all_mutants
-from cosmic_ray.mutating import mutate_and_test
+from cosmic_ray.mutating import use_mutation
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PACKAGE = "keras_refocus"
 # Modules of `pictures` without tests of their own are what these read and write through.
 SHARED = {"pictures": ("test_images", "test_reading")}
+# What tests wait for when they start.
+SLOW_TO_IMPORT = ("cv2", "imagecodecs", "keras", "scipy.ndimage", "tifffile")
 
 
 def modules(names):
@@ -71,24 +80,55 @@ def name_of(mutation):
     return f"{mutation.module_path}:{line}:{column} {operator} {mutation.occurrence}"
 
 
-def run(names, count, seed, out, python):
+def fails(files, limit, *, silent=True):
+    """Whether one of the tests fails in a fork, or all of them take longer than so many seconds."""
+    child = os.fork()
+    if child == 0:
+        os.setsid()
+        if silent:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, 1)
+            os.dup2(nowhere, 2)
+        status = 1
+        try:
+            status = pytest.main(["-q", "-x", "-n", "0", "-p", "no:cacheprovider", *files])
+        finally:
+            os._exit(status)
+    deadline = time.monotonic() + limit
+    while time.monotonic() < deadline:
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            return status != 0
+        time.sleep(0.05)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return True
+
+
+def run(names, count, seed, out):
     done = {}
     if out.exists():
         lines = out.read_text(encoding="utf-8").splitlines()
         done = {row["mutant"]: row for row in map(json.loads, lines)}
     for module in modules(names):
-        command = [python, *"-m pytest -q -x -n 0 -p no:cacheprovider".split(), *tests_of(module)]
+        files = tests_of(module)
         waiting = [m for m in drawn(module, count, seed) if name_of(m) not in done]
         if not waiting:
             continue
         began = time.monotonic()
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        if fails(files, limit=3600, silent=False):
+            sys.exit(f"Tests must pass before anything is changed. Received: {' '.join(files)}.")
         # A mutant may run forever.
         limit = 10 * (time.monotonic() - began) + 60
         for mutation in waiting:
-            result = mutate_and_test([mutation], " ".join(command), limit)
-            outcome = result.test_outcome.value if result.test_outcome else "no mutant"
-            row = {"mutant": name_of(mutation), "outcome": outcome, "diff": result.diff}
+            operator = plugins.get_operator(mutation.operator_name)(**mutation.operator_args)
+            with use_mutation(mutation.module_path, operator, mutation.occurrence) as (old, new):
+                outcome = "no mutant"
+                if new is not None:
+                    outcome = "killed" if fails(files, limit) else "survived"
+            change = difflib.unified_diff(old.splitlines(), (new or old).splitlines(), n=1)
+            row = {"mutant": name_of(mutation), "outcome": outcome, "diff": "\n".join(change)}
             with out.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
             print(outcome, row["mutant"], flush=True)
@@ -110,7 +150,6 @@ if __name__ == "__main__":
     parser.add_argument("--count", type=int, default=8, help="mutants of a module (8)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("mutants.jsonl"))
-    parser.add_argument("--python", default=sys.executable, help="that the tests run with")
     given = parser.parse_args()
     given.out = given.out.absolute()
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
@@ -123,7 +162,11 @@ if __name__ == "__main__":
             )
         )
         os.chdir(ROOT)
-        # Before where it is installed, which may be the original.
+        # Before where it is installed, which may be the original; for what tests start as well.
+        sys.path.insert(0, str(ROOT))
         os.environ["PYTHONPATH"] = str(ROOT)
-        run(given.names, given.count, given.seed, given.out, given.python)
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        for name in SLOW_TO_IMPORT:
+            importlib.import_module(name)
+        run(given.names, given.count, given.seed, given.out)
     report(given.out)
