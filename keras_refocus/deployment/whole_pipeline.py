@@ -531,11 +531,14 @@ def _kept_means(original, restored):
         return functools.reduce(tf.maximum, found)
 
     def blend():
-        pattern = _is_pattern(original)
+        pattern, noise = _is_pattern(original), _ramp(_noise_ratio(original), *means.NOISE)
         kept = change
         for _ in range(means.PASSES):
-            weight = means.ALLOWED / tf.maximum(moved(kept), means.ALLOWED)
-            weight = 1.0 - pattern * (1.0 - weight)
+            now = moved(kept)
+            weight = tf.minimum(
+                1.0 - pattern * (1.0 - means.ALLOWED / tf.maximum(now, means.ALLOWED)),
+                1.0 - noise * (1.0 - means.ALLOWED_NOISE / tf.maximum(now, means.ALLOWED_NOISE)),
+            )
             kept *= _mean(_smallest(weight, means.WINDOW), means.WINDOW)
         return original + kept
 
@@ -557,8 +560,7 @@ def _is_pattern(plane):
     strong = tf.minimum(pattern, _ramp(power, *means.STRONG))
     strong = _largest(_smallest(strong, means.STEPS_SIDE), means.STEPS_SIDE)
     near = _mean(strong, means.NEAR_SIDE) * (means.NEAR_SIDE / means.STEPS_SIDE) ** 2
-    noise = _ramp(_noise_ratio(plane), *means.NOISE)
-    return tf.minimum(tf.maximum(tf.maximum(pattern, near), noise), 1.0)
+    return tf.minimum(tf.maximum(pattern, near), 1.0)
 
 
 def _noise_ratio(plane):

@@ -19,9 +19,12 @@ A picture is a pattern where one of these says so:
   for one-pixel patterns, 0.9 for noise, up to 0.1 where a camera took the picture.
 * **Steps.** The largest difference from that mean, as a share of the local range: 1/3 for a step
   within one pixel, 1/(3 n) for a slope of n pixels. It must say so in all of a square of 33 pixels.
+
+It is mostly noise where this says so:
+
 * **Noise.** The variance of Immerkaer's difference, [1, -2, 1] along both axes, over that of the
-  same difference of pixels twice as far apart: 3 for white noise, up to 0.4 where a restorer moves
-  means of blurred photos. (Immerkaer 1996, "Fast Noise Variance Estimation".)
+  same difference of pixels twice as far apart, in a square of 65 pixels: 3 for white noise, mostly
+  below 1 in blurred photos with some noise. (Immerkaer 1996, "Fast Noise Variance Estimation".)
 
 Networks look at windows, so what lies within 48 pixels of a strong pattern is treated as it is.
 """
@@ -36,6 +39,8 @@ import numpy as np
 SIDES = (17, 21, 25, 31)
 WINDOW = SIDES[0]
 ALLOWED = 0.01
+# The same under noise, where the picture beneath may be blurred and what is taken off it right.
+ALLOWED_NOISE = 0.014
 
 # From where on the share of energy begins to count, and where it counts whole.
 ENERGY = (0.3, 0.5)
@@ -43,8 +48,8 @@ ENERGY = (0.3, 0.5)
 STEPS = (0.28, 0.32)
 STEPS_SIDE = 33
 # The same for noise, and the side of the square whose variances are compared.
-NOISE = (0.5, 0.7)
-NOISE_SIDE = 33
+NOISE = (1.4, 1.8)
+NOISE_SIDE = 65
 # Of a mean over so many pixels neighbouring detail is told apart.
 DETAIL = 3
 # Side of what the detail of a window depends on: of all that, the variance is taken.
@@ -116,7 +121,7 @@ def keep(restored: np.ndarray, luminance: Callable[[slice], np.ndarray]) -> None
 def _keep(original: np.ndarray, restored: np.ndarray) -> np.ndarray | None:
     """The blend of a plane and its restored version, `None` if nothing is to be blended."""
     change = restored - original
-    pattern = None
+    pattern = noise = None
     for _ in range(PASSES):
         moved = np.abs(_mean(change, WINDOW))
         for side in SIDES[1:]:
@@ -124,13 +129,17 @@ def _keep(original: np.ndarray, restored: np.ndarray) -> np.ndarray | None:
         if moved.max() <= ALLOWED:
             break
         if pattern is None:
-            pattern = _is_pattern(original)
-            if not pattern.any():
+            pattern, noise = _is_pattern(original), _ramp(_noise_ratio(original), *NOISE)
+            if not (pattern.any() or noise.any()):
                 return None
-        weight = ALLOWED / np.maximum(moved, ALLOWED)
-        weight = 1.0 - pattern * (1.0 - weight)
+        weight = np.minimum(_weight(moved, ALLOWED, pattern), _weight(moved, ALLOWED_NOISE, noise))
         change *= _mean(cv2.erode(weight, _square(WINDOW)), WINDOW)
     return None if pattern is None else original + change
+
+
+def _weight(moved: np.ndarray, allowed: float, kind: np.ndarray) -> np.ndarray:
+    """How much of a change stays where means moved so far, and surely so much of a kind."""
+    return 1.0 - kind * (1.0 - allowed / np.maximum(moved, allowed))
 
 
 def _is_pattern(plane: np.ndarray) -> np.ndarray:
@@ -149,8 +158,7 @@ def _is_pattern(plane: np.ndarray) -> np.ndarray:
     strong = np.minimum(np.maximum(energy, full), _ramp(power, *STRONG))
     strong = cv2.dilate(cv2.erode(strong, square), square)
     near = _mean(strong, NEAR_SIDE) * (NEAR_SIDE / STEPS_SIDE) ** 2
-    noise = _ramp(_noise_ratio(plane), *NOISE)
-    return np.minimum(np.maximum(np.maximum(energy, full), np.maximum(near, noise)), 1.0)
+    return np.minimum(np.maximum(np.maximum(energy, full), near), 1.0)
 
 
 def _noise_ratio(plane: np.ndarray) -> np.ndarray:
