@@ -8,6 +8,7 @@ Only this machine can reach the page unless `--host` or `--share` says otherwise
 """
 
 import argparse
+import atexit
 import contextlib
 import errno
 import ipaddress
@@ -145,14 +146,20 @@ def _end_soon(sessions: "Sessions") -> None:
     A large tile is not left half-way, and TensorFlow can take its time to go.
     """
 
+    def leave():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
+
     def end():
         sessions.close()
-        sys.stdout.flush()
-        os._exit(0)
+        leave()
 
     timer = threading.Timer(_LAST_SECONDS, end)
     timer.daemon = True
     timer.start()
+    # Once everything is tidied up: timers do not run any more while the interpreter is torn down.
+    atexit.register(leave)
 
 
 def _announced(url: str, host: str, port: int, more: str = "") -> list[str]:

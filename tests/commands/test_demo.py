@@ -1,5 +1,6 @@
 """The command `refocus demo`: who may use the page, and what its options mean."""
 
+import atexit
 import os
 import signal
 import socket
@@ -118,8 +119,9 @@ def any_host_is_this_machine(monkeypatch, request):
 
 
 def test_whoever_stops_it_need_not_wait(monkeypatch):
-    started = []
+    started, at_the_end = [], []
     monkeypatch.setattr(threading.Timer, "start", lambda timer: started.append(timer))
+    monkeypatch.setattr(atexit, "register", at_the_end.append)
     with demo._stopped_by_signals(None) as stop:
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGTERM)
@@ -127,6 +129,12 @@ def test_whoever_stops_it_need_not_wait(monkeypatch):
     # Both together end the process once, whatever takes its time.
     (timer,) = started
     assert timer.interval <= 2 and timer.daemon
+    # Nor is anything waited for that is torn down after that.
+    (leave,) = at_the_end
+    left = []
+    monkeypatch.setattr(os, "_exit", left.append)
+    leave()
+    assert left == [0]
 
 
 @pytest.fixture

@@ -54,6 +54,11 @@ def moving(seed, count, *, height=48, width=64, step=1.5):
     return frames
 
 
+def soft(lumas):
+    """The same frames without detail of single pixels: of that the means are kept as they are."""
+    return [cv2.GaussianBlur(luma, (0, 0), 1.5) for luma in lumas]
+
+
 def frame_of(luma, format="yuv420p", *, seed=0, full=False, gray=False):
     """A frame whose luma is this and whose other planes are noise, or neutral."""
     height, width = luma.shape

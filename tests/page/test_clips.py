@@ -52,7 +52,7 @@ def request(visitor="a", language="en"):
 
 
 def film(folder, count=75, name="walk.mp4", **options):
-    lumas = tiny_clips.moving(0, count, step=0.5)
+    lumas = tiny_clips.soft(tiny_clips.moving(0, count, step=0.5))
     return tiny_clips.write(folder / name, lumas, **{"codec": "libx264", "gray": True} | options)
 
 
