@@ -1,5 +1,7 @@
 """The work on one picture: its steps, its limits, and what it says of itself."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from shaken_scenes import blurred, psnr, scene
@@ -31,6 +33,18 @@ def test_a_shake_is_found_and_taken_away(shaken):
     assert found.changed > 0.8
     assert psnr(better, truth) > psnr(photo, truth) + 2
     assert 0 < len(calls) <= patient.steps(photo.shape[:2], None)
+
+
+def test_of_kernels_about_as_good_the_restorer_decides(shaken):
+    photo, truth = shaken
+    work = patient._Work(
+        photo, photo, lambda plane: plane, lambda plane: truth, lambda: None, lambda: None
+    )
+    right = blind.Found(KERNEL, 0.30, 0.6)
+    wrong = blind.Found(kernels.motion_kernel(15, 110), 0.29, 0.6)
+    assert work._tried(work.light, [wrong, right]) is right
+    # What costs much more is not looked at.
+    assert work._tried(work.light, [wrong, dataclasses.replace(right, sparsity=0.4)]) is wrong
 
 
 def test_a_kernel_that_is_not_found_in_two_ways_changes_nothing(shaken, monkeypatch):
