@@ -125,6 +125,19 @@ def _add_motion(stages):
     data.add_argument(
         "--restorer", metavar="NAME", help="name of the restorer in it (default: restorer)"
     )
+    data.add_argument(
+        "--examples",
+        type=pathlib.Path,
+        metavar="FOLDER",
+        help="keep what the network sees in this folder, some 0.9 MB each: exposures are made, "
+        "restored and searched for lines once, and steps take a fraction of the time",
+    )
+    data.add_argument(
+        "--example-count",
+        type=int,
+        metavar="N",
+        help="exposures that are kept there (default: 600)",
+    )
     _add_validation(data)
     _add_run(motion, configs.MotionConfig, presets.MOTION_PRESETS)
 
@@ -334,10 +347,11 @@ def _pictures(arguments, kind, told):
             "teacher": arguments.teacher,
         }
     elif arguments.stage == "motion":
-        names = ("photos", "clips", "validation_clips", "models")
+        names = ("photos", "clips", "validation_clips", "models", "examples")
         given |= {name: getattr(arguments, name) for name in names}
-        if arguments.restorer is not None:
-            given["restorer"] = arguments.restorer
+        for name in ("restorer", "example_count"):
+            if getattr(arguments, name) is not None:
+                given[name] = getattr(arguments, name)
     else:
         given["photos"] = tuple(arguments.photos or ())
     others = {

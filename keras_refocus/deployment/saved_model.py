@@ -50,7 +50,7 @@ def export_model(model: Any, folder: str | os.PathLike, **options: Any) -> Path:
         model: Keras model from luminance of shape (batch, height, width, 1), float32 in [0, 1], to
             restored luminance of the same shape (a restorer) or to chroma of shape (batch, height,
             width, 2) (a colorizer); or a motion network, from what it sees, of shape (batch,
-            height, width, 5 or 7), to shape (batch, height, width, 11). Trained under mixed
+            height, width, 5 or 7), to shape (batch, height, width, 12). Trained under mixed
             precision it is exported in float32.
         folder: The servable; the last part of its path is its name on TensorFlow Serving.
         version: Number of the version; by default one more than the highest there.
@@ -203,7 +203,7 @@ def kind_of(model: Any) -> str:
     if seen != 1 or channels not in (1, 2):
         raise ValueError(
             "A generator must take one channel (luminance) and give one (restored luminance) or "
-            "two (chroma), or be a motion network, which takes 5 or 7 and gives 11. Received: "
+            "two (chroma), or be a motion network, which takes 5 or 7 and gives 12. Received: "
             f"input_shape={model.input_shape}, output_shape={model.output_shape}."
         )
     return contract.RESTORER if channels == 1 else contract.COLORIZER
@@ -376,7 +376,7 @@ def _card(servable: str, output: str, model, version: str) -> str:
     takes, gives = "0 to 1 (CIELAB L* / 100)", f"{low:g} to {high:g}"
     if output == contract.TRAJECTORIES_AND_RESIDUALS:
         takes = "luminance (and chroma), restored luminance, way x and y / 16 pixels, fit"
-        gives = "way x, y, bend x, y in pixels; seven residuals of luminance"
+        gives = "way x, y, bend x, y in pixels; correction, seven residuals of luminance"
     lines = [
         f"# {servable}",
         "",

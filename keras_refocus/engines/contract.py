@@ -36,7 +36,9 @@ STRENGTH = "strength"
 # Channels of what a motion network sees, of a picture in luminance or in luminance and chroma, and
 # of what it gives; their order is that of `video.from_blur`.
 SEEN_CHANNELS = (5, 7)
-MOTION_CHANNELS = 11
+MOTION_CHANNELS = 12
+# Pixels that 1 stands for in the way that a motion network sees.
+MOTION_UNIT = 16.0
 
 # Files in the folder of a version.
 SAVED_MODEL_FILE = "saved_model.pb"
@@ -73,7 +75,7 @@ class Engine(Protocol):
         """
 
     def estimate_motion(self, seen: np.ndarray, *, model: str = MOTION) -> np.ndarray:
-        """Run a motion network: what it sees, float32 [N,H,W,5 or 7], to float32 [N,H,W,11]."""
+        """Run a motion network: what it sees, float32 [N,H,W,5 or 7], to float32 [N,H,W,12]."""
 
     def versions(self, *models: str) -> dict[str, str]:
         """Tell which version of each of these models would answer, leaving out absent ones.

@@ -11,7 +11,7 @@ import numpy as np
 from keras_refocus.engines import contract, store
 from keras_refocus.system import run_files
 
-_COUNTS = {1: "one channel", 2: "two channels", contract.MOTION_CHANNELS: "eleven channels"}
+_COUNTS = {1: "one channel", 2: "two channels", contract.MOTION_CHANNELS: "twelve channels"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +76,7 @@ def load_colorizer(
 def load_motion(
     path: str | os.PathLike | None = None, *, best: bool = False
 ) -> tuple[Network, pathlib.Path]:
-    """Load a motion network; as `load_restorer`, but from what it sees, 5 or 7 channels, to 11."""
+    """Load a motion network; as `load_restorer`, but from what it sees, 5 or 7 channels, to 12."""
     return _load(
         path,
         contract.MOTION,

@@ -158,11 +158,14 @@ def score(
         for _, network in networks:
             # A network of luminance sees no chroma.
             own = seen if network.channels == 7 else np.delete(seen, (1, 2), axis=-1)
-            motion = network(own[None])[0]
+            motion = from_blur.read_motion(network(own[None])[0])
             moved = from_blur.frames_along(
-                restored, motion[..., :4], times, interpolation=from_blur.LINEAR
+                restored + motion.correction,
+                motion.trajectories,
+                times,
+                interpolation=from_blur.LINEAR,
             )
-            sequences.append([one + motion[..., 4 + i] for i, one in enumerate(moved)])
+            sequences.append([one + motion.residuals[..., i] for i, one in enumerate(moved)])
         truth = np.moveaxis(frames, -1, 0)
         for name, sequence in zip(names, sequences, strict=True):
             given = np.clip(np.stack(sequence), 0, 1).astype(np.float32)

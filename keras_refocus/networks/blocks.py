@@ -12,6 +12,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_refocus.engines import contract
 from keras_refocus.pictures import color
 from keras_refocus.pictures.color import Tensor
 
@@ -37,9 +38,10 @@ def luminance_input() -> Tensor:
 
 
 # What a motion network sees beside the picture: restored luminance, the way along x and y, its fit;
-# and what it gives: four coefficients of trajectories and seven residuals. See `video.from_blur`.
+# and what it gives: four coefficients of trajectories, what is added to the restored luminance, and
+# seven residuals. See `video.from_blur`.
 _HINTS = 4
-MOTION_CHANNELS = 11
+MOTION_CHANNELS = contract.MOTION_CHANNELS
 
 
 def seen_input(channels: int) -> Tensor:

@@ -200,6 +200,8 @@ class TrainingJob:
     # Fields that are a path or `None`, and those that are tuples of paths.
     _paths: typing.ClassVar[tuple] = ("data_dir", "validation_photos")
     _path_lists: typing.ClassVar[tuple] = ()
+    # Other fields that a command line repeats.
+    _options: typing.ClassVar[tuple] = ()
 
     def __post_init__(self):
         folders = [name for name in ("photos", "pairs", "clips") if getattr(self, name, None)]
@@ -338,7 +340,7 @@ class TrainingJob:
         if self.init_from:
             words += ["--init-from", *map(str, self.init_from)]
         options = ("data", "validation_count", "data_license", "strategy")
-        for name in (*self._paths, *options):
+        for name in (*self._paths, *options, *self._options):
             if getattr(self, name) is not None:
                 words += ["--" + name.replace("_", "-"), str(getattr(self, name))]
         return shlex.join(words + configs.to_arguments(self.config, self.config_class()))

@@ -1,6 +1,7 @@
 """What a training of a motion network has for itself: exposures, what is seen of them, scores."""
 
 import dataclasses
+import logging
 import math
 import pathlib
 from collections.abc import Mapping
@@ -11,9 +12,10 @@ from keras import ops
 
 from keras_refocus import networks
 from keras_refocus.blur import exposure
-from keras_refocus.data import exposures, sampling, workers
+from keras_refocus.data import exposures, kept_exposures, sampling, workers
 from keras_refocus.engines import contract, local
 from keras_refocus.pictures import color
+from keras_refocus.system import files
 from keras_refocus.training import configs, motion_model, optimizers
 from keras_refocus.training.job import (
     Pictures,
@@ -25,7 +27,9 @@ from keras_refocus.training.job import (
 )
 from keras_refocus.video import from_blur
 
-#: Side of the validation pictures in pixels, as of the published protocol here.
+_log = logging.getLogger(__name__)
+
+#: Side of the validation pictures and of kept examples in pixels.
 VALIDATION_SIZE = 192
 _SHOWN = 6  # Validation pictures on the sheet of an epoch.
 
@@ -61,6 +65,10 @@ class MotionJob(TrainingJob):
         validation_clips: Path of a folder of clips to validate on.
         models: Folder with the restorer, or `None`: that which came with the installation.
         restorer: Name of the restorer.
+        examples: Path of a folder that keeps what the network sees, or `None`: exposures are then
+            made, restored and searched for lines anew at every step. Kept, they are made once, and
+            steps see windows of them, turned.
+        example_count: How many exposures are kept there.
     """
 
     photos: pathlib.Path | None = None
@@ -68,12 +76,16 @@ class MotionJob(TrainingJob):
     validation_clips: pathlib.Path | None = None
     models: pathlib.Path | None = None
     restorer: str = contract.RESTORER
+    examples: pathlib.Path | None = None
+    example_count: int = 600
 
     stage = "motion"
     config_class = configs.MotionConfig
     columns = ("blurred", "restored", "first", "middle", "last", "true first", "true last")
     sides = ("blurred", "frames")
     _paths = ("data_dir", "photos", "clips", "validation_photos", "validation_clips", "models")
+    _paths += ("examples",)
+    _options = ("restorer", "example_count")
     _folder_flags = "--photos or --clips"
 
     def __post_init__(self):
@@ -88,6 +100,11 @@ class MotionJob(TrainingJob):
                 "A motion network is trained on one device. Received: "
                 f"strategy={self.strategy!r}. Leave --strategy out."
             )
+        if self.example_count < 1:
+            raise ValueError(
+                "There must be at least one example. Received: "
+                f"example_count={self.example_count}. Choose hundreds."
+            )
         # Not a field: models are neither compared nor kept.
         object.__setattr__(self, "_engines", [])
 
@@ -99,13 +116,13 @@ class MotionJob(TrainingJob):
 
     def data_record(self) -> dict[str, Any]:
         """See `TrainingJob`."""
-        return super().data_record() | {"restorer": self.restorer}
+        return super().data_record() | {name: getattr(self, name) for name in self._options}
 
     @classmethod
     def pictures_of(cls, record: Mapping[str, Any]) -> dict[str, Any]:
         """See `TrainingJob`."""
-        restorer = record["data"].get("restorer", contract.RESTORER)
-        return super().pictures_of(record) | {"restorer": restorer}
+        found = {name: record["data"][name] for name in cls._options if name in record["data"]}
+        return super().pictures_of(record) | found
 
     def collect(self) -> Any:
         """Find and check photos and clips; see `TrainingJob`."""
@@ -163,6 +180,16 @@ class MotionJob(TrainingJob):
 
     def sampler(self, pictures: Any, phase: Any) -> Any:
         """Examples of a phase; see `TrainingJob`."""
+        if self.examples is not None:
+            kept = kept_exposures.KeptExposures(paths=self._kept(pictures))
+            return kept_exposures.KeptSampler(
+                sources=(kept,),
+                shares=(1.0,),
+                size=phase.patch_size,
+                batch_size=phase.batch_size,
+                seed=self.config.seed,
+                flip=self.config.flip,
+            )
         return exposures.ExposureSampler(
             sources=pictures.sources,
             shares=pictures.shares,
@@ -176,7 +203,44 @@ class MotionJob(TrainingJob):
 
     def batches(self, pictures: Any, phase: Any, **place: Any) -> Any:
         """Batches of a phase; see `TrainingJob`."""
+        if self.examples is not None:
+            return super().batches(pictures, phase, **place)
         return _SeenBatches(super().batches(pictures, phase, **place), self.see)
+
+    def _kept(self, pictures):
+        """Paths of the kept examples; those that are missing are made."""
+        sampler = exposures.ExposureSampler(
+            sources=pictures.sources,
+            shares=pictures.shares,
+            size=VALIDATION_SIZE,
+            batch_size=1,
+            seed=self.config.seed,
+            flip=False,
+            picture=self.config.picture,
+        )
+
+        def make(number):
+            picture, frames = sampler.example(number)
+            return self.see(picture[None])[0], frames
+
+        def tell(number):
+            if (number + 1) % 50 == 0:
+                _log.info("kept %d of %d examples", number + 1, self.example_count)
+
+        return kept_exposures.keep(
+            self.examples, self.example_count, make, self._facts(pictures), progress=tell
+        )
+
+    def _facts(self, pictures):
+        """What decides the kept examples, as JSON."""
+        hashes = [line.split()[0] for line in pictures.manifest.splitlines()]
+        names = ("blur", "blur_options", "picture", "coded", "parts", "seed")
+        return {name: getattr(self.config, name) for name in names} | {
+            "size": VALIDATION_SIZE,
+            "restorer": self.restorer,
+            "training_pictures": [len(source) for source in pictures.sources],
+            "pictures": files.sha256("\n".join(hashes).encode()),
+        }
 
     def validation(self, pictures: Any) -> tuple[np.ndarray, np.ndarray]:
         """Central parts of pictures to validate on, exposed with a fixed seed: `TrainingJob`."""
@@ -205,7 +269,7 @@ class MotionJob(TrainingJob):
         seen, frames = validation
         channels = self.config.channels
         still = np.repeat(seen[..., :1], from_blur.FRAMES, axis=-1)
-        motion = np.zeros((*seen.shape[:3], 11), np.float32)
+        motion = np.zeros((*seen.shape[:3], contract.MOTION_CHANNELS), np.float32)
         motion[..., :2] = seen[..., channels + 1 : channels + 3] * from_blur.SCALE
         moved = np.stack(
             [

@@ -16,24 +16,26 @@ _MIDDLE = from_blur.FRAMES // 2
 def render(seen: Tensor, motion: Tensor) -> Tensor:
     """Frames out of what a network saw and what it gave.
 
-    The restored picture is moved along the trajectories, bilinearly, and the residuals are added.
+    The restored picture is corrected and moved along the trajectories, bilinearly, and the
+    residuals are added.
 
     Args:
         seen: Tensor (batch, height, width, channels + 4), in the order of `from_blur.see`.
-        motion: Tensor (batch, height, width, 11): trajectories and residuals.
+        motion: Tensor (batch, height, width, 12): trajectories, correction and residuals; see
+            `from_blur.Motion`.
 
     Returns:
         Tensor (batch, height, width, 7), luminance, not clipped.
     """
     motion = ops.cast(motion, "float32")
-    restored = seen[..., -4:-3]
+    restored = seen[..., -4:-3] + motion[..., 4:5]
     times = from_blur.moments(from_blur.FRAMES).astype("float32")
     bends = times * times - np.float32(from_blur.MEAN_SQUARE)
     shifts = [
         motion[..., axis : axis + 1] * times + motion[..., axis + 2 : axis + 3] * bends
         for axis in (0, 1)
     ]
-    return _sample(restored, *shifts) + motion[..., 4:]
+    return _sample(restored, *shifts) + motion[..., 5:]
 
 
 def _sample(picture, right, down):

@@ -257,14 +257,14 @@ _MOTION_BLUR = {
 _MOTION = {
     "blur_options": _MOTION_BLUR,
     "patch_size": 128,
-    "batch_size": 8,
-    "epochs": 20,
+    "batch_size": 6,
+    "epochs": 16,
     "steps_per_epoch": 100,
-    "learning_rate": 5e-4,
+    "learning_rate": 4e-4,
     "final_learning_rate": 1e-6,
     "warmup_steps": 100,
     "beta_2": 0.99,
-    "average_decay": 0.995,
+    "average_decay": 0.99,
 }
 
 MOTION_PRESETS = {

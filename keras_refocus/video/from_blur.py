@@ -31,7 +31,7 @@ FRAMES = 7
 LINEAR = cv2.INTER_LINEAR
 
 #: Unit of lengths in what a network sees, in pixels.
-SCALE = 16.0
+SCALE = contract.MOTION_UNIT
 
 #: Mean of t^2 over the exposure.
 MEAN_SQUARE = 1.0 / 12.0
@@ -178,6 +178,37 @@ def _best(errors, ways):
     field = smooth(field * weight[..., None]) / total
     # Where nothing moves, nothing does, whatever moves beside it.
     return field * np.minimum(1, smooth(fit) / (2 * _LEAST_GAIN))[..., None], fit
+
+
+@dataclasses.dataclass(frozen=True)
+class Motion:
+    """What a `motion` network gives of a picture.
+
+    Attributes:
+        trajectories: float32 array (height, width, 4): `first` and `second`, in pixels.
+        correction: float32 array (height, width): what is added to the restored luminance before
+            it moves.
+        residuals: float32 array (height, width, 7): what is added to the luminance of each frame.
+    """
+
+    trajectories: np.ndarray
+    correction: np.ndarray
+    residuals: np.ndarray
+
+
+def read_motion(given: np.ndarray) -> Motion:
+    """Take apart what a `motion` network gives: float32 array (height, width, 12)."""
+    return Motion(given[..., :4], given[..., 4], given[..., 5:])
+
+
+def along_lines(lines: Lines) -> Motion:
+    """The motion of straight lines alone, with nothing added: what an untrained network gives."""
+    shape = lines.fit.shape
+    return Motion(
+        np.concatenate([lines.field, np.zeros_like(lines.field)], axis=-1),
+        np.zeros(shape, np.float32),
+        np.zeros((*shape, FRAMES), np.float32),
+    )
 
 
 def frames_along(

@@ -118,26 +118,25 @@ def unblur(
     luminance, chroma = color.rgb_to_lab(_shrunk(rgb, longest_side))
     restored = restorer.restore_luminance(luminance[None], options, cancel=cancel)[0, ..., 0]
     lines = from_blur.find_lines(luminance[..., 0], restored)
-    trajectories = np.concatenate([lines.field, np.zeros_like(lines.field)], axis=-1)
-    residuals = np.zeros((*restored.shape, from_blur.FRAMES), np.float32)
+    motion = from_blur.along_lines(lines)
     _stop_if(cancel)
     if chosen is not None:
         picture = np.concatenate([luminance, chroma], axis=-1) if coded else luminance
         seen = from_blur.see(picture, restored, lines)
         given = restorer.engine.estimate_motion(seen[None], model=chosen[0])[0]
         _check_finite(given, chosen[0])
-        trajectories, residuals = given[..., :4], given[..., 4:]
+        motion = from_blur.read_motion(given)
     times = from_blur.moments(frames)
     pictures = []
     for time in times[::-1] if reverse else times:
         _stop_if(cancel)
-        pictures.append(_frame(restored, chroma, trajectories, residuals, time))
+        pictures.append(_frame(restored, chroma, motion, time))
     return Clip(
         frames=np.stack(pictures),
         method=CLASSICAL if chosen is None else " ".join(chosen),
         direction="coded" if coded else "guessed",
         reversed=reverse,
-        length=float(np.hypot(trajectories[..., 0], trajectories[..., 1]).max()),
+        length=float(np.hypot(*np.moveaxis(motion.trajectories[..., :2], -1, 0)).max()),
     )
 
 
@@ -203,17 +202,17 @@ def _shrunk(rgb, longest_side):
     return cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
 
 
-def _frame(restored, chroma, trajectories, residuals, time):
+def _frame(restored, chroma, motion, time):
     """One frame in colour, uint8 (height, width, 3)."""
-    planes = np.concatenate([restored[..., None], chroma], axis=-1)
+    planes = np.concatenate([(restored + motion.correction)[..., None], chroma], axis=-1)
     (moved,) = from_blur.frames_along(
-        planes, trajectories, np.array([time]), interpolation=from_blur.LINEAR
+        planes, motion.trajectories, np.array([time]), interpolation=from_blur.LINEAR
     )
     # Residuals are those of seven moments; between two of them, of both.
     place = (time + 0.5) * (from_blur.FRAMES - 1)
     first = min(int(place), from_blur.FRAMES - 2)
     part = np.float32(place - first)
-    residual = (1 - part) * residuals[..., first] + part * residuals[..., first + 1]
+    residual = (1 - part) * motion.residuals[..., first] + part * motion.residuals[..., first + 1]
     luminance = np.clip(moved[..., 0] + residual, 0, 1)[..., None].astype(np.float32)
     rgb = color.recompose(luminance, np.ascontiguousarray(moved[..., 1:], np.float32))
     return color.from_float(np.clip(rgb, 0, 1), np.uint8)
