@@ -157,12 +157,13 @@ def _add_engine(models: argparse._ArgumentGroup) -> None:
         "--motion",
         metavar="NAME",
         help="name of the motion network; classical: none, the search for straight lines alone "
-        "(default: motion if it is there, else classical)",
+        "(default: motion if it is there and the photo is not coded, else classical)",
     )
     models.add_argument(
         "--coded",
         action="store_true",
-        help="the photo was taken through the coded aperture that the network was trained for",
+        help="the photo was taken through the phase-coded aperture, whose colours tell the "
+        "direction of time; a network that --motion names must have been trained for it",
     )
     engine_options.add_threads(models)
 

@@ -149,7 +149,7 @@ def score(
     names += [name for name, _ in networks]
     found = {name: [] for name in names}
     for picture, frames in exposed:
-        seen = from_blur.look(picture[None], engine, restorer)[0]
+        seen = from_blur.look(picture[None], engine, restorer, coded=coded)[0]
         blurred, restored = seen[..., 0], seen[..., 3]
         times = from_blur.moments(from_blur.FRAMES)
         way = seen[..., 4:6] * from_blur.SCALE

@@ -7,6 +7,7 @@ Floor 4.
     words      what it says, in the languages it speaks
     actions    what its buttons do
     clips      what the buttons of its Video tab do
+    moments    what happened during an exposure: a small player
     settings   how it behaves
     errors     what goes wrong, in words for visitors
     jobs       who works when: places, the line before them, a job a visitor

@@ -21,6 +21,7 @@ from keras_refocus.page import closeups, finishing, shakes, uploads, views
 from keras_refocus.page.clips import ClipActions
 from keras_refocus.page.errors import say
 from keras_refocus.page.jobs import Job, Wish, WorkQueue
+from keras_refocus.page.moments import MomentActions
 from keras_refocus.page.reading import PhotoReader
 from keras_refocus.page.sessions import Picture, Session, Sessions
 from keras_refocus.page.settings import AppSettings
@@ -137,6 +138,8 @@ class PageActions:
         self.clips = ClipActions(restorer, sessions, settings, self._queue)
         self._expected = shakes.Expected()
         self._reader = PhotoReader(sessions, settings)
+        #: Those of what happened during an exposure.
+        self.moments = MomentActions(restorer, sessions, settings, self._queue)
         # Strength and saturation do not wait for anybody's networks.
         self._finishers = ThreadPoolExecutor(2, thread_name_prefix="finish")
 

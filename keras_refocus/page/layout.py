@@ -101,6 +101,7 @@ def _lay_out(page: gr.Blocks, actions: PageActions, settings: AppSettings) -> No
         _connect_clips(page, actions.clips, clips)
     _part("privacy", "privacy.html", "said.js")
     _connect(page, actions, begin, compare, options)
+    _connect_moments(actions, begin, compare, options)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,6 +123,8 @@ class _Compare:
     strength: gr.Slider
     downloads: gr.HTML
     details: gr.HTML
+    find_moments: gr.Button
+    moments: gr.HTML
     examples: gr.HTML
 
 
@@ -272,8 +275,10 @@ def _compare() -> _Compare:
         )
         downloads = _part("downloads", "downloads.html", "downloads.js", value={})
         details = gr.HTML(visible=False, apply_default_css=False, elem_id="details")
+        find_moments = gr.Button(_("find_moments"), elem_id="find_moments")
+        moments = _part("moments", "moments.html", "moments.js", value={})
         examples = _part("examples", "examples.html", "examples.js", markup=_examples())
-    return _Compare(viewer, hints, strength, downloads, details, examples)
+    return _Compare(viewer, hints, strength, downloads, details, find_moments, moments, examples)
 
 
 def _options(settings: AppSettings, strength: gr.Slider) -> _Options:
@@ -397,6 +402,28 @@ def _connect(
     )
     for control in (options.mode, options.auto_detect, options.model, options.patient):
         control.input(actions.remind, None, state, **quick)
+
+
+def _connect_moments(
+    actions: PageActions, begin: _Begin, compare: _Compare, options: _Options
+) -> None:
+    """Say what happens when with the player of what happened during an exposure."""
+    hidden: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+    quick = {"queue": False, "trigger_mode": "multiple", **hidden}
+    moments, asked = actions.moments, [options.model, options.blur_faces]
+    compare.find_moments.click(
+        moments.find,
+        asked,
+        [begin.state, compare.moments],
+        concurrency_limit=None,
+        trigger_mode="multiple",
+        **hidden,
+    )
+    begin.cancel.click(moments.cancel, None, None, **quick)
+    options.blur_faces.input(moments.withdraw, options.blur_faces, compare.moments, **quick)
+    begin.photos.chosen(moments.show, None, compare.moments, **quick)
+    for gone in (begin.photos.removed, begin.photos.cleared, begin.photos.expired):
+        gone(moments.hide, None, compare.moments, **quick)
 
 
 def _part(name: str, template: str, script: str, *, value: Any = None, **props: Any) -> gr.HTML:

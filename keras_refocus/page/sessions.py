@@ -57,6 +57,29 @@ class SharedFile:
     clip: "Clip | None" = None
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Moments:
+    """What happened while a picture was exposed.
+
+    Attributes:
+        sheet: Token of its frames, one below the other.
+        download: Token of the clip of them.
+        wanted: What it was made with: name of the restorer, and whether faces are blurred.
+        count: How many frames.
+        size: Width and height of a frame in pixels.
+        length: Longest way that something went, in pixels of a frame.
+        method: What told the motion, as of `unblur.Clip`.
+    """
+
+    sheet: str
+    download: str
+    wanted: tuple
+    count: int
+    size: tuple[int, int]
+    length: float
+    method: str
+
+
 @dataclasses.dataclass(eq=False)
 class Picture:
     """One picture of a visitor.
@@ -88,6 +111,7 @@ class Picture:
         shake: What was found of heavy shake; `None` if it was not looked for.
         error: Why there is no result.
         asked: What the networks were asked for.
+        moments: What happened while it was exposed; `None` until it is asked for.
         work: Held by whoever makes files of it.
     """
 
@@ -117,6 +141,7 @@ class Picture:
     shake: Finding | None = None
     error: str = ""
     asked: Any = None
+    moments: Moments | None = None
     work: Any = dataclasses.field(default_factory=threading.RLock)
 
     @property
@@ -188,6 +213,7 @@ class Session:
         delete_clip_after_download: The same of a clip.
         finish: What results are to be made with.
         job: What is under way for the visitor.
+        finding: Stops the search for what happened during an exposure; `None`: none is under way.
         chosen: The picture that the visitor looks at.
         turn: Whoever speaks to the visitor last counts it up; who spoke before falls silent.
         clip_turn: The same of the Video tab.
@@ -206,6 +232,7 @@ class Session:
         self.delete_clip_after_download = True
         self.finish: Any = None
         self.job: Any = None
+        self.finding: threading.Event | None = None
         self.chosen: Picture | None = None
         self.turn = 0
         self.clip_turn = 0
@@ -222,6 +249,7 @@ class Session:
         restores = self.job is not None and not self.job.is_over
         return (
             restores
+            or self.finding is not None
             or self.preparing is not None
             or (self.clip is not None and self.clip.is_working)
         )
@@ -361,6 +389,7 @@ class Session:
             self.chosen = None
         for picture in gone:
             self.forget_result(picture)
+            self.show_moments(picture, None)
             picture.upload.unlink(missing_ok=True)
         if pictures is None:
             self.drop_files(list(self._files))
@@ -379,6 +408,12 @@ class Session:
         self._folder.mkdir(mode=0o700, exist_ok=True)
         self._files[token] = SharedFile(path, name, tuple(pictures))
         return token, path
+
+    def show_moments(self, picture: Picture, moments: Moments | None) -> None:
+        """Let what happened during an exposure be fetched, in place of an earlier answer."""
+        if picture.moments is not None:
+            self.drop_files([picture.moments.sheet, picture.moments.download])
+        picture.moments = moments
 
     def drop_download(self, picture: Picture) -> None:
         """Delete the result of a picture, wherever it is in, but not what is shown of it."""
@@ -454,6 +489,8 @@ class Session:
         self.is_over = True
         if self.job is not None:
             self.job.cancel()
+        if self.finding is not None:
+            self.finding.set()
         self.delete()
         self.drop_clip()
         shutil.rmtree(self._folder, ignore_errors=True)

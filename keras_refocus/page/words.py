@@ -20,6 +20,23 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "Wählen Sie ein Foto, dann drücken Sie „Restaurieren“.",
     ),
     "nothing": ("Choose a photo first.", "Wählen Sie zuerst ein Foto."),
+    "moments_finding": (
+        "Looking for what happened during the exposure…",
+        "Es wird gesucht, was während der Belichtung geschah…",
+    ),
+    "moments_found": (
+        "This is what may have happened during the exposure.",
+        "Das kann während der Belichtung geschehen sein.",
+    ),
+    "moments_busy": (
+        "One exposure is being looked into already.",
+        "Eine Belichtung wird schon untersucht.",
+    ),
+    "moments_about": (
+        "Longest way: {pixels} pixels. Found by: {method}.",
+        "Längster Weg: {pixels} Pixel. Gefunden durch: {method}.",
+    ),
+    "moments_lines": ("search for straight lines", "Suche nach geraden Linien"),
     "gone": (
         "The photos have been deleted here. Upload them again.",
         "Die Fotos sind hier gelöscht worden. Laden Sie sie neu hoch.",
@@ -461,6 +478,10 @@ SENTENCES: dict[str, tuple[str, str]] = {
 #: Labels of Gradio's controls.
 LABELS: dict[str, tuple[str, str]] = {
     "restore": ("Restore", "Restaurieren"),
+    "find_moments": (
+        "What happened during the exposure?",
+        "Was geschah während der Belichtung?",
+    ),
     "cancel": ("Cancel", "Abbrechen"),
     "mode": ("What to do", "Was zu tun ist"),
     "auto_detect": ("Auto-detect grayscale", "Graustufen erkennen"),
@@ -580,6 +601,18 @@ SCRIPTS: dict[str, tuple[str, str]] = {
     "film_preview": ("the first seconds", "die ersten Sekunden"),
     "play": ("Play", "Abspielen"),
     "pause": ("Pause", "Anhalten"),
+    "moments_screen": (
+        "What happened during the exposure, played",
+        "Was während der Belichtung geschah, als kleiner Film",
+    ),
+    "moments_position": ("Moment of the exposure", "Augenblick der Belichtung"),
+    "moments_turn": ("The other direction", "Andere Richtung"),
+    "moments_save": ("Download", "Herunterladen"),
+    "moments_note": (
+        "The direction is a guess: a blurred photo does not tell which end of a motion came first.",
+        "Die Richtung ist geraten: Ein unscharfes Foto sagt nicht, welches Ende einer Bewegung "
+        "zuerst kam.",
+    ),
     "film_position": ("Position in the clip", "Stelle im Video"),
     "film_slow": ("Slowly", "Langsam"),
     "film_sound": ("Sound", "Ton"),

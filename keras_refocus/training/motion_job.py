@@ -112,7 +112,8 @@ class MotionJob(TrainingJob):
         """What the network sees of pictures; the restorer is opened when it is first needed."""
         if not self._engines:
             self._engines.append(local.LocalEngine(self.models))
-        return from_blur.look(pictures, self._engines[0], self.restorer)
+        coded = self.config.coded
+        return from_blur.look(pictures, self._engines[0], self.restorer, coded=coded)
 
     def data_record(self) -> dict[str, Any]:
         """See `TrainingJob`."""

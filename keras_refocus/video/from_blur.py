@@ -23,6 +23,7 @@ import cv2
 import numpy as np
 
 from keras_refocus.engines import contract
+from keras_refocus.pictures import color
 
 #: Frames that a network gives, from the first to the last moment of the exposure.
 FRAMES = 7
@@ -44,6 +45,8 @@ _ANGLES = 12
 _NEIGHBOURHOOD = 24.0
 # Errors are compared at a quarter of the shrunk size, where that neighbourhood is small.
 _ERROR_SHRINK = 4
+# Parts of the way by which colours are compared for the direction of a coded exposure.
+_LEADS = (0.2, 0.4)
 # Share by which a line must explain the picture better than no motion at all.
 _LEAST_GAIN = 0.03
 
@@ -250,6 +253,60 @@ def frames_along(
     return frames
 
 
+def lead_of_blue(rgb: np.ndarray, lines: Lines) -> float:
+    """How much blue edges lie ahead of red ones on the lines: which end of them came first.
+
+    Through the phase-coded aperture of `blur.optics` blue is sharp when the exposure begins and red
+    when it ends. What is sharp of red is then found where what is sharp of blue comes to when it
+    goes on along the way. How the colours of the scene differ does not matter, nor how strong the
+    code is: both ways are compared with each other.
+
+    Args:
+        rgb: float32 array (height, width, 3) in [0, 1], sRGB: a picture through the aperture.
+        lines: Its motion.
+
+    Returns:
+        Correlation of red with blue moved on along the way, less that with blue moved back, in
+        [-1, 1]; negative where the lines point the wrong way.
+    """
+    light = color.srgb_to_linear(rgb).astype(np.float32)
+    edges = [_edges(light[..., channel]) for channel in (0, 2)]
+    # Where nothing moves there is nothing to tell.
+    weight = lines.fit
+    lead = 0.0
+    for part in _LEADS:
+        shifts = lines.field * part
+        ahead, back = (
+            _correlation(edges[0], frames_along(edges[1], way, np.array([1.0]))[0], weight)
+            for way in (shifts, -shifts)
+        )
+        lead += (ahead - back) / len(_LEADS)
+    return float(lead)
+
+
+def _edges(plane):
+    wide = cv2.GaussianBlur(plane, (0, 0), 6.0, borderType=cv2.BORDER_REPLICATE)
+    return cv2.GaussianBlur(plane, (0, 0), 1.0, borderType=cv2.BORDER_REPLICATE) - wide
+
+
+def _correlation(one, other, weight):
+    power = np.sqrt((weight * one**2).sum() * (weight * other**2).sum())
+    return float((weight * one * other).sum() / max(float(power), 1e-12))
+
+
+def read_direction(picture: np.ndarray, lines: Lines) -> Lines:
+    """Turn lines round that point against the code of a picture; see `lead_of_blue`.
+
+    Args:
+        picture: float32 array (height, width, 3): luminance and chroma.
+        lines: Its motion.
+    """
+    rgb = color.recompose(picture[..., :1], np.ascontiguousarray(picture[..., 1:]))
+    if lead_of_blue(np.clip(rgb, 0, 1), lines) >= 0:
+        return lines
+    return dataclasses.replace(lines, field=-lines.field)
+
+
 def see(picture: np.ndarray, restored: np.ndarray, lines: Lines) -> np.ndarray:
     """What a `motion` network sees.
 
@@ -267,21 +324,25 @@ def see(picture: np.ndarray, restored: np.ndarray, lines: Lines) -> np.ndarray:
     return np.concatenate(parts, axis=-1).astype(np.float32)
 
 
-def look(pictures: np.ndarray, engine: contract.Engine, restorer: str) -> np.ndarray:
+def look(
+    pictures: np.ndarray, engine: contract.Engine, restorer: str, *, coded: bool = False
+) -> np.ndarray:
     """What a `motion` network sees of pictures of one size, whose restorer is asked.
 
     Args:
         pictures: float32 array (batch, height, width, 1 or 3): luminance, perhaps with chroma.
         engine: Runs the restorer.
         restorer: Its name.
+        coded: Whether the pictures were taken through the coded aperture, whose colours tell in
+            which direction time goes on the lines.
 
     Returns:
         float32 array (batch, height, width, 5 or 7); see `see`.
     """
     restored = np.clip(engine.restore(pictures[..., :1], model=restorer), 0, 1)[..., 0]
-    return np.stack(
-        [
-            see(picture, sharp, find_lines(picture[..., 0], sharp))
-            for picture, sharp in zip(pictures, restored, strict=True)
-        ]
-    )
+    found = []
+    for picture, sharp in zip(pictures, restored, strict=True):
+        lines = find_lines(picture[..., 0], sharp)
+        lines = read_direction(picture, lines) if coded else lines
+        found.append(see(picture, sharp, lines))
+    return np.stack(found)

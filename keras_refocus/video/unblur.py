@@ -53,8 +53,8 @@ class Clip:
     Attributes:
         frames: uint8 array (count, height, width, 3), sRGB, from the first moment to the last.
         method: `"classical"`, or name and version of the motion network.
-        direction: `"guessed"`, or `"coded"` where the picture was taken through a coded aperture
-            that a network reads.
+        direction: `"guessed"`, or `"coded"` where the picture was taken through a coded aperture,
+            whose code was read.
         reversed: Whether the direction was turned round on request.
         length: Longest way that something went during the exposure, in pixels of the frames.
     """
@@ -96,9 +96,11 @@ def unblur(
         restorer: Runs the restorer and, if its models have one, the motion network.
         frames: How many frames, evenly spaced from the first moment to the last.
         reverse: Whether time goes the other way.
-        model: Name of the motion network; `"classical"`: none; `None`: `motion` if it is there.
-        coded: Whether the picture was taken through the phase-coded aperture that the network was
-            trained for: it sees the colours, and its direction counts.
+        model: Name of the motion network; `"classical"`: none; `None`: `motion` if it is there and
+            the picture is not coded.
+        coded: Whether the picture was taken through the phase-coded aperture of `blur.optics`: its
+            colours tell the direction of time. A network that is named must have been trained for
+            it, and sees the colours, too.
         longest_side: Pictures above this are shrunk: the frames are for looking at motion, and
             memory grows with them.
         options: Of the restoration, of which restorer, tiles, flips and strength count.
@@ -117,11 +119,13 @@ def unblur(
     chosen = _motion_network(restorer, model, coded)
     luminance, chroma = color.rgb_to_lab(_shrunk(rgb, longest_side))
     restored = restorer.restore_luminance(luminance[None], options, cancel=cancel)[0, ..., 0]
+    picture = np.concatenate([luminance, chroma], axis=-1) if coded else luminance
     lines = from_blur.find_lines(luminance[..., 0], restored)
+    if coded:
+        lines = from_blur.read_direction(picture, lines)
     motion = from_blur.along_lines(lines)
     _stop_if(cancel)
     if chosen is not None:
-        picture = np.concatenate([luminance, chroma], axis=-1) if coded else luminance
         seen = from_blur.see(picture, restored, lines)
         given = restorer.engine.estimate_motion(seen[None], model=chosen[0])[0]
         _check_finite(given, chosen[0])
@@ -173,18 +177,14 @@ def _stop_if(cancel):
 
 def _motion_network(restorer, model, coded):
     """Name and version of the motion network to ask, or `None` for the classical search."""
-    if model == CLASSICAL:
-        if coded:
-            raise ValueError(
-                "The code of an aperture is read by a network. Received: coded=True, "
-                f"model={CLASSICAL!r}. Name a motion network that was trained for it."
-            )
+    # Of a coded picture a network must have been trained for the code: none is taken unasked.
+    if model == CLASSICAL or (coded and model is None):
         return None
     name = model or contract.MOTION
     found = restorer.engine.versions(name)
     if name in found:
         return name, found[name]
-    if model is not None or coded:
+    if model is not None:
         raise FileNotFoundError(
             "The motion network must be one of the models. Received: "
             f"model={name!r}, which is not there. Export one with `refocus export`, or leave it "

@@ -37,7 +37,7 @@ def test_baselines_and_a_network_that_knows(photos):
         assert seen.shape == (1, 48, 48, 5)
         restored = seen[..., 1:2]
         return np.concatenate(
-            [np.zeros((1, 48, 48, 4), np.float32), next(truths)[None] - restored], axis=-1
+            [np.zeros((1, 48, 48, 5), np.float32), next(truths)[None] - restored], axis=-1
         )
 
     told = []
@@ -64,7 +64,7 @@ def test_the_better_direction_counts_unless_pictures_are_coded(photos):
     def backward_of(truths):
         def run(seen):
             residual = next(truths)[None, ..., ::-1] - seen[..., -4:-3]
-            return np.concatenate([np.zeros((1, 40, 40, 4), np.float32), residual], axis=-1)
+            return np.concatenate([np.zeros((1, 40, 40, 5), np.float32), residual], axis=-1)
 
         return run
 
@@ -88,7 +88,7 @@ def test_coded_pictures_are_seen_in_colour(photos):
 
     def remember(seen):
         shapes.append(seen.shape)
-        return np.zeros((1, 40, 40, 11), np.float32)
+        return np.zeros((1, 40, 40, 12), np.float32)
 
     motion.score(exposed, Echo(), "r", [("c", network(remember, channels=7))])
     assert shapes == [(1, 40, 40, 7)] and "coded aperture" in protocol.label

@@ -115,7 +115,7 @@ def test_any_size_gets_its_motion(name, size):
     for channels in (1, 3):
         network = _shared(name) if channels == 1 else _build(name, channels=3)
         motion = _run(network, _seen(2, *size, channels=channels))
-        assert motion.shape == (2, *size, 11)
+        assert motion.shape == (2, *size, 12)
         assert motion.dtype == "float32" and np.isfinite(motion).all()
         assert np.abs(motion[..., 4:]).max() > 0
 
@@ -130,9 +130,9 @@ def test_untrained_motion_network_gives_the_classical_estimate():
 def test_untrained_cascade_gives_the_blurred_picture_seven_times():
     seen = _seen(1, 14, 9)
     motion = _run(networks.build("jin", **TINY["jin"]), seen)
-    np.testing.assert_array_equal(motion[..., :4], 0)
+    np.testing.assert_array_equal(motion[..., :5], 0)
     expected = np.repeat(seen[..., :1] - seen[..., 1:2], 7, axis=-1)
-    np.testing.assert_allclose(motion[..., 4:], expected, atol=1e-6)
+    np.testing.assert_allclose(motion[..., 5:], expected, atol=1e-6)
 
 
 def test_motion_network_is_small():

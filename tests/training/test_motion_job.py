@@ -73,6 +73,31 @@ def test_stopped_and_resumed_equals_straight_through(tmp_path):
         np.testing.assert_array_equal(one, other)
 
 
+def test_kept_examples_are_made_once(tmp_path, monkeypatch):
+    photos = write_photos(tmp_path / "photos", count=5)
+    kept = {"photos": photos, "examples": tmp_path / "kept", "example_count": 3}
+    looks = []
+    look = motion_job.from_blur.look
+    monkeypatch.setattr(
+        motion_job.from_blur, "look", lambda *a, **o: looks.append(1) or look(*a, **o)
+    )
+    first = job(tmp_path / "first", **kept)
+    through = run.run(first)
+    assert len(looks) == 3 + 1  # Of five photos one is held out.
+    words = first.command()
+    assert "--examples" in words and "--example-count 3" in words
+    again = run.run(job(tmp_path / "again", **kept))
+    assert len(looks) == 3 + 1 + 1
+    for one, other in zip(through.get_weights(), again.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    back = motion_job.MotionJob.from_run(tmp_path / "first")
+    assert back.examples == (tmp_path / "kept").resolve() and back.example_count == 3
+    with pytest.raises(ValueError, match="seed differ"):
+        run.run(job(tmp_path / "other", config=tiny(seed=1), **kept))
+    with pytest.raises(ValueError, match="example_count=0"):
+        job(tmp_path, photos=photos, example_count=0)
+
+
 def test_clips_are_cut_into_exposures(tmp_path):
     make_high_speed(tmp_path / "clips", ("a", "b"), frames=30)
     own = job(tmp_path / "run", clips=tmp_path / "clips", config=tiny("coded"))

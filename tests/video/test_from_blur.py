@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
+from keras_refocus.pictures import color
 from keras_refocus.video import from_blur
 
 
@@ -34,6 +35,25 @@ def test_a_line_is_found_up_to_its_direction(way):
     # One direction over the whole picture.
     assert ((inside @ mean) > 0).all()
     assert lines.fit.min() >= 0 and lines.fit[24:-24, 24:-24].mean() > 0.7
+
+
+@pytest.mark.parametrize("way", [(14.0, 0.0), (-9.0, 9.0)])
+def test_blue_leads_where_its_edges_come_first(way):
+    plane = scene()
+    # Blue is sharper in the first half of the exposure, red in the second.
+    field = np.broadcast_to(np.float32(way), (*plane.shape, 2))
+    frames = np.stack(from_blur.frames_along(plane, field, from_blur.moments(40)))
+    rgb = np.stack([frames[20:].mean(0), frames.mean(0), frames[:20].mean(0)], axis=-1)
+    right = from_blur.Lines(field.copy(), np.ones(plane.shape, np.float32))
+    wrong = from_blur.Lines(-field, right.fit)
+    assert from_blur.lead_of_blue(rgb, right) > 0.1
+    assert from_blur.lead_of_blue(rgb, wrong) < -0.1
+    lab = np.concatenate(color.rgb_to_lab(rgb.astype(np.float32)), axis=-1)
+    for lines in (right, wrong):
+        np.testing.assert_array_equal(from_blur.read_direction(lab, lines).field, field)
+    # All colours at once: nothing tells.
+    grey = np.repeat(plane[..., None], 3, axis=-1)
+    assert abs(from_blur.lead_of_blue(grey, right)) < 0.02
 
 
 def test_a_sharp_picture_does_not_move():
