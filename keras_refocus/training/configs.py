@@ -341,9 +341,11 @@ class MotionConfig(TrainingConfig):
     )
     parts: int = _field(21, "equal parts of a coded exposure in which its focus stands still")
 
-    loss: typing.Literal["sequence", "jin"] = _field(
+    loss: typing.Literal["sequence", "jin", "trajectories"] = _field(
         "sequence",
-        "sequence: the frames in order, of a picture without code the better of both directions; "
+        "trajectories: the ways alone, beside those that optical flow finds between the true "
+        "frames; sequence: the frames in order; of a picture without code the better of both "
+        "directions counts; "
         "jin: pairs of frames, whichever of the two is first (Jin et al. 2018)",
     )
     frequency_weight: float = _field(0.03, "weight of the loss of Fourier coefficients")

@@ -35,7 +35,7 @@ _SHOWN = 6  # Validation pictures on the sheet of an epoch.
 
 
 class _SeenBatches:
-    """Batches of a sampler with what is seen of them; see `workers.Batches`."""
+    """Batches of a sampler with what is seen of them and the true motion; see `workers.Batches`."""
 
     def __init__(self, batches, see):
         self._batches, self._see = batches, see
@@ -45,7 +45,7 @@ class _SeenBatches:
 
     def __iter__(self):
         for pictures, frames in self._batches:
-            yield self._see(pictures), frames
+            yield self._see(pictures), _with_trajectories(frames)
 
     def __enter__(self):
         self._batches.__enter__()
@@ -204,9 +204,9 @@ class MotionJob(TrainingJob):
 
     def batches(self, pictures: Any, phase: Any, **place: Any) -> Any:
         """Batches of a phase; see `TrainingJob`."""
-        if self.examples is not None:
-            return super().batches(pictures, phase, **place)
-        return _SeenBatches(super().batches(pictures, phase, **place), self.see)
+        # Of kept examples the sampler gives what is seen itself.
+        see = self.see if self.examples is None else lambda seen: seen
+        return _SeenBatches(super().batches(pictures, phase, **place), see)
 
     def _kept(self, pictures):
         """Paths of the kept examples; those that are missing are made."""
@@ -263,11 +263,12 @@ class MotionJob(TrainingJob):
             one, other = workers.validation_arrays(sampler, count)
             seen += [self.see(picture[None])[0] for picture in one]
             frames.append(other)
-        return np.stack(seen), np.concatenate(frames)
+        return np.stack(seen), _with_trajectories(np.concatenate(frames))
 
     def input_scores(self, validation: Any) -> dict[str, float]:
         """What seven times the blurred picture and the classical estimate score: `TrainingJob`."""
         seen, frames = validation
+        frames = frames[..., : from_blur.FRAMES]
         channels = self.config.channels
         still = np.repeat(seen[..., :1], from_blur.FRAMES, axis=-1)
         motion = np.zeros((*seen.shape[:3], contract.MOTION_CHANNELS), np.float32)
@@ -285,6 +286,7 @@ class MotionJob(TrainingJob):
     def draw(self, model: Any, validation: Any) -> np.ndarray:
         """Rows of blurred, restored, predicted and true frames; see `TrainingJob`."""
         seen, frames = (side[:_SHOWN] for side in validation)
+        frames = frames[..., : from_blur.FRAMES]
         predicted = np.clip(ops.convert_to_numpy(model(ops.convert_to_tensor(seen))), 0, 1)
         parts = [seen[..., 0], seen[..., -4]]
         parts += [predicted[..., 0], predicted[..., 3], predicted[..., 6]]
@@ -306,6 +308,10 @@ class MotionJob(TrainingJob):
         if self.config.coded:
             words += f", direction right in {100 * row.get('val_forward', math.nan):.0f}%"
         return words
+
+
+def _with_trajectories(frames):
+    return np.concatenate([frames, motion_model.true_trajectories(frames)], axis=-1)
 
 
 def _usable_windows(folder):

@@ -10,6 +10,7 @@ References:
 
 from keras import ops
 
+from keras_refocus.engines import contract
 from keras_refocus.pictures import color
 from keras_refocus.pictures.color import Tensor
 from keras_refocus.training import losses
@@ -55,6 +56,24 @@ def sequence(
         return forward
     other = reversed_frames(predicted)
     return ops.minimum(forward, distance(frames, other, frequency_weight=frequency_weight))
+
+
+def trajectories(true: Tensor, given: Tensor, *, reverse: bool = False) -> Tensor:
+    """Mean distance of trajectories from those that optical flow finds between the true frames.
+
+    Args:
+        true: Tensor (batch, height, width, 4), in pixels, as of `from_blur`.
+        given: What a network gives, of the same shape.
+        reverse: Whether time goes the other way in what is given.
+
+    Returns:
+        Tensor (batch,): mean absolute difference, in units of `contract.MOTION_UNIT`, the bend
+        counting a quarter, since t^2 is a quarter at either end.
+    """
+    sign = -1.0 if reverse else 1.0
+    first = ops.mean(ops.abs(sign * given[..., :2] - true[..., :2]), axis=(1, 2, 3))
+    second = ops.mean(ops.abs(given[..., 2:4] - true[..., 2:4]), axis=(1, 2, 3))
+    return (first + 0.25 * second) / contract.MOTION_UNIT
 
 
 def jin(frames: Tensor, predicted: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from keras import ops
 
 from keras_refocus.pictures.color import Tensor
 from keras_refocus.training import gan, motion_losses
-from keras_refocus.video import from_blur
+from keras_refocus.video import from_blur, optical_flow
 
 _MIDDLE = from_blur.FRAMES // 2
 
@@ -70,6 +70,24 @@ def _sample(picture, right, down):
     return upper * (1.0 - along) + lower * along
 
 
+def true_trajectories(frames: np.ndarray) -> np.ndarray:
+    """How things moved between the true frames: optical flow from the outer ones to the middle one.
+
+    Args:
+        frames: float32 array (batch, height, width, 7).
+
+    Returns:
+        float32 array (batch, height, width, 4): `first` and `second`, as of `from_blur`.
+    """
+    found = []
+    for one in frames:
+        first, middle, last = (np.ascontiguousarray(one[..., index]) for index in (0, 3, 6))
+        # A pixel of a frame comes from where the flow leads in the middle one.
+        start, end = (-optical_flow.estimate(outer, middle) for outer in (first, last))
+        found.append(np.concatenate([end - start, 2 * (start + end)], axis=-1))
+    return np.stack(found).astype(np.float32)
+
+
 def _psnr(errors):
     return -10.0 * ops.log10(ops.maximum(errors, 1e-5))  # At most 50 dB, as of the restorer.
 
@@ -109,12 +127,16 @@ class MotionModel(gan.GAN):
     """Train a motion network.
 
     Data are pairs `(seen, frames)`: float32 tensors (batch, height, width, channels + 4), as
-    `from_blur.see` makes them, and (batch, height, width, 7), luminance of the frames in order.
+    `from_blur.see` makes them, and (batch, height, width, 11): luminance of the seven frames in
+    order, and the four coefficients of the true trajectories (`true_trajectories`).
     `averaged_generator` is what is validated and exported.
 
     Args:
         generator: A network of `networks.MOTIONS`.
-        loss_name: `"sequence"` or `"jin"`, see `motion_losses`.
+        loss_name: `"sequence"` or `"jin"`, see `motion_losses`; or `"trajectories"`, that of
+            trajectories alone, with which nothing is rendered in training: a step takes less than
+            half as long, and what the frames' pixels tell of motion only where they nearly fit
+            already, optical flow between the true frames tells everywhere.
         either_direction: Whether the direction of time cannot be known, so that the better of both
             counts.
         frequency_weight: See `motion_losses.distance`.
@@ -142,9 +164,10 @@ class MotionModel(gan.GAN):
         seed: int = 0,
         name: str = "motion_model",
     ):
-        if loss_name not in ("sequence", "jin"):
+        if loss_name not in ("sequence", "jin", "trajectories"):
             raise ValueError(
-                f"The loss must be sequence or jin. Received: loss_name={loss_name!r}."
+                "The loss must be sequence, jin or trajectories. Received: "
+                f"loss_name={loss_name!r}."
             )
         names = ["loss", "sequence_loss", "reblur_loss"]
         names += ["psnr", "others_psnr", "middle_psnr", "forward"]
@@ -188,8 +211,22 @@ class MotionModel(gan.GAN):
             "reblur_loss": reblur,
         }
 
+    def _trajectory_loss(self, true, given):
+        forward = motion_losses.trajectories(true, given)
+        if not self.either_direction:
+            return forward
+        return ops.minimum(forward, motion_losses.trajectories(true, given, reverse=True))
+
     def update_networks(self, data: Any) -> dict[str, Tensor]:
+        def trajectory_loss(seen, frames):
+            motion = self.generator(seen, training=True)
+            own = self._trajectory_loss(frames[..., from_blur.FRAMES :], motion[..., :4])
+            # What is added to the light is left at zero, with a gradient of zero.
+            mean, zero = ops.mean(own), 0.0 * ops.mean(motion[..., 4:])
+            return mean + zero, {"loss": mean, "sequence_loss": zero, "reblur_loss": zero}
+
         def loss(seen, frames):
+            frames = frames[..., : from_blur.FRAMES]
             predicted = render(seen, self.generator(seen, training=True))
             parts = self._loss_parts(seen, frames, predicted)
             means = {name: ops.mean(values) for name, values in parts.items()}
@@ -197,7 +234,7 @@ class MotionModel(gan.GAN):
 
         return gan.means(
             gan.minimize(
-                loss,
+                trajectory_loss if self.loss_name == "trajectories" else loss,
                 self.generator_optimizer,
                 self.generator.trainable_variables,
                 clip_norm=self.clip_norm,
@@ -207,6 +244,7 @@ class MotionModel(gan.GAN):
 
     def validation_metrics(self, seen: Tensor, frames: Tensor) -> dict[str, Tensor]:
         """Score the averaged network: dict from metric name to one value for each picture."""
+        frames = frames[..., : from_blur.FRAMES]
         predicted = self(seen)
         found = self._loss_parts(seen, frames, predicted)
         either = self.either_direction or self.loss_name == "jin"

@@ -256,15 +256,17 @@ _MOTION_BLUR = {
 }
 _MOTION = {
     "blur_options": _MOTION_BLUR,
+    "generator_options": {"widths": [16, 48, 96], "depths": [1, 1, 3], "decoder_depths": [1, 1]},
+    "loss": "trajectories",
     "patch_size": 128,
     "batch_size": 6,
-    "epochs": 16,
-    "steps_per_epoch": 100,
-    "learning_rate": 4e-4,
+    "epochs": 8,
+    "steps_per_epoch": 75,
+    "learning_rate": 1e-3,
     "final_learning_rate": 1e-6,
-    "warmup_steps": 100,
+    "warmup_steps": 40,
     "beta_2": 0.99,
-    "average_decay": 0.99,
+    "average_decay": 0.98,
 }
 
 MOTION_PRESETS = {
@@ -276,7 +278,7 @@ MOTION_PRESETS = {
     "coded": MotionConfig(picture="color", coded=True, **_MOTION),
     # Jin et al. 2018: seven networks in a row, pairs of frames in either order.
     "jin": MotionConfig(
-        generator="jin", loss="jin", **_MOTION | {"learning_rate": 1e-3, "warmup_steps": 50}
+        **_MOTION | {"generator": "jin", "generator_options": {}, "loss": "jin", "warmup_steps": 50}
     ),
 }
 
