@@ -22,6 +22,7 @@ _SUBJECTS = {
     "cloud": "jobs over stores beside files, batches, the start of a function",
     "page": "what a visitor of the web page waits for",
     "video": "clips: dB and steadiness beside per-frame restoration, frames in between",
+    "motion": "frames out of one blurred picture, through a plain lens and a coded aperture",
     "live": "clips: frames a second live and by several jobs, memory by length",
 }
 

@@ -10,5 +10,6 @@ Floor 5.
     cloud     jobs over stores beside files, batches, the start of a function
     page      what a visitor of the web page waits for
     video     clips: dB and steadiness beside per-frame restoration, frames in between
+    motion    frames out of one blurred picture, through a plain lens and a coded aperture
     live      frames a second of a stream, with jobs; memory by length
 """

@@ -17,7 +17,8 @@ On luminance in [0, 1] (L* / 100), clipped, whole pictures. psnr: of the mean sq
 seven frames of a picture, mean over pictures; pooled: of the mean squared error of all pictures.
 others: psnr of the six frames without the middle one; middle: of that one alone. ssim likewise.
 Of either direction of the whole sequence the better one counts, unless pictures are coded: then
-forward is the share of pictures whose given direction is the better one.
+forward is the share of the pictures in which something moves whose given direction is the better
+one.
 worse: pictures on which this is worse than the blurred picture seven times."""
 
 # Motion of 4 to 30 pixels and light noise; nothing else.
@@ -30,6 +31,11 @@ _BLUR = {
 }
 _PARTS = 21  # Of a coded exposure.
 _MIDDLE = from_blur.FRAMES // 2
+# Mean squared difference of the first and the last frame below which nothing moves: 40 dB.
+_STILL = 1e-4
+
+#: Name of the row of the classical search.
+CLASSICAL = "classical lines"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -71,6 +77,7 @@ class Row:
         errors: float64 array (pictures, 7): mean squared error of each frame.
         ssims: float64 array (pictures, 7).
         forward: bool array (pictures,): whether the direction given is the better one.
+        moving: bool array (pictures,): whether anything moves in them.
         worse: Number of pictures on which the blurred picture seven times is better.
         parameters: Of the network, 0 without.
     """
@@ -79,6 +86,7 @@ class Row:
     errors: np.ndarray
     ssims: np.ndarray
     forward: np.ndarray
+    moving: np.ndarray
     worse: int = 0
     parameters: int = 0
 
@@ -130,6 +138,7 @@ def score(
     networks: Sequence[tuple[str, Any]],
     *,
     coded: bool = False,
+    either_direction: bool | None = None,
     done: Callable[..., Any] | None = None,
 ) -> list[Row]:
     """Score the baselines and networks on exposures.
@@ -139,15 +148,19 @@ def score(
         engine: `engines.contract.Engine` that has the restorer.
         restorer: Name of the restorer.
         networks: List of `(name, models.Network)`.
-        coded: Whether direction counts.
+        coded: Whether the pictures are coded, so that their direction is read.
+        either_direction: Whether the better of both directions counts; `None`: unless they are
+            coded.
         done: Called after each exposure.
 
     Returns:
         List of `Row`: blurred, restored, classical, then the networks.
     """
-    names = ["blurred, seven times", "restored, seven times", "classical lines"]
+    names = ["blurred, seven times", "restored, seven times", CLASSICAL]
     names += [name for name, _ in networks]
     found = {name: [] for name in names}
+    either = not coded if either_direction is None else either_direction
+    moving = []
     for picture, frames in exposed:
         seen = from_blur.look(picture[None], engine, restorer, coded=coded)[0]
         blurred, restored = seen[..., 0], seen[..., 3]
@@ -167,9 +180,10 @@ def score(
             )
             sequences.append([one + motion.residuals[..., i] for i, one in enumerate(moved)])
         truth = np.moveaxis(frames, -1, 0)
+        moving.append(np.mean((truth[0] - truth[-1]) ** 2) > _STILL)
         for name, sequence in zip(names, sequences, strict=True):
             given = np.clip(np.stack(sequence), 0, 1).astype(np.float32)
-            found[name].append(_compare(truth, given, either_direction=not coded))
+            found[name].append(_compare(truth, given, either_direction=either))
         if done is not None:
             done()
     sizes = {name: network.parameters for name, network in networks}
@@ -184,6 +198,7 @@ def score(
                 errors=errors,
                 ssims=ssims,
                 forward=forward,
+                moving=np.array(moving),
                 worse=worse,
                 parameters=sizes.get(name, 0),
             )
@@ -218,11 +233,14 @@ def summary(row: Row) -> dict[str, Any]:
         "pooled_psnr": float(_decibels(row.errors.mean())),
         "others_psnr": float(_decibels(others.mean(1)).mean()),
         "middle_psnr": float(_decibels(row.errors[:, _MIDDLE]).mean()),
+        "pooled_others_psnr": float(_decibels(others.mean())),
+        "pooled_middle_psnr": float(_decibels(row.errors[:, _MIDDLE].mean())),
         "ssim": float(row.ssims.mean()),
         "others_ssim": float(np.delete(row.ssims, _MIDDLE, axis=1).mean()),
         "middle_ssim": float(row.ssims[:, _MIDDLE].mean()),
         "worse": row.worse,
-        "forward": float(row.forward.mean()),
+        "moving": int(row.moving.sum()),
+        "forward": float(row.forward[row.moving].mean()) if row.moving.any() else 1.0,
     }
 
 
