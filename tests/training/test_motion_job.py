@@ -83,11 +83,11 @@ def test_kept_examples_are_made_once(tmp_path, monkeypatch):
     )
     first = job(tmp_path / "first", **kept)
     through = run.run(first)
-    assert len(looks) == 3 + 1  # Of five photos one is held out.
+    assert len(looks) == 3 + 2
     words = first.command()
     assert "--examples" in words and "--example-count 3" in words
     again = run.run(job(tmp_path / "again", **kept))
-    assert len(looks) == 3 + 1 + 1
+    assert len(looks) == 3 + 2 + 2
     for one, other in zip(through.get_weights(), again.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
     back = motion_job.MotionJob.from_run(tmp_path / "first")
@@ -105,7 +105,7 @@ def test_clips_are_cut_into_exposures(tmp_path):
     assert sum(len(source) for source in (*pictures.sources, *pictures.validation)) == 8
     assert pictures.sources[0].coded_parts == 3
     seen, frames = own.validation(pictures)
-    assert seen.shape == (2, 32, 32, 7) and frames.shape == (2, 32, 32, 7)
+    assert seen.shape == (2, 32, 32, 7) and frames.shape == (2, 32, 32, 11)
     run.run(own)
 
 

@@ -8,7 +8,7 @@ from keras import ops
 from tiny_networks import TINY
 
 from keras_refocus import networks
-from keras_refocus.training import motion_model
+from keras_refocus.training import motion_losses, motion_model
 from keras_refocus.video import from_blur
 
 
@@ -54,6 +54,25 @@ def test_a_straight_way_moves_the_picture_there():
     assert [int(frames[:, 10, index].argmax()) for index in (0, 3, 6)] == [6, 3, 6]
 
 
+def test_true_trajectories_are_those_that_the_frames_were_made_along():
+    plane = cv2.resize(picture(12, 15), (96, 80), interpolation=cv2.INTER_CUBIC).clip(0, 1)
+    field = np.broadcast_to(np.float32([6.0, -4.0, 0.0, 3.0]), (80, 96, 4))
+    frames = np.stack(from_blur.frames_along(plane, field, from_blur.moments(7)), -1)
+    found = motion_model.true_trajectories(frames[None])[0, 20:-20, 20:-20]
+    np.testing.assert_allclose(np.median(found, axis=(0, 1)), [6, -4, 0, 3], atol=0.5)
+
+
+def test_loss_of_trajectories_by_hand():
+    true, given = np.zeros((2, 2, 2, 4), "float32"), np.zeros((2, 2, 2, 4), "float32")
+    true[0, ..., 0], given[0, ..., 0] = 16, -16  # the other way round
+    true[1, ..., 3] = 16
+    forward = numpy(motion_losses.trajectories(true, given))
+    backward = numpy(motion_losses.trajectories(true, given, reverse=True))
+    # One of two coefficients is off by 32 pixels, two units; a bend of one unit counts a quarter.
+    np.testing.assert_allclose(forward, [1.0, 0.125])
+    np.testing.assert_allclose(backward, [0.0, 0.125])
+
+
 def test_scores_of_either_direction():
     truth = np.random.default_rng(0).random((2, 8, 8, 7), dtype="float32") * 0.5 + 0.25
     predicted = np.stack([truth[0] + 0.1, truth[1, ..., ::-1] + 0.1])
@@ -70,6 +89,7 @@ def test_scores_of_either_direction():
     ("name", "loss"),
     [
         ("motion_unet", "sequence"),
+        ("motion_unet", "trajectories"),
         # Seven networks in a row.
         pytest.param("jin", "jin", marks=pytest.mark.slow),
     ],
@@ -84,13 +104,16 @@ def test_steps_lower_the_loss_and_reach_every_variable(name, loss):
     seen = seen_of(plane, (3.0, 0.0))
     field = np.broadcast_to(np.float32([5.0, 3.0]), (32, 32, 2))
     truth = np.stack(from_blur.frames_along(plane, field, from_blur.moments(7)), -1)[None]
+    truth = np.concatenate([truth, motion_model.true_trajectories(truth)], axis=-1)
     before = [weight.copy() for weight in model.generator.get_weights()]
     start = model.evaluate(seen, truth, verbose=0, return_dict=True)
     model.fit(seen, truth, epochs=6, verbose=0)
     end = model.evaluate(seen, truth, verbose=0, return_dict=True)
     assert end["loss"] < start["loss"]
     after = model.generator.get_weights()
-    assert all((old != new).any() for old, new in zip(before, after, strict=True))
+    changed = [(old != new).any() for old, new in zip(before, after, strict=True)]
+    # What is added to the light, the last convolution, is not learned from trajectories.
+    assert all(changed[:-2]) and all(changed[-2:]) == (loss != "trajectories")
 
 
 def test_configuration_survives(tmp_path):
@@ -99,5 +122,5 @@ def test_configuration_survives(tmp_path):
     )
     copy = motion_model.MotionModel.from_config(model.get_config())
     assert copy.either_direction is False and copy.loss_name == "sequence"
-    with pytest.raises(ValueError, match="sequence or jin"):
+    with pytest.raises(ValueError, match="jin or trajectories"):
         motion_model.MotionModel(model.generator, loss_name="pairs")
