@@ -97,21 +97,13 @@ def table(
         exposed = motion.exposures_of(motion.Protocol(coded=coded, **measured), **folders)
         names = ["coded"] if coded else ["pre-trained", "standard"]
         given = [(name, networks[name]) for name in names if networks[name] is not None]
-        scored = {
-            choose: {
-                row.name: motion.summary(row)
-                for row in motion.score(
-                    exposed, engine, restorer, given, coded=coded, either_direction=choose
-                )
-            }
-            # Of the code the direction is known: it is never chosen.
-            for choose in ((False,) if coded else (True, False))
-        }
-        chosen, as_given = scored[not coded], scored[False]
+        scored = motion.score(exposed, engine, restorer, given, coded=coded)
+        found = {row.name: motion.summary(row) for row in scored}
         for name in names:
-            key = motion.CLASSICAL if networks[name] is None else name
-            label = name if networks[name] is not None else f"{name} (classical)"
-            rows.append({**chosen[key], "name": label, "as_given": as_given[key]})
+            if networks[name] is not None:
+                rows.append(found[name])
+            else:
+                rows.append(found[motion.CLASSICAL] | {"name": f"{name} (classical)"})
     return rows
 
 
@@ -121,17 +113,12 @@ def as_text(rows: Sequence[dict[str, Any]]) -> str:
     heads.append("direction")
     lines = ["| " + " | ".join(heads) + " |", "|---" + "|---:" * (len(heads) - 1) + "|"]
     for row in rows:
-        given = row["as_given"]
-        numbers = (
-            row["pooled_others_psnr"],
-            given["pooled_others_psnr"],
-            row["pooled_middle_psnr"],
-        )
-        cells = [row["name"], *(f"{number:.2f}" for number in numbers)]
+        names = ("pooled_others_psnr", "given_others_psnr", "pooled_middle_psnr")
+        cells = [row["name"], *(f"{row[name]:.2f}" for name in names)]
         cells += [f"{row[name]:.3f}" for name in ("others_ssim", "middle_ssim")]
-        cells.append(f"{100 * given['forward']:.0f}% of {given['moving']}")
+        cells.append(f"{100 * row['forward']:.0f}% of {row['moving']}")
         lines.append("| " + " | ".join(cells) + " |")
-    standard, coded = (row["as_given"]["pooled_others_psnr"] for row in rows[1:])
+    standard, coded = (row["given_others_psnr"] for row in rows[1:])
     lines += ["", f"coded against standard, no direction chosen: {coded - standard:+.2f} dB (six)"]
     return "\n".join(lines)
 

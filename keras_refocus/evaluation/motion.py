@@ -75,6 +75,7 @@ class Row:
     Attributes:
         name: What made them.
         errors: float64 array (pictures, 7): mean squared error of each frame.
+        given: The same in the direction given, whichever is the better one.
         ssims: float64 array (pictures, 7).
         forward: bool array (pictures,): whether the direction given is the better one.
         moving: bool array (pictures,): whether anything moves in them.
@@ -84,6 +85,7 @@ class Row:
 
     name: str
     errors: np.ndarray
+    given: np.ndarray
     ssims: np.ndarray
     forward: np.ndarray
     moving: np.ndarray
@@ -138,7 +140,6 @@ def score(
     networks: Sequence[tuple[str, Any]],
     *,
     coded: bool = False,
-    either_direction: bool | None = None,
     done: Callable[..., Any] | None = None,
 ) -> list[Row]:
     """Score the baselines and networks on exposures.
@@ -149,8 +150,6 @@ def score(
         restorer: Name of the restorer.
         networks: List of `(name, models.Network)`.
         coded: Whether the pictures are coded, so that their direction is read.
-        either_direction: Whether the better of both directions counts; `None`: unless they are
-            coded.
         done: Called after each exposure.
 
     Returns:
@@ -159,7 +158,6 @@ def score(
     names = ["blurred, seven times", "restored, seven times", CLASSICAL]
     names += [name for name, _ in networks]
     found = {name: [] for name in names}
-    either = not coded if either_direction is None else either_direction
     moving = []
     for picture, frames in exposed:
         seen = from_blur.look(picture[None], engine, restorer, coded=coded)[0]
@@ -183,19 +181,20 @@ def score(
         moving.append(np.mean((truth[0] - truth[-1]) ** 2) > _STILL)
         for name, sequence in zip(names, sequences, strict=True):
             given = np.clip(np.stack(sequence), 0, 1).astype(np.float32)
-            found[name].append(_compare(truth, given, either_direction=either))
+            found[name].append(_compare(truth, given, either_direction=not coded))
         if done is not None:
             done()
     sizes = {name: network.parameters for name, network in networks}
     rows = []
     for name in names:
-        errors, ssims, forward = (np.stack(side) for side in zip(*found[name], strict=True))
+        errors, given, ssims, forward = (np.stack(side) for side in zip(*found[name], strict=True))
         first = rows[0].errors if rows else errors
         worse = int((errors.mean(1) > first.mean(1)).sum())
         rows.append(
             Row(
                 name=name,
                 errors=errors,
+                given=given,
                 ssims=ssims,
                 forward=forward,
                 moving=np.array(moving),
@@ -207,15 +206,16 @@ def score(
 
 
 def _compare(truth, given, *, either_direction):
-    """Errors and SSIM of each frame, and whether the direction given is the better one."""
+    """Errors of each frame, chosen and as given, SSIM, and whether as given is the better way."""
     errors, others = (
         np.mean((one.astype(np.float64) - truth) ** 2, axis=(1, 2)) for one in (given, given[::-1])
     )
     forward = errors.mean() <= others.mean()
+    as_given = errors
     if either_direction and not forward:
         given, errors = given[::-1], others
     ssims = fidelity.ssim(truth[..., None], np.ascontiguousarray(given)[..., None])
-    return errors, np.asarray(ssims, np.float64), np.asarray(forward)
+    return errors, as_given, np.asarray(ssims, np.float64), np.asarray(forward)
 
 
 def _decibels(errors):
@@ -234,6 +234,7 @@ def summary(row: Row) -> dict[str, Any]:
         "others_psnr": float(_decibels(others.mean(1)).mean()),
         "middle_psnr": float(_decibels(row.errors[:, _MIDDLE]).mean()),
         "pooled_others_psnr": float(_decibels(others.mean())),
+        "given_others_psnr": float(_decibels(np.delete(row.given, _MIDDLE, axis=1).mean())),
         "pooled_middle_psnr": float(_decibels(row.errors[:, _MIDDLE].mean())),
         "ssim": float(row.ssims.mean()),
         "others_ssim": float(np.delete(row.ssims, _MIDDLE, axis=1).mean()),

@@ -41,8 +41,12 @@ MEAN_SQUARE = 1.0 / 12.0
 _SHRINK = 2
 _LENGTHS = np.linspace(1.5, 15.0, 10)  # of the shrunk picture
 _ANGLES = 12
-# Over how far blur is taken to be the same, in pixels of the full picture.
-_NEIGHBOURHOOD = 24.0
+# Over how far lines are compared with the picture, and over how far the ways that were found are
+# then evened out, in pixels of the full picture: what shakes is mostly the camera.
+_NEIGHBOURHOOD = 16.0
+_EVENNESS = 60.0
+# The mean of lines that are nearly as good is shorter than they are.
+_LENGTHENING = 1.07
 # Errors are compared at a quarter of the shrunk size, where that neighbourhood is small.
 _ERROR_SHRINK = 4
 # Parts of the way by which colours are compared for the direction of a coded exposure.
@@ -170,17 +174,18 @@ def _best(errors, ways):
     fit = np.where(fit > _LEAST_GAIN, fit, 0.0).astype(np.float32)
     # Places that tell little take over what their neighbours tell.
     weight = (errors[0] - least) * (fit > 0) + 1e-9
-    sigma = _NEIGHBOURHOOD / _SHRINK / _ERROR_SHRINK
 
-    def smooth(plane):
+    def smooth(plane, pixels):
+        sigma = pixels / _SHRINK / _ERROR_SHRINK
         return cv2.GaussianBlur(
             plane.astype(np.float32), (0, 0), sigma, borderType=cv2.BORDER_REPLICATE
         )
 
-    total = np.maximum(smooth(weight), 1e-12)[..., None]
-    field = smooth(field * weight[..., None]) / total
+    total = np.maximum(smooth(weight, _EVENNESS), 1e-12)[..., None]
+    field = smooth(field * weight[..., None], _EVENNESS) / total * _LENGTHENING
     # Where nothing moves, nothing does, whatever moves beside it.
-    return field * np.minimum(1, smooth(fit) / (2 * _LEAST_GAIN))[..., None], fit
+    moves = np.minimum(1, smooth(fit, _NEIGHBOURHOOD) / (2 * _LEAST_GAIN))
+    return field * moves[..., None], fit
 
 
 @dataclasses.dataclass(frozen=True)
