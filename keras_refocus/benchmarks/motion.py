@@ -17,7 +17,6 @@ frames are then one exposure.
 
 import argparse
 import pathlib
-import shutil
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -156,7 +155,8 @@ def frames_between(footage: pathlib.Path, work: pathlib.Path) -> pathlib.Path:
 
 def _clip_of(pair, folder):
     """Write seven frames from the first of two to the second; returns whether they are there."""
-    if folder.is_dir():
+    paths = [folder / f"{number}.png" for number in range(from_blur.FRAMES)]
+    if all(path.is_file() for path in paths):
         return True
     first, last = (color.to_float(images.read(path).rgb) for path in pair)
     if first.shape != last.shape:
@@ -166,19 +166,14 @@ def _clip_of(pair, folder):
     planes = [[np.ascontiguousarray(one) for one in np.moveaxis(f, -1, 0)] for f in (first, last)]
     places = np.linspace(0, 1, from_blur.FRAMES)[1:-1]
     between = [
-        np.stack(
-            interpolation.between(*planes, forward, backward, float(place), best=True), axis=-1
-        )
+        np.stack(interpolation.between(*planes, forward, backward, float(place)), axis=-1)
         for place in places
     ]
-    # A stopped run must leave no half clip.
-    part = folder.with_name(folder.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    for number, frame in enumerate([first, *between, last]):
+    folder.mkdir(parents=True, exist_ok=True)
+    for path, frame in zip(paths, [first, *between, last], strict=True):
         rgb = color.from_float(np.clip(frame, 0, 1).astype(np.float32), np.uint8)
-        cv2.imwrite(str(part / f"{number}.png"), cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
-    part.rename(folder)
+        with files.replacing(path, keep_suffix=True) as temporary:
+            cv2.imwrite(str(temporary), cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
     return True
 
 

@@ -546,6 +546,35 @@ def test_a_photo_is_taken_with_the_camera(visit):
     assert preview(page, "after").std() > 0
 
 
+def test_what_happened_during_an_exposure_is_played(visit):
+    page = visit()
+    upload(page, ("shaken.png", content(colorful())))
+    page.get_by_role("button", name="What happened during the exposure?").click()
+    player = page.locator(".rf-moments")
+    player.wait_for()
+    assert "The direction is a guess" in player.inner_text()
+    assert "shaken.png" in player.inner_text()
+    frame = "document.querySelector('.rf-moments-screen').dataset.frame"
+    page.wait_for_function(f"{frame} === '3'")
+    player.get_by_role("button", name="Pause").click()
+    player.get_by_role("slider", name="Moment of the exposure").fill("0")
+    assert page.evaluate(frame) == "0"
+    player.get_by_role("button", name="The other direction").click()
+    assert page.evaluate(frame) == "6"
+    drawn = page.evaluate(
+        "(() => { const one = document.querySelector('.rf-moments-screen');"
+        " const data = one.getContext('2d').getImageData(0, 0, one.width, one.height).data;"
+        " return [one.width, one.height, Math.min(...data), Math.max(...data)]; })()"
+    )
+    assert drawn[:2] == [180, 120] and drawn[3] > drawn[2]
+    screenshot(page, "moments")
+    with page.expect_download() as fetched:
+        player.get_by_role("link", name="Download").click()
+    assert fetched.value.suggested_filename.startswith("shaken_exposure.")
+    page.get_by_role("button", name="Remove shaken.png").click()
+    player.wait_for(state="hidden")
+
+
 def test_the_photos_of_a_phone_are_taken(visit):
     heif = pytest.importorskip("pillow_heif")
     page = visit()
