@@ -146,8 +146,8 @@ def shade_under_noise():
 
 
 @pytest.mark.slow
-@settings(max_examples=25, deadline=None, derandomize=True)
-@given(plane=patterns(least=1) | shades(least=1))
+@settings(max_examples=16, deadline=None, derandomize=True)
+@given(plane=patterns(least=8) | shades(least=8))
 @example(plane=np.indices((200, 200)).sum(0) % 2.0)
 @example(plane=0.5 + 0.1 * np.random.default_rng(0).standard_normal((1, 200)).clip(-5, 5))
 @example(plane=np.full((1, 1), 0.5))
