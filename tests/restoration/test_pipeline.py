@@ -398,7 +398,7 @@ def test_progress_and_cancelling_know_the_flips():
 def shaken():
     """A grey picture of a shaken scene, float32, and its kernel."""
     kernel = kernels.motion_kernel(15, 20)
-    light, truth = shaken_scenes.blurred(shaken_scenes.scene((130, 150)), kernel)
+    light, truth = shaken_scenes.blurred(shaken_scenes.scene((170, 210)), kernel)
     gray = [color.luminance_to_gray(color.light_to_luminance(side)) for side in (light, truth)]
     return *gray, kernel
 
