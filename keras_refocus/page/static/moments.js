@@ -51,9 +51,8 @@ find('.rf-moments-turn').addEventListener('click', () => {
   draw();
 });
 seek.addEventListener('input', () => {
-  stop();
   at = Number(seek.value);
-  draw();
+  stop();
 });
 
 async function load() {
