@@ -57,10 +57,8 @@ def motion_unet(
     x = ops.space_to_depth(x, 2)
     x = keras.layers.Conv2D(widths[0], 3, padding="same", name="stem")(x)
     x = blocks.u_shape(x, widths=widths, depths=depths, decoder_depths=decoder_depths)
-    # Motion is smooth: half the size tells it, and what lies between two pixels is between both.
-    bends = blocks.last_convolution(x, _COEFFICIENTS, name="trajectories")
-    bends = keras.layers.UpSampling2D(2, interpolation="bilinear", name="smooth")(bends)
-    bends = blocks.crop_to_size(bends, size) * scale
+    bends = blocks.last_convolution(x, 4 * _COEFFICIENTS, name="trajectories")
+    bends = blocks.crop_to_size(ops.depth_to_space(bends, 2), size) * scale
     light = blocks.last_convolution(x, 4 * blocks.MOTION_CHANNELS - 4 * _COEFFICIENTS, name="light")
     light = blocks.crop_to_size(ops.depth_to_space(light, 2), size)
     way = seen[..., channels + 1 : channels + 3] * contract.MOTION_UNIT
