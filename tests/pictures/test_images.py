@@ -573,6 +573,24 @@ def test_metadata_is_stripped_unless_asked_for(tmp_path, tagged_photo, suffix, b
     assert position[1] == "N" and [float(v) for v in position[2]] == [48.0, 51.0, 29.0]
 
 
+def test_every_description_of_a_photo_and_its_camera_is_kept_and_no_other_tag(tmp_path):
+    """Tags by the names of EXIF 2.32, each with its own text."""
+    names = (
+        "ImageDescription Make Model Software DateTime Artist HostComputer Copyright "
+        "XPTitle XPComment XPAuthor XPKeywords XPSubject"
+    ).split()
+    texts = {ExifTags.Base[name].value: f"of {name}" for name in names}
+    # They are bytes: UTF-16.
+    texts = {tag: v.encode("utf-16-le") if tag >= 40091 else v for tag, v in texts.items()}
+    exif = Image.Exif()
+    exif.update(texts)
+    exif[ExifTags.Base.DocumentName.value] = "how it was stored"
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png", exif=exif)
+    kept = Image.Exif()
+    kept.load(images.read(tmp_path / "a.png").metadata)
+    assert dict(kept) == texts
+
+
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif", ".webp"])
 def test_metadata_of_all_kinds_survives(tmp_path, rgb8, suffix):
     exif = Image.Exif()
