@@ -271,6 +271,7 @@ def _options(arguments: argparse.Namespace) -> clip.ClipOptions:
         steady=arguments.steady,
         rate=interpolation.Rate.parse(arguments.fps) if arguments.fps else None,
         deinterlace=arguments.deinterlace,
+        interpolator=arguments.interpolator,
     )
 
 
@@ -289,6 +290,7 @@ def _restorer(arguments: argparse.Namespace, options: clip.ClipOptions) -> pipel
         engine = local.LocalEngine(arguments.models, threads=arguments.threads)
         restorer = pipeline.Restorer(engine)
     restorer.check_models(options.restore)
+    clip.interpolator_of(options, restorer.engine)
     return restorer
 
 
@@ -599,6 +601,12 @@ def _add_models(parser: argparse.ArgumentParser) -> None:
     models = parser.add_argument_group("models")
     engine_options.add_models_or_server(models)
     engine_options.add_model_names(models)
+    models.add_argument(
+        "--interpolator",
+        metavar="NAME",
+        help="name of the model that corrects the new frames of --fps (default: interpolator, if "
+        "there is one and --best is given)",
+    )
     models.add_argument(
         "--tile",
         type=int,

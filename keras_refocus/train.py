@@ -1,7 +1,8 @@
 """Train a model: `python -m keras_refocus.train restorer --photos PHOTOS --run runs/first`.
 
 The colorizer, stage 2, is trained by the same trainer: `... colorizer --photos PHOTOS --run RUN`;
-and so is what makes a clip of one blurred picture: `... motion --photos PHOTOS --run RUN`.
+so is what makes a clip of one blurred picture: `... motion --photos PHOTOS --run RUN`; and what
+corrects frames in between: `... interpolator --videos CLIPS --run RUN`.
 """
 
 import argparse
@@ -27,11 +28,12 @@ def _parser():
         epilog="Example: refocus train restorer --photos my_photos --run runs/first",
     )
     stages = parser.add_subparsers(
-        dest="stage", required=True, metavar="{restorer,colorizer,motion}"
+        dest="stage", required=True, metavar="{restorer,colorizer,motion,interpolator}"
     )
     _add_restorer(stages)
     _add_colorizer(stages)
     _add_motion(stages)
+    _add_interpolator(stages)
     return parser
 
 
@@ -142,8 +144,37 @@ def _add_motion(stages):
     _add_run(motion, configs.MotionConfig, presets.MOTION_PRESETS)
 
 
+def _add_interpolator(stages):
+    interpolator = stages.add_parser(
+        "interpolator",
+        help="two frames of a clip to the frame between them",
+        description="Train the correction of frames in between (`refocus video --fps 2x --best`). "
+        "Every second frame of clips is left out and learned: a clip of one's own, too.",
+        epilog="Example: refocus train interpolator --videos my_clips --run runs/between",
+    )
+    data = interpolator.add_argument_group("data")
+    data.add_argument(
+        "--videos",
+        type=pathlib.Path,
+        metavar="PATH",
+        help="clips: a folder, or one file. What is learned from is put into the run's folder, "
+        "about 40 MB a thousand frames",
+    )
+    data.add_argument(
+        "--validation-videos", type=pathlib.Path, metavar="PATH", help="validate on these clips"
+    )
+    data.add_argument(
+        "--every",
+        type=int,
+        metavar="N",
+        help="look at three frames out of N; with fewer than 3 they overlap (default: 5)",
+    )
+    _add_record(data)
+    _add_run(interpolator, configs.InterpolatorConfig, presets.INTERPOLATOR_PRESETS)
+
+
 def _add_validation(data):
-    """Options of the pictures that all stages have."""
+    """Options of the pictures of stages that learn from pictures."""
     data.add_argument(
         "--data",
         metavar="NAME",
@@ -159,6 +190,11 @@ def _add_validation(data):
     data.add_argument(
         "--validation-photos", type=pathlib.Path, metavar="FOLDER", help="validate on these photos"
     )
+    _add_record(data)
+
+
+def _add_record(data):
+    """Options of the pictures that all stages have."""
     data.add_argument(
         "--validation-count",
         type=int,
@@ -280,6 +316,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             config = _config(parser, arguments, told["config"])
             if arguments.stage == "restorer" and arguments.videos is not None:
                 arguments.photos = _frames_of_videos(parser, arguments)
+            elif arguments.stage == "interpolator":
+                _make_triplets(parser, arguments)
             job = kind(
                 folder=arguments.run,
                 config=config,
@@ -306,12 +344,18 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _kind(stage):
     """Class of the jobs of a stage."""
-    from keras_refocus.training import colorizer_job, motion_job, restorer_job
+    from keras_refocus.training import (
+        colorizer_job,
+        interpolator_job,
+        motion_job,
+        restorer_job,
+    )
 
     return {
         "restorer": restorer_job.RestorerJob,
         "colorizer": colorizer_job.ColorizerJob,
         "motion": motion_job.MotionJob,
+        "interpolator": interpolator_job.InterpolatorJob,
     }[stage]
 
 
@@ -332,13 +376,41 @@ def _frames_of_videos(parser, arguments):
     return folder
 
 
+def _make_triplets(parser, arguments):
+    """Put patches of frames in between beside the run, and name their folders as its pictures."""
+    from keras_refocus.video import triplets
+
+    extras.require("video", "Learning from videos", "av")
+    if arguments.every is not None and arguments.every < 1:
+        parser.error(f"--every must be at least 1. Received: {arguments.every}")
+    for name, places in (
+        ("triplets", arguments.videos),
+        ("validation_triplets", arguments.validation_videos),
+    ):
+        setattr(arguments, name, None)
+        if places is None:
+            continue
+        folder = arguments.run / name
+        paths = triplets.extract(
+            triplets.find(places),
+            folder,
+            every=arguments.every or triplets.EVERY,
+            progress=lambda clip: _log.info("looking for frames in between in %s", clip),
+        )
+        _log.info("%d patches are in %s", len(paths), folder)
+        setattr(arguments, name, folder)
+
+
 def _pictures(arguments, kind, told):
     """Arguments of a job about its pictures: of the flags, else of the record of a run."""
-    given = {
-        "data": arguments.data,
-        "data_dir": arguments.data_dir,
-        "validation_photos": arguments.validation_photos,
-    }
+    if arguments.stage == "interpolator":
+        given = {name: getattr(arguments, name) for name in ("triplets", "validation_triplets")}
+    else:
+        given = {
+            "data": arguments.data,
+            "data_dir": arguments.data_dir,
+            "validation_photos": arguments.validation_photos,
+        }
     if arguments.stage == "restorer":
         given |= {
             "photos": arguments.photos,
@@ -352,14 +424,14 @@ def _pictures(arguments, kind, told):
         for name in ("restorer", "example_count"):
             if getattr(arguments, name) is not None:
                 given[name] = getattr(arguments, name)
-    else:
+    elif arguments.stage == "colorizer":
         given["photos"] = tuple(arguments.photos or ())
     others = {
         "validation_count": arguments.validation_count,
         "data_license": arguments.data_license,
     }
     given |= {name: value for name, value in others.items() if value is not None}
-    folders = (given.get(name) for name in ("photos", "pairs", "clips", "data"))
+    folders = (given.get(name) for name in ("photos", "pairs", "clips", "triplets", "data"))
     if "data" in told and not any(folders):
         _log.info("pictures as in %s", arguments.config)
         return kind.pictures_of(told) | {name: value for name, value in given.items() if value}
@@ -381,6 +453,7 @@ def _config(parser, arguments, told):
         "restorer": presets.RESTORER_PRESETS,
         "colorizer": presets.COLORIZER_PRESETS,
         "motion": presets.MOTION_PRESETS,
+        "interpolator": presets.INTERPOLATOR_PRESETS,
     }[arguments.stage]
     name = arguments.preset or told.pop("preset", None) or next(iter(named))
     config = presets.preset(named, name)

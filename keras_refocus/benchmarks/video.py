@@ -75,7 +75,10 @@ def main(argv: Sequence[str] | None = None) -> int | None:
             figures["blurred"], figures["sharp"] = _restored_clips(clips, restorer, options)
         if arguments.clips:
             videos = _videos(arguments.clips)
-            figures["between"] = {p.stem: _between(_middle(p, arguments.crop)) for p in videos}
+            correct = _correction(arguments)
+            figures["between"] = {
+                p.stem: _between(_middle(p, arguments.crop), correct) for p in videos
+            }
             if arguments.colorizer:
                 console.import_tensorflow()
                 engine = local.LocalEngine(arguments.models)
@@ -364,16 +367,27 @@ def _middle(path: Path, crop: tuple[int, int], span: int = _SPAN) -> np.ndarray:
     return np.stack([_cropped(frames.luma(frame, found.layout), crop) for _, frame in read])
 
 
-def _between(planes: np.ndarray) -> dict[str, float]:
+def _correction(arguments: argparse.Namespace) -> interpolation.Correction | None:
+    """The learned correction that was named, if one was."""
+    if not arguments.interpolator:
+        return None
+    console.import_tensorflow()
+    engine = local.LocalEngine(arguments.models)
+    return lambda seen: engine.correct(seen[np.newaxis], model=arguments.interpolator)[0]
+
+
+def _between(
+    planes: np.ndarray, correct: interpolation.Correction | None = None
+) -> dict[str, float]:
     kept, left_out = planes[::2], planes[1::2]
 
     def made(make: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:
         return np.stack([make(one, other) for one, other in itertools.pairwise(kept)])
 
-    def moved(one, other):
+    def moved(one, other, change=None):
         there = optical_flow.estimate(one, other, interpolation.FLOW)
         back = optical_flow.estimate(other, one, interpolation.FLOW)
-        return interpolation.between([one], [other], there, back, 0.5)[0]
+        return interpolation.between([one], [other], there, back, 0.5, correct=change)[0]
 
     rows = {
         "repeat": made(lambda one, other: one),
@@ -381,6 +395,8 @@ def _between(planes: np.ndarray) -> dict[str, float]:
         "minterpolate": _minterpolate(kept),
         "video": made(moved),
     }
+    if correct is not None:
+        rows["video --best"] = made(lambda one, other: moved(one, other, correct))
     return {name: _decibels(several, left_out) for name, several in rows.items()}
 
 
@@ -573,6 +589,13 @@ def _parser() -> argparse.ArgumentParser:
         const="colorizer",
         metavar="NAME",
         help="colour the clips too, by this colorizer, and measure how much colours flicker",
+    )
+    parser.add_argument(
+        "--interpolator",
+        nargs="?",
+        const="interpolator",
+        metavar="NAME",
+        help="measure frames in between with this correction, too",
     )
     shared_options.add_json(parser)
     return parser

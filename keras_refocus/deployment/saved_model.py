@@ -24,6 +24,8 @@ from keras_refocus.restoration.tiling import TILE
 # Sizes that any padding, stride or pooling inside a network must survive.
 _CHECKED_SHAPES = ((1, 1, 1), (1, 1, 40), (2, 33, 17), (1, 64, 50))
 _TOLERANCE = 1e-5
+# Outputs of what motion networks and corrections see; all others are of luminance.
+_OF_SEEN = (contract.TRAJECTORIES_AND_RESIDUALS, contract.CORRECTIONS)
 # Root mean square of what writing a picture in 8 bits changes.
 _HALF_TOLERANCE = 1.0 / color.EIGHT_BIT / 12.0**0.5
 
@@ -43,6 +45,16 @@ def export_motion(model: Any, folder: str | os.PathLike, **options: Any) -> Path
     return _export(model, Path(folder), contract.TRAJECTORIES_AND_RESIDUALS, **options)
 
 
+def export_interpolator(model: Any, folder: str | os.PathLike, **options: Any) -> Path:
+    """Export a correction of frames in between; see `export_model`."""
+    import keras
+
+    # Not the frame but how it is mixed: that serves for planes of colour, too.
+    output = model.get_layer(contract.CORRECTIONS).output
+    model = keras.Model(model.input, output, name=model.name)
+    return _export(model, Path(folder), contract.CORRECTIONS, **options)
+
+
 def export_model(model: Any, folder: str | os.PathLike, **options: Any) -> Path:
     """Export a generator as `<folder>/<version>/`.
 
@@ -50,8 +62,8 @@ def export_model(model: Any, folder: str | os.PathLike, **options: Any) -> Path:
         model: Keras model from luminance of shape (batch, height, width, 1), float32 in [0, 1], to
             restored luminance of the same shape (a restorer) or to chroma of shape (batch, height,
             width, 2) (a colorizer); or a motion network, from what it sees, of shape (batch,
-            height, width, 5 or 7), to shape (batch, height, width, 12). Trained under mixed
-            precision it is exported in float32.
+            height, width, 5 or 7), to shape (batch, height, width, 12); or a correction, of
+            `networks.CORRECTIONS`. Trained under mixed precision it is exported in float32.
         folder: The servable; the last part of its path is its name on TensorFlow Serving.
         version: Number of the version; by default one more than the highest there.
         overwrite: Whether an existing version may be replaced.
@@ -76,6 +88,7 @@ def export_model(model: Any, folder: str | os.PathLike, **options: Any) -> Path:
         contract.RESTORER: export_restorer,
         contract.COLORIZER: export_colorizer,
         contract.MOTION: export_motion,
+        contract.INTERPOLATOR: export_interpolator,
     }[kind_of(model)]
     return export(model, folder, **options)
 
@@ -191,7 +204,7 @@ def write_warmup(
 
 
 def kind_of(model: Any) -> str:
-    """Whether a generator is a restorer, a colorizer or a motion network, by its channels.
+    """What a generator is by its channels: restorer, colorizer, motion network or correction.
 
     Raises:
         ValueError: It is none of them.
@@ -200,10 +213,13 @@ def kind_of(model: Any) -> str:
     seen = model.input_shape[-1]
     if seen in contract.SEEN_CHANNELS and channels == contract.MOTION_CHANNELS:
         return contract.MOTION
+    if (seen, channels) == (contract.PARTS_CHANNELS, 1):
+        return contract.INTERPOLATOR
     if seen != 1 or channels not in (1, 2):
         raise ValueError(
             "A generator must take one channel (luminance) and give one (restored luminance) or "
-            "two (chroma), or be a motion network, which takes 5 or 7 and gives 12. Received: "
+            "two (chroma), be a motion network, which takes 5 or 7 and gives 12, or a correction "
+            "of frames in between, which takes 16 and gives one. Received: "
             f"input_shape={model.input_shape}, output_shape={model.output_shape}."
         )
     return contract.RESTORER if channels == 1 else contract.COLORIZER
@@ -211,12 +227,12 @@ def kind_of(model: Any) -> str:
 
 def _given(output: str) -> str:
     """Name of what a model takes to give an output."""
-    return contract.SEEN if output == contract.TRAJECTORIES_AND_RESIDUALS else contract.LUMINANCE
+    return contract.SEEN if output in _OF_SEEN else contract.LUMINANCE
 
 
 def _limits(output: str) -> tuple[float, float]:
-    """Range in which a server keeps an output; trajectories are in pixels and have none."""
-    if output == contract.TRAJECTORIES_AND_RESIDUALS:
+    """Range in which a server keeps an output; trajectories and corrections have none."""
+    if output in _OF_SEEN:
         return (-np.inf, np.inf)
     return (0.0, 1.0) if output == contract.RESTORED else (-1.0, 1.0)
 
@@ -371,12 +387,17 @@ def _card(servable: str, output: str, model, version: str) -> str:
         what = "Removes motion blur: from the luminance of a photo to its restored luminance."
     elif output == contract.CHROMA:
         what = "Colours grey photos: from luminance to a guess of the chroma."
+    elif output == contract.CORRECTIONS:
+        what = "Corrects frames in between: `refocus video --fps 2x --best`."
     else:
         what = "Tells how things moved while one blurred picture was exposed: `refocus unblur`."
     takes, gives = "0 to 1 (CIELAB L* / 100)", f"{low:g} to {high:g}"
     if output == contract.TRAJECTORIES_AND_RESIDUALS:
         takes = "luminance (and chroma), restored luminance, way x and y / 16 pixels, fit"
         gives = "way x, y, bend x, y in pixels; correction, seven residuals of luminance"
+    elif output == contract.CORRECTIONS:
+        takes = "eight parts of luma, 0 to 1, and their weights; see docs/video.md"
+        gives = "changes of the weights; a residual of luma"
     lines = [
         f"# {servable}",
         "",

@@ -14,6 +14,7 @@ RESTORER = "restorer"
 COLORIZER = "colorizer"
 REFOCUS = "refocus"
 MOTION = "motion"
+INTERPOLATOR = "interpolator"
 
 # Signatures.
 DEFAULT_SIGNATURE = "serving_default"
@@ -28,6 +29,7 @@ CHROMA = "chroma"
 SHARES = "shares"
 SEEN = "seen"
 TRAJECTORIES_AND_RESIDUALS = "trajectories_and_residuals"
+CORRECTIONS = "corrections"
 IMAGE = "image"
 IMAGE_BYTES = "image_bytes"
 IS_GRAYSCALE = "is_grayscale"
@@ -39,6 +41,11 @@ SEEN_CHANNELS = (5, 7)
 MOTION_CHANNELS = 12
 # Pixels that 1 stands for in the way that a motion network sees.
 MOTION_UNIT = 16.0
+
+# Channels of what a correction of frames in between sees, and of what it gives; their order is that
+# of `video.interpolation`.
+PARTS_CHANNELS = 16
+CORRECTION_CHANNELS = 9
 
 # Files in the folder of a version.
 SAVED_MODEL_FILE = "saved_model.pb"
@@ -76,6 +83,9 @@ class Engine(Protocol):
 
     def estimate_motion(self, seen: np.ndarray, *, model: str = MOTION) -> np.ndarray:
         """Run a motion network: what it sees, float32 [N,H,W,5 or 7], to float32 [N,H,W,12]."""
+
+    def correct(self, seen: np.ndarray, *, model: str = INTERPOLATOR) -> np.ndarray:
+        """Correct frames in between: parts and weights, float32 [N,H,W,16], to [N,H,W,9]."""
 
     def versions(self, *models: str) -> dict[str, str]:
         """Tell which version of each of these models would answer, leaving out absent ones.
@@ -128,5 +138,20 @@ def as_seen(values: np.ndarray) -> np.ndarray:
         raise ValueError(
             "A motion network sees arrays of shape (images, height, width, 5 or 7), none of them "
             f"zero. Received: shape={values.shape}."
+        )
+    return values
+
+
+def as_parts(values: np.ndarray) -> np.ndarray:
+    """Check what a correction of frames in between is about to get; see `as_luminance`.
+
+    Raises:
+        ValueError: It has another shape, or holds nothing.
+    """
+    values = np.asarray(values, np.float32)
+    if values.ndim != 4 or values.shape[-1] != PARTS_CHANNELS or 0 in values.shape:
+        raise ValueError(
+            f"A correction sees arrays of shape (frames, height, width, {PARTS_CHANNELS}), none of "
+            f"them zero. Received: shape={values.shape}."
         )
     return values

@@ -21,10 +21,11 @@ _GOOD_FOR = {
     contract.COLORIZER: "colours for grey photos",
     contract.REFOCUS: "the whole pipeline in one graph",
     contract.MOTION: "a clip out of one blurred photo",
+    contract.INTERPOLATOR: "frames in between, closer to the truth",
 }
 
 # Kinds beside restorers, whose names begin so.
-_NAMED = (contract.COLORIZER, contract.REFOCUS, contract.MOTION)
+_NAMED = (contract.COLORIZER, contract.REFOCUS, contract.MOTION, contract.INTERPOLATOR)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -104,7 +105,7 @@ def read_origin(version: Path) -> Origin | None:
 
 
 def kind_of(name: str, origin: Origin | None) -> str:
-    """Whether a model is a `"restorer"`, `"colorizer"`, `"motion"`, or `"refocus"`: all of it."""
+    """What a model is: `"restorer"`, `"colorizer"`, `"motion"`, `"interpolator"`, `"refocus"`."""
     if origin is not None:
         return origin.kind
     named = (kind for kind in _NAMED if name.startswith(kind))

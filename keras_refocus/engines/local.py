@@ -86,6 +86,10 @@ class LocalEngine:
         output = contract.TRAJECTORIES_AND_RESIDUALS
         return self._run(model, contract.as_seen(seen), output, given=contract.SEEN)
 
+    def correct(self, seen: np.ndarray, *, model: str = contract.INTERPOLATOR) -> np.ndarray:
+        """Correct frames in between; see `contract.Engine.correct`."""
+        return self._run(model, contract.as_parts(seen), contract.CORRECTIONS, given=contract.SEEN)
+
     def color_shares(self, luminance: np.ndarray, *, model: str = contract.COLORIZER) -> np.ndarray:
         """Ask a colorizer how likely which colours are; see `contract.Engine.color_shares`."""
         return self._run(

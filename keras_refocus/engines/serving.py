@@ -47,8 +47,8 @@ _CHANNEL_OPTIONS = (
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0  # seconds between two attempts
 
 
-# Outputs of what a motion network sees; all others are of luminance.
-_OF_SEEN = {contract.TRAJECTORIES_AND_RESIDUALS}
+# Outputs of what motion networks and corrections see; all others are of luminance.
+_OF_SEEN = {contract.TRAJECTORIES_AND_RESIDUALS, contract.CORRECTIONS}
 
 
 class ServingError(ConnectionError):
@@ -184,6 +184,15 @@ class ServingEngine:
         """
         output = contract.TRAJECTORIES_AND_RESIDUALS
         return self._run(model, contract.as_seen(seen), output, channels=contract.MOTION_CHANNELS)
+
+    def correct(self, seen: np.ndarray, *, model: str = contract.INTERPOLATOR) -> np.ndarray:
+        """Correct frames in between; see `contract.Engine.correct`.
+
+        Raises:
+            ServingError: No server answered, or it refused the request.
+        """
+        channels = contract.CORRECTION_CHANNELS
+        return self._run(model, contract.as_parts(seen), contract.CORRECTIONS, channels=channels)
 
     def color_shares(self, luminance: np.ndarray, *, model: str = contract.COLORIZER) -> np.ndarray:
         """Ask a colorizer how likely which colours are; see `contract.Engine.color_shares`.

@@ -3,7 +3,8 @@
 Generators map luminance `(batch, height, width, 1)` float32 in [0, 1] to restored luminance of the
 same shape, for any height and width of at least 1, without clipping; colorizers map it to chroma
 `(batch, height, width, 2)`; decolorizers map luminance and chroma, three channels, to luminance.
-Motion networks map what `video.from_blur.see` shows of an exposure to trajectories and residuals.
+Motion networks map what `video.from_blur.see` shows of an exposure to trajectories and residuals;
+corrections map what a frame in between may be mixed of to that frame.
 Discriminators map a picture to scores without activation. All are functional models of built-in
 layers and `keras.ops`: a saved generator loads with no custom objects, under every backend.
 """
@@ -14,6 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from keras_refocus.networks.blind_wiener import blind_wiener_generator
+from keras_refocus.networks.correction_unet import correction_unet
 from keras_refocus.networks.ddcolor import ddcolor_colorizer
 from keras_refocus.networks.dncnn import dncnn_generator
 from keras_refocus.networks.drunet import drunet_generator
@@ -40,6 +42,7 @@ from keras_refocus.networks.unet import unet_generator
 
 __all__ = [
     "COLORIZERS",
+    "CORRECTIONS",
     "DECOLORIZERS",
     "DISCRIMINATORS",
     "GENERATORS",
@@ -90,6 +93,10 @@ MOTIONS = {
     "jin": jin_cascade,
 }
 
+CORRECTIONS = {
+    "correction_unet": correction_unet,
+}
+
 DISCRIMINATORS = {
     "patchgan": patch_discriminator,
     "critic": critic,
@@ -106,7 +113,8 @@ def options(name: str) -> dict[str, Any]:
     """Options that a network takes, with their defaults.
 
     Args:
-        name: A key of `GENERATORS`, `COLORIZERS`, `DECOLORIZERS`, `MOTIONS` or `DISCRIMINATORS`.
+        name: A key of `GENERATORS`, `COLORIZERS`, `DECOLORIZERS`, `MOTIONS`, `CORRECTIONS` or
+            `DISCRIMINATORS`.
 
     Returns:
         Dict from the name of an option to its default.
@@ -119,7 +127,8 @@ def options(name: str) -> dict[str, Any]:
 
 
 def _builder(name):
-    builders = {**GENERATORS, **COLORIZERS, **DECOLORIZERS, **MOTIONS, **DISCRIMINATORS}
+    several = (GENERATORS, COLORIZERS, DECOLORIZERS, MOTIONS, CORRECTIONS, DISCRIMINATORS)
+    builders = {key: builder for some in several for key, builder in some.items()}
     if name not in builders:
         raise ValueError(
             f"The network must be one of {sorted(builders)}. Received: name={name!r}."
@@ -154,7 +163,8 @@ def build(name: str, /, **chosen: Any) -> Any:
     """Build a network by name.
 
     Args:
-        name: A key of `GENERATORS`, `COLORIZERS`, `DECOLORIZERS`, `MOTIONS` or `DISCRIMINATORS`.
+        name: A key of `GENERATORS`, `COLORIZERS`, `DECOLORIZERS`, `MOTIONS`, `CORRECTIONS` or
+            `DISCRIMINATORS`.
         **chosen: Options of that network; see its builder.
 
     Returns:

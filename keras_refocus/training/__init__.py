@@ -7,6 +7,7 @@ Floor 4; never meets `evaluation`.
     restorer_job     what a training of the restorer has for itself
     colorizer_job    what a training of the colorizer has for itself
     motion_job       what a training of a motion network has for itself
+    interpolator_job what a training of a correction of frames in between has for itself
     keeper           keeps the run folder true after every epoch
     run_folder       files of a training run, each written whole or not at all
     initial_weights  weights to start from: of a run, a SavedModel or a file

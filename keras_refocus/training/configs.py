@@ -380,6 +380,24 @@ class MotionConfig(TrainingConfig):
         return 3 if self.picture == "color" else 1
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class InterpolatorConfig(TrainingConfig):
+    """Everything that decides a training of a correction of frames in between, but the clips."""
+
+    generator: str = _field("correction_unet", "network, a name of `networks.CORRECTIONS`")
+
+    content: dict = _dict_field(
+        {"charbonnier": 1.0, "frequency": 0.01},
+        "content losses and their weights, as JSON; names of `losses.CONTENT_LOSSES`",
+    )
+    gradient_penalty_weight: float = _field(10.0, "weight of the gradient penalty of wgan_gp")
+    critic_steps: int = _field(1, "discriminator steps for each generator step")
+
+    def __post_init__(self):
+        super().__post_init__()
+        self._check_at_least(1, "critic_steps")
+
+
 def settled(config: TrainingConfig) -> TrainingConfig:
     """Fill in what of the networks follows from the rest of a configuration.
 

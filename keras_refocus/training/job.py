@@ -204,7 +204,9 @@ class TrainingJob:
     _options: typing.ClassVar[tuple] = ()
 
     def __post_init__(self):
-        folders = [name for name in ("photos", "pairs", "clips") if getattr(self, name, None)]
+        folders = [
+            name for name in ("photos", "pairs", "clips", "triplets") if getattr(self, name, None)
+        ]
         if self.data is not None and folders:
             raise ValueError(
                 "Training is on folders or on a data set. Received: "
@@ -351,6 +353,8 @@ class TrainingJob:
         pictures = "--pairs" if getattr(self, "pairs", ()) else "--photos"
         if self.stage == "motion":
             return _next_steps_of_motion(run)
+        if self.stage == "interpolator":
+            return _next_steps_of_interpolator(run)
         mode = "" if self.stage == "restorer" else " --mode colorize"
         return [
             ("Look at it in TensorBoard", f"tensorboard --logdir {run}"),
@@ -371,6 +375,21 @@ def _next_steps_of_motion(run):
         (
             "Use it, beside the restorer that it was trained with",
             "refocus unblur photo.jpg --models my_models --out clip.mp4",
+        ),
+    ]
+
+
+def _next_steps_of_interpolator(run):
+    return [
+        ("Look at it in TensorBoard", f"tensorboard --logdir {run}"),
+        ("Export it", f"refocus export {run} --out my_models"),
+        (
+            "Measure it",
+            "refocus benchmark video --clips other_clips --models my_models --interpolator",
+        ),
+        (
+            "Use it, beside a restorer",
+            "refocus video clip.mp4 --fps 2x --best --models my_models --out restored",
         ),
     ]
 

@@ -7,7 +7,12 @@ import difflib
 from collections.abc import Mapping
 from typing import Any
 
-from keras_refocus.training.configs import ColorizerConfig, MotionConfig, RestorerConfig
+from keras_refocus.training.configs import (
+    ColorizerConfig,
+    InterpolatorConfig,
+    MotionConfig,
+    RestorerConfig,
+)
 
 _VGG19 = {"backbone": "vgg19", "weights": "imagenet"}
 
@@ -280,6 +285,29 @@ MOTION_PRESETS = {
     "jin": MotionConfig(
         **_MOTION | {"generator": "jin", "generator_options": {}, "loss": "jin", "warmup_steps": 50}
     ),
+}
+
+_INTERPOLATOR = {
+    "patch_size": 96,
+    "batch_size": 8,
+    "epochs": 20,
+    "steps_per_epoch": 100,
+    "learning_rate": 1e-3,
+    "final_learning_rate": 1e-5,
+    "warmup_steps": 100,
+    "beta_2": 0.99,
+    "average_decay": 0.995,
+}
+
+INTERPOLATOR_PRESETS = {
+    # Ours. `python -m keras_refocus.train interpolator --videos CLIPS --run RUN`
+    "interpolator": InterpolatorConfig(**_INTERPOLATOR),
+    # A clip of one's own, at half its rate: few steps from trained weights, see --init-from.
+    "own_clip": InterpolatorConfig(
+        **_INTERPOLATOR | {"epochs": 5, "learning_rate": 2e-4, "warmup_steps": 20}
+    ),
+    # Then an adversary, which makes crisper frames that are further from the truth.
+    "adversarial": InterpolatorConfig(adversarial_epochs=10, **_INTERPOLATOR),
 }
 
 

@@ -17,5 +17,6 @@ Floor 3.
     from_blur      what happened during the exposure of one blurred picture
     colors         colour for grey footage that stays the same from frame to frame
     stills         sharp frames of clips as photos, to train on
+    triplets       three frames of a scene as patches, to train on
     faces          faces found, and blurred in all planes
 """

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from keras_refocus.restoration import pipeline
+from keras_refocus.engines import contract
+from keras_refocus.restoration import pipeline, tiling
 from keras_refocus.video import (
     colors,
     containers,
@@ -29,6 +30,9 @@ logger = logging.getLogger(__name__)
 # Frames that fail one after the other before it is no longer thought to be the frames' fault.
 _FAILURES_IN_A_ROW = 24
 
+# Pixels that neighbouring tiles of a correction share.
+_CORRECTION_OVERLAP = 128
+
 
 class ClipError(RuntimeError):
     """Work on a clip cannot go on; what is done so far is kept."""
@@ -44,12 +48,15 @@ class ClipOptions:
         steady: Whether frames are fused with their neighbours.
         rate: Frame rate of the result; `None` for that of the clip.
         deinterlace: Whether interlaced frames are made whole first.
+        interpolator: Model that corrects frames in between; `None`: that of the usual name if there
+            is one and `restore.best` is on.
     """
 
     restore: pipeline.RestoreOptions = dataclasses.field(default_factory=pipeline.RestoreOptions)
     steady: bool = True
     rate: interpolation.Rate | None = None
     deinterlace: bool = False
+    interpolator: str | None = None
 
 
 @dataclasses.dataclass
@@ -87,6 +94,26 @@ def colorizes(found: containers.Survey, options: ClipOptions) -> bool:
     return options.restore.colorizes(is_grayscale=found.is_gray)
 
 
+def interpolator_of(options: ClipOptions, engine: contract.Engine) -> str | None:
+    """Name of the model that corrects frames in between, or `None`.
+
+    Raises:
+        FileNotFoundError: One was named that the engine does not have.
+    """
+    if options.rate is None:
+        return None
+    name = options.interpolator or contract.INTERPOLATOR
+    if name in engine.versions(name):
+        return name if options.interpolator or options.restore.best else None
+    if options.interpolator:
+        raise FileNotFoundError(
+            "What corrects frames in between must be one of the models. Received: "
+            f"'{name}', which is not there. Train one with `refocus train interpolator`, or leave "
+            "it out."
+        )
+    return None
+
+
 class Worker:
     """Makes the frames of a clip, segment after segment.
 
@@ -120,6 +147,7 @@ class Worker:
         self._cancel = cancel or (lambda: False)
         self._pool = ThreadPoolExecutor(threads)
         self._colorizes = colorizes(found, options)
+        self._interpolator = interpolator_of(options, restorer.engine)
         self._chroma: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         self._failures = 0
         self._limit = 0
@@ -189,12 +217,33 @@ class Worker:
             *sides,
             *self._between_flows[1:],
             moment.place,
+            correct=self._correct if self._interpolator else None,
         )
         result = frames.blank_like(first)
         top = self._found.layout.top
         for index, plane in enumerate(planes):
             frames.view(result, index)[...] = np.rint(plane * top)
         return result
+
+    def _correct(self, seen: np.ndarray) -> np.ndarray:
+        """What a network changes of a frame in between; large frames in tiles."""
+        height, width = seen.shape[:2]
+        tile = tiling.fitting_tile(height, width, _CORRECTION_OVERLAP)
+        tiles = tiling.Tiles(height, width, tile, _CORRECTION_OVERLAP)
+
+        def given(window: tiling.Window) -> np.ndarray:
+            if self._cancel():
+                raise CancelledError("The restoration was cancelled.")
+            cut = tiles.cut(seen, window, fill=False)
+            return self._restorer.engine.correct(cut[np.newaxis], model=self._interpolator)[0]
+
+        changes = np.concatenate([band for _, band in tiles.blend(map(given, tiles))])
+        if not np.isfinite(changes).all():
+            raise ValueError(
+                "A model must give finite numbers. Received: NaN or infinity from "
+                f"'{self._interpolator}'. Export a good checkpoint, or leave it out."
+            )
+        return changes
 
     # The steps of one frame, each done once and kept while it is needed.
 

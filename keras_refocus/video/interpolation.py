@@ -54,6 +54,9 @@ _LEAST = 1e-3
 PARTS = 8
 _STILL, _MOVED = slice(0, 2), slice(2, PARTS)
 
+#: The order in which the parts are those of the same two frames when time goes the other way.
+BACKWARDS = (1, 0, 3, 2, 7, 6, 5, 4)
+
 #: A correction: from parts and weights (height, width, 2 PARTS) to changes of the weights and a
 #: residual (height, width, PARTS + 1).
 Correction = Callable[[np.ndarray], np.ndarray]

@@ -497,6 +497,8 @@ def _fingerprint(
     """What a segment depends on, in a form that JSON gives back as it is."""
     needed = [job.options.restore.restorer] * (job.options.restore.strength > 0)
     needed += [job.options.restore.colorizer] * clip.colorizes(found, job.options)
+    interpolator = clip.interpolator_of(job.options, restorer.engine)
+    needed += [interpolator] * (interpolator is not None)
     status = job.source.stat()
     said = {
         "form": 1,

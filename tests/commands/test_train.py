@@ -347,6 +347,47 @@ def test_sharp_frames_of_videos_are_learned_from_as_photos(tmp_path, monkeypatch
         train.main(["restorer", *videos, "--photos", str(tmp_path), *TINY])
 
 
+def test_a_correction_is_trained_exported_and_used(tmp_path):
+    import tiny_clips
+    from tiny_models import write_models
+    from tiny_networks import TINY as tiny_networks
+
+    from keras_refocus import export, restore_video
+
+    clip = tiny_clips.write(
+        tmp_path / "clip.mkv", tiny_clips.moving(0, 8, height=144, width=160, step=4.0), gray=True
+    )
+    run, models = tmp_path / "run", write_models(tmp_path / "models")
+    options = json.dumps(tiny_networks["correction_unet"])
+    sizes = "--patch-size 32 --batch-size 2 --steps-per-epoch 2 --epochs 1 --workers 0".split()
+    train.main(
+        ["interpolator", "--videos", str(clip), "--every", "2", "--run", str(run), *sizes]
+        + ["--generator-options", options, "--learning-rate", "0.05", "--warmup-steps", "1"]
+    )
+    assert list((run / "triplets").glob("*.npy"))
+    command = json.loads((run / "record.json").read_text())["data"]
+    assert command["triplets"] == str(run / "triplets")
+    export.main([str(run), "--out", str(models)])
+    card = (models / "interpolator" / "README.md").read_text()
+    assert "`corrections` | float32 [N,H,W,9]" in card
+
+    def made(out, *more):
+        values = [str(clip), "--fps", "2x", "--strength", "0", "--models", str(models)]
+        assert restore_video.main([*values, "--out", str(tmp_path / out), *more]) == 0
+        return [planes[0] for planes in tiny_clips.planes(tmp_path / out / "clip.mkv")]
+
+    plain, best = made("plain"), made("best", "--best")
+    named = made("named", "--interpolator", "interpolator")
+    assert len(plain) == len(best) == 16
+    for index, frames in enumerate(zip(plain, best, named, strict=True)):
+        same = np.array_equal(frames[0], frames[1])
+        # Frames of the clip are as they were; after the last one it is repeated.
+        assert same == (index % 2 == 0 or index == 15)
+        assert np.array_equal(frames[1], frames[2])
+    with pytest.raises(SystemExit):
+        made("wrong", "--interpolator", "nothing")
+
+
 def test_resume_if_there_begins_and_goes_on_with_the_same_command(pairs, tmp_path, capsys):
     run, model = tmp_path / "run", tmp_path / "model"
     command = ["--pairs", pairs, "--run", run, *TINY, "--resume-if-there", "--model-dir", model]

@@ -75,7 +75,17 @@ TINY_MOTIONS = {
     "motion_unet": {"widths": (8, 8), "depths": (1, 1), "decoder_depths": (1,)},
     "jin": {"widths": (4, 4), "depths": (1, 1), "decoder_depths": (1,)},
 }
-TINY = TINY_MOTIONS | TINY_GENERATORS | TINY_COLORIZERS | TINY_DECOLORIZERS | TINY_DISCRIMINATORS
+TINY_CORRECTIONS = {
+    "correction_unet": {"widths": (8, 8), "depths": (1, 1), "decoder_depths": (1,)},
+}
+TINY = (
+    TINY_CORRECTIONS
+    | TINY_MOTIONS
+    | TINY_GENERATORS
+    | TINY_COLORIZERS
+    | TINY_DECOLORIZERS
+    | TINY_DISCRIMINATORS
+)
 
 # Hundreds of layers take their time whatever their width: of networks that are built alike, one is
 # tested every time, and these before a release.

@@ -14,6 +14,7 @@ from tiny_networks import (
     SLOW,
     TINY,
     TINY_COLORIZERS,
+    TINY_CORRECTIONS,
     TINY_DECOLORIZERS,
     TINY_DISCRIMINATORS,
     TINY_GENERATORS,
@@ -57,6 +58,8 @@ def _picture_for(name, *, examples):
     """The smallest picture that a discriminator takes; an odd one for generators."""
     if name in TINY_MOTIONS:
         return _seen(examples, 39, 33)
+    if name in TINY_CORRECTIONS:
+        return _mix(examples, 39, 33)
     if name in TINY_DECOLORIZERS:
         return np.concatenate([_picture(examples, 39, 33, seed=seed) for seed in range(3)], axis=-1)
     return _picture(examples, 96, 96) if name in TINY_DISCRIMINATORS else _picture(examples, 39, 33)
@@ -65,6 +68,13 @@ def _picture_for(name, *, examples):
 def _seen(*shape, channels=1):
     """What a motion network sees: the picture, the restored one, the way, its fit."""
     return np.concatenate([_picture(*shape, seed=seed) for seed in range(channels + 4)], axis=-1)
+
+
+def _mix(*shape):
+    """What a correction of frames in between sees: eight parts, and weights that sum to one."""
+    parts = [_picture(*shape, seed=seed) for seed in range(16)]
+    weights = np.concatenate(parts[8:], axis=-1)
+    return np.concatenate([*parts[:8], weights / weights.sum(axis=-1, keepdims=True)], axis=-1)
 
 
 def _run(network, picture):
@@ -77,6 +87,7 @@ def test_every_network_is_tested():
     assert set(TINY_DECOLORIZERS) == set(networks.DECOLORIZERS)
     assert set(TINY_DISCRIMINATORS) == set(networks.DISCRIMINATORS)
     assert set(TINY_MOTIONS) == set(networks.MOTIONS)
+    assert set(TINY_CORRECTIONS) == set(networks.CORRECTIONS)
 
 
 @pytest.mark.parametrize("name", each(networks.GENERATORS, slow=_LARGER))
@@ -133,6 +144,25 @@ def test_untrained_cascade_gives_the_blurred_picture_seven_times():
     np.testing.assert_array_equal(motion[..., :5], 0)
     expected = np.repeat(seen[..., :1] - seen[..., 1:2], 7, axis=-1)
     np.testing.assert_allclose(motion[..., 5:], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", networks.CORRECTIONS)
+@pytest.mark.parametrize("size", [(1, 1), (7, 13), (33, 20)])
+def test_any_size_gets_its_correction(name, size):
+    seen = _mix(2, *size)
+    frame = _run(_shared(name), seen)
+    assert frame.shape == (2, *size, 1) and frame.dtype == "float32"
+    assert np.isfinite(frame).all()
+
+
+def test_untrained_correction_changes_nothing():
+    network = networks.build("correction_unet")
+    assert network.count_params() < 200_000
+    seen = _mix(1, 14, 9)
+    corrections = keras.Model(network.input, network.get_layer("corrections").output)
+    np.testing.assert_array_equal(_run(corrections, seen), np.zeros((1, 14, 9, 9)))
+    mixed = (seen[..., :8] * seen[..., 8:]).sum(axis=-1, keepdims=True)
+    np.testing.assert_allclose(_run(network, seen), mixed, atol=1e-6)
 
 
 def test_motion_network_is_small():

@@ -218,8 +218,9 @@ def test_several_frames_share_a_call_where_the_engine_takes_several(tmp_path):
     assert engine.calls == 3
 
 
-def test_hdr_is_refused(tmp_path):
-    properties = {"color_range": 1, "colorspace": 9, "color_primaries": 9, "color_trc": 16}
+@pytest.mark.parametrize(("transfer", "kind"), [(16, "PQ"), (18, "HLG")])
+def test_hdr_is_refused(tmp_path, transfer, kind):
+    properties = {"color_range": 1, "colorspace": 9, "color_primaries": 9, "color_trc": transfer}
     source = tiny_clips.write(
         tmp_path / "clip.mp4",
         tiny_clips.moving(6, 3),
@@ -228,8 +229,26 @@ def test_hdr_is_refused(tmp_path):
         properties=properties,
         options={"x265-params": "log-level=none"},
     )
-    with pytest.raises(ValueError, match=r"HDR \(PQ\)"):
+    with pytest.raises(ValueError, match=rf"HDR \({kind}\)"):
         restored(source, tmp_path / "out")
+
+
+def test_ten_bits_of_a_wide_gamut_that_is_no_hdr_stay_so(tmp_path):
+    properties = {"color_range": 1, "colorspace": 9, "color_primaries": 9, "color_trc": 14}
+    source = tiny_clips.write(
+        tmp_path / "clip.mp4",
+        tiny_clips.moving(6, 3),
+        codec="libx265",
+        format="yuv420p10le",
+        properties=properties,
+        options={"x265-params": "log-level=none"},
+    )
+    result, _ = restored(source, tmp_path / "out")
+    with av.open(str(result)) as container:
+        assert container.streams.video[0].codec_context.pix_fmt == "yuv420p10le"
+        frame = next(container.decode(video=0))
+    colours = (frame.color_range, frame.colorspace, frame.color_primaries, frame.color_trc)
+    assert colours == (1, 9, 9, 14)
 
 
 def test_interlaced_clips_are_refused_or_made_whole(tmp_path):

@@ -167,3 +167,55 @@ def test_every_moment_between_two_frames_can_be_made(place):
     assert np.abs(luma - nearer).mean() <= np.abs(first - second).mean()
     if min(place, 1 - place) < 0.01:
         assert np.abs(luma - nearer)[8:-8, 8:-8].mean() < 0.01
+
+
+@pytest.fixture(scope="module")
+def pair():
+    """Two frames, their flows, and a plane of colour of each."""
+    first, second = tiny_clips.moving(0, 4, height=70, width=90, step=2.0)[::3]
+    flows = optical_flow.estimate(first, second), optical_flow.estimate(second, first)
+    smaller = [cv2.resize(plane, (45, 35)) for plane in (first, second)]
+    return ([first, smaller[0]], [second, smaller[1]], *flows)
+
+
+@pytest.mark.parametrize("place", [0.1, 0.5, 0.9])
+def test_a_correction_that_says_nothing_changes_no_bit(pair, place):
+    def nothing(seen):
+        assert seen.shape == (70, 90, 2 * interpolation.PARTS) and seen.dtype == np.float32
+        return np.zeros((70, 90, interpolation.PARTS + 1), np.float32)
+
+    plain = interpolation.between(*pair, place)
+    same = interpolation.between(*pair, place, correct=nothing)
+    assert all(np.array_equal(a, b) for a, b in zip(plain, same, strict=True))
+
+
+@pytest.mark.parametrize("place", [0.25, 0.5])
+def test_a_correction_is_taken_in_luma_and_colour_and_less_near_a_frame(pair, place):
+    """Towards the earlier frame as it is, and a little lighter."""
+
+    def say(seen):
+        change = np.zeros((*seen.shape[:2], interpolation.PARTS + 1), np.float32)
+        change[..., 0] = 1
+        change[..., -1] = 0.02
+        return change
+
+    plain = interpolation.between(*pair, place)
+    luma, chroma = interpolation.between(*pair, place, correct=say)
+    share = 4 * place * (1 - place)
+    expected = plain[0] + share * (pair[0][0] - plain[0] + 0.02)
+    np.testing.assert_allclose(luma, np.clip(expected, 0, 1), atol=1e-5)
+    # What is added is luma's alone.
+    expected = plain[1] + share * (pair[0][1] - plain[1])
+    np.testing.assert_allclose(chroma, np.clip(expected, 0, 1), atol=1e-5)
+
+
+def test_backwards_is_the_order_of_parts_when_time_goes_the_other_way(pair):
+    first, second, forward, backward = pair
+    ways = interpolation.find_ways(first[0], second[0], forward, backward, 0.5)
+    turned = interpolation.find_ways(second[0], first[0], backward, forward, 0.5)
+    parts = interpolation.parts_of(first[0], second[0], ways)
+    others = interpolation.parts_of(second[0], first[0], turned)
+    order = list(interpolation.BACKWARDS)
+    np.testing.assert_allclose(parts[..., order], others, atol=1e-6)
+    weights = interpolation.weigh(parts, ways)
+    np.testing.assert_allclose(weights[..., order], interpolation.weigh(others, turned), atol=1e-5)
