@@ -757,7 +757,7 @@ def test_visitors_do_not_see_each_other_s_photos(actions, kept):
 @pytest.fixture
 def shaken():
     """A PNG of a photo that is shaken by 15 pixels."""
-    light, _ = blurred(scene((150, 170)), kernels.motion_kernel(15, 20))
+    light, _ = blurred(scene((190, 230)), kernels.motion_kernel(15, 20))
     file = io.BytesIO()
     Image.fromarray(color.from_float(color.light_to_luminance(light), np.uint8)).save(file, "PNG")
     return file.getvalue()
