@@ -208,3 +208,21 @@ def test_ssim_of_small_pictures():
 def test_colorfulness_needs_three_channels():
     with pytest.raises(ValueError, match="3"):
         metrics.colorfulness(_pair()[0])
+
+
+def test_ssim_of_a_wider_range_of_values_is_the_same():
+    # So dark that both constants count, of which the range is a factor.
+    first = 0.02 * np.random.default_rng(0).random((2, 16, 14, 1), dtype="float32")
+    expected = metrics.ssim(first, 0.5 * first)
+    found = metrics.ssim(255 * first, 127.5 * first, max_value=255.0)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_arrays_give_an_array_and_a_tensor_among_them_a_tensor():
+    picture = np.full((1, 4, 4, 1), 0.5, "float32")
+    assert isinstance(metrics.psnr(picture, picture), np.ndarray)
+    for pair in (
+        (ops.convert_to_tensor(picture), picture),
+        (picture, ops.convert_to_tensor(picture)),
+    ):
+        assert not isinstance(metrics.psnr(*pair), np.ndarray)
