@@ -231,7 +231,12 @@ def rgb_to_lab(rgb: Tensor) -> tuple[Tensor, Tensor]:
     for block in _blocks(len(flat)):
         linear = _linear_from_array(flat[block])
         luminance[block], chroma[block] = _linear_to_lab(_NumPyOps, linear)
-    return luminance.reshape(*rgb.shape[:-1], 1), chroma.reshape(*rgb.shape[:-1], 2)
+    return _from_black(luminance).reshape(*rgb.shape[:-1], 1), chroma.reshape(*rgb.shape[:-1], 2)
+
+
+def _from_black(luminance):
+    """Black comes out as a rounding error below 0, of which a power is no number."""
+    return np.maximum(luminance, 0.0, out=luminance)
 
 
 def rgb_to_luminance(rgb: Tensor) -> Tensor:
@@ -254,8 +259,7 @@ def rgb_to_luminance(rgb: Tensor) -> Tensor:
     luminance = np.empty((len(flat), 1), "float32")
     for block in _blocks(len(flat)):
         luminance[block] = _linear_to_luminance(_NumPyOps, _linear_from_array(flat[block]))
-    # Black comes out as a rounding error below 0, of which a root or a power is no number.
-    return np.maximum(luminance, 0.0, out=luminance).reshape(*rgb.shape[:-1], 1)
+    return _from_black(luminance).reshape(*rgb.shape[:-1], 1)
 
 
 def srgb_to_linear(values: Any) -> np.ndarray:
@@ -311,7 +315,7 @@ def film_luminance(rgb: np.ndarray, weights: Any) -> np.ndarray:
         light = _linear_from_array(flat[block]) @ (weights / weights.sum())
         # Of equal light in all three the luminance is that of the light.
         luminance[block] = _linear_to_luminance(_NumPyOps, np.repeat(light[:, None], 3, axis=1))
-    return np.maximum(luminance, 0.0, out=luminance).reshape(*rgb.shape[:-1], 1)
+    return _from_black(luminance).reshape(*rgb.shape[:-1], 1)
 
 
 def lab_to_rgb(luminance: Tensor, chroma: Tensor) -> Tensor:
