@@ -81,6 +81,7 @@ def test_every_kind_is_measured_in_one_run(small_presets, monkeypatch, tmp_path,
     assert "cores" in text and "| pairs, read each time, echo 8 |" in text
 
 
+@pytest.mark.slow
 def test_prepared_sets_of_both_stages_are_measured(small_presets, tmp_path, capsys):
     prepared_sets = tiny_data_sets.prepare(tmp_path)
     names = ["deblur_pairs/folder", "coco_lab/small"]

@@ -610,7 +610,8 @@ def test_inception_backbone_halves_each_scale():
 
 def test_backbone_weights_from_a_file(tmp_path, caplog):
     caplog.set_level(logging.INFO, logger="keras_refocus")
-    source = _extractor(None)
+    _random_extractor.cache_clear()
+    source = _random_extractor()
     assert "random weights" in caplog.text
     _save_npz(source, tmp_path / "weights.npz")
     loaded = _extractor(tmp_path / "weights.npz")

@@ -47,7 +47,7 @@ def scales_of(network, picture):
     return {factor: ops.convert_to_numpy(scale) for factor, scale in scales.items()}
 
 
-@pytest.mark.parametrize("scales", [2, 3])
+@pytest.mark.parametrize("scales", [pytest.param(2, marks=pytest.mark.slow), 3])
 def test_it_starts_as_the_network_of_one_scale(scales):
     alone, pyramid = pair(scales=scales)
     for size in ((1, 1), (5, 3), (32, 48), (37, 26)):

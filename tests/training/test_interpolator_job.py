@@ -88,6 +88,8 @@ def test_it_starts_as_the_classical_estimate_and_learns_what_that_does_wrong(mis
     assert row["val_psnr"] > before + 3
 
 
+# Quick for every kind of shell (test_deblur_gan and others) and one job (test_run).
+@pytest.mark.slow
 def test_stopped_and_resumed_equals_straight_through(patches, tmp_path):
     chosen = tiny(epochs=2, schedule="constant")
     with without_tracing():

@@ -61,6 +61,8 @@ def test_every_preset_trains(name, tmp_path):
     assert "refocus evaluate motion" in report and "refocus unblur" in report
 
 
+# Quick for every kind of shell (test_deblur_gan and others) and one job (test_run).
+@pytest.mark.slow
 def test_stopped_and_resumed_equals_straight_through(tmp_path):
     photos = write_photos(tmp_path / "photos", count=5)
     chosen = tiny(epochs=2, schedule="constant")

@@ -133,6 +133,7 @@ def test_the_teacher_of_a_run_is_kept_with_it(pairs, tmp_path):
     assert f"--teacher {job.teacher}" in resumed.command()
 
 
+@pytest.mark.slow
 def test_the_fast_sibling_has_a_third_of_the_operations():
     sibling, large = (
         networks.build(config.generator, **config.generator_options)

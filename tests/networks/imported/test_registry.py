@@ -66,7 +66,7 @@ def test_a_family_is_recognised_by_names_and_shapes(name, family):
     assert registry.recognise(golden(name)[0]).name == family
 
 
-@pytest.mark.parametrize("name", FAMILY_OF)
+@pytest.mark.parametrize("name", each(FAMILY_OF, slow={"dmphn_stacked", "dmphn_1_2_4_8"}))
 def test_the_network_gives_what_that_of_its_authors_gives(name):
     network = imported(name).model
     for picture, expected in golden(name)[1]:
