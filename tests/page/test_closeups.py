@@ -1,14 +1,13 @@
 """A place of a large photo in full: right to the pixel, and no more work than it shows."""
 
 import io
-import tempfile
 
 import numpy as np
 import pytest
 from arithmetic_engine import ArithmeticEngine
 from PIL import Image
 
-from keras_refocus.page import closeups, finishing, sessions
+from keras_refocus.page import closeups, finishing
 from keras_refocus.page.finishing import Finish
 from keras_refocus.page.words import Words
 from keras_refocus.pictures import color, images
@@ -17,18 +16,6 @@ from keras_refocus.restoration.hints import ColorHints
 
 BOX = (60, 30, 50, 40)
 PLACE = np.s_[30:70, 60:110]
-
-
-@pytest.fixture
-def kept(tmp_path, monkeypatch):
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    with sessions.Sessions() as kept:
-        yield kept
-
-
-@pytest.fixture
-def session(kept):
-    return kept.of("a")
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,6 @@
 import hashlib
 import io
 import json
-import tempfile
 import zipfile
 
 import numpy as np
@@ -11,23 +10,11 @@ import pytest
 from arithmetic_engine import ArithmeticEngine
 from PIL import Image
 
-from keras_refocus.page import finishing, sessions
+from keras_refocus.page import finishing
 from keras_refocus.page.finishing import Finish
 from keras_refocus.page.words import Words
 from keras_refocus.pictures import color, faces, grayscale, images, provenance
 from keras_refocus.restoration import pipeline
-
-
-@pytest.fixture
-def kept(tmp_path, monkeypatch):
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    with sessions.Sessions() as kept:
-        yield kept
-
-
-@pytest.fixture
-def session(kept):
-    return kept.of("a")
 
 
 def exif():

@@ -3,7 +3,6 @@
 import asyncio
 import io
 import os
-import tempfile
 import time
 import types
 
@@ -13,18 +12,11 @@ import pytest
 from arithmetic_engine import ArithmeticEngine
 from PIL import Image
 
-from keras_refocus.page import layout, moments, sessions
+from keras_refocus.page import layout, moments
 from keras_refocus.page.actions import PageActions
 from keras_refocus.page.settings import AppSettings
 from keras_refocus.page.words import Words
 from keras_refocus.restoration import pipeline
-
-
-@pytest.fixture
-def kept(tmp_path, monkeypatch):
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    with sessions.Sessions() as kept:
-        yield kept
 
 
 @pytest.fixture

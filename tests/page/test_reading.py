@@ -1,7 +1,6 @@
 """Photos are read once: ahead where a part is marked, and not again for the next restoration."""
 
 import io
-import tempfile
 import threading
 import time
 from concurrent.futures import CancelledError
@@ -11,7 +10,7 @@ import pytest
 from arithmetic_engine import ArithmeticEngine
 from PIL import Image
 
-from keras_refocus.page import decoding, finishing, layout, reading, sessions
+from keras_refocus.page import decoding, finishing, layout, reading
 from keras_refocus.page.actions import Choices, PageActions
 from keras_refocus.page.settings import AppSettings
 from keras_refocus.page.words import Words
@@ -41,13 +40,6 @@ def decoder(monkeypatch):
     monkeypatch.setattr(decoding, "decoder", lambda: decoder)
     monkeypatch.setattr(reading, "_WORTH_IT", 1000)
     return decoder
-
-
-@pytest.fixture
-def kept(tmp_path, monkeypatch):
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    with sessions.Sessions() as kept:
-        yield kept
 
 
 @pytest.fixture

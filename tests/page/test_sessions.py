@@ -17,13 +17,6 @@ from keras_refocus.page.sessions import Sessions
 from keras_refocus.restoration import pipeline
 
 
-@pytest.fixture
-def kept(tmp_path, monkeypatch):
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    with Sessions() as kept:
-        yield kept
-
-
 def upload(session, content=b"picture", name="a.jpg"):
     """What the page's own route does: the file lies in the folder of its visitor."""
     path = session.reserve()
