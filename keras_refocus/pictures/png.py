@@ -67,7 +67,7 @@ def read_png(file: BinaryIO, check_size: Callable[[int, int], None]) -> Decoded:
     picture = from_array(
         array, "gray" if array.shape[2] < 3 else "rgb", has_alpha=array.shape[2] in (2, 4)
     )
-    _take_metadata(picture, found[b"IHDR"], metadata)
+    _take_metadata(picture, metadata)
     _take_colours(picture, found)
     if len(found.get(b"acTL", b"")) >= 4 and struct.unpack(">I", found[b"acTL"][:4])[0] > 1:
         picture.notices.append(FIRST_ONLY)
@@ -102,11 +102,16 @@ def _chunk(name, data=b""):
     return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
 
-def _take_metadata(picture, header, chunks):
-    """Let Pillow read what describes the picture, from a file without pixels."""
+def _take_metadata(picture, chunks):
+    """Let Pillow read what describes the picture, from a file of one pixel.
+
+    Where it has not found EXIF it decodes the pixels, behind which there may be some.
+    """
     if not chunks:
         return
-    content = _SIGNATURE + _chunk(b"IHDR", header) + b"".join(chunks) + _chunk(b"IDAT")
+    header = _chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, 0, 0, 0, 0))
+    pixel = _chunk(b"IDAT", zlib.compress(bytes(2)))
+    content = _SIGNATURE + header + b"".join(chunks) + pixel + _chunk(b"IEND")
     try:
         take_info(picture, PngImagePlugin.PngImageFile(io.BytesIO(content)))
     except Exception as error:  # Damaged metadata must not cost the picture.

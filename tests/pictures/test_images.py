@@ -627,6 +627,17 @@ def test_resolution_without_exif(tmp_path, rgb8):
     assert found[0x013B] == "Ada" and 0x011A not in found
 
 
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "RGBA", "1"])
+def test_png_with_a_resolution_and_no_exif_is_whole(tmp_path, rgb8, mode):
+    """Most editors write them so: nothing is damaged, and the resolution is kept."""
+    file = io.BytesIO()
+    Image.fromarray(rgb8).convert(mode).save(file, "PNG", dpi=(300, 300))
+    photo = images.read(file.getvalue())
+    assert not photo.notices
+    images.write(tmp_path / "a.png", photo, keep_metadata=True)
+    assert Image.open(tmp_path / "a.png").info["dpi"] == pytest.approx((300, 300), abs=0.1)
+
+
 def test_position_needs_the_rest(tmp_path, tagged_photo):
     with pytest.raises(ValueError, match="keep_metadata"):
         images.write(tmp_path / "a.jpg", tagged_photo, keep_gps=True)
