@@ -516,13 +516,13 @@ def _keep_means(restored, luminance):
             tf.gather(tf.gather(plane, taken), columns, axis=1)[tf.newaxis]
             for plane in (luminance, restored)
         )
-        kept = _kept_means(original, given)[0]
+        kept = _kept_means(original, given, tf.minimum(height, width) < means.LEAST_SIDE)[0]
         return kept[means.MARGIN : means.MARGIN + rows, means.MARGIN : means.MARGIN + width]
 
     return _by_bands(restored, tf.float32, 1, compute, least_rows=means.LEAST_ROWS)
 
 
-def _kept_means(original, restored):
+def _kept_means(original, restored, everywhere):
     """The blend of planes [1,H,W,1] and their restored versions."""
     change = restored - original
 
@@ -531,7 +531,8 @@ def _kept_means(original, restored):
         return functools.reduce(tf.maximum, found)
 
     def blend():
-        pattern, noise = _is_pattern(original), _ramp(_noise_ratio(original), *means.NOISE)
+        pattern = tf.maximum(_is_pattern(original), tf.cast(everywhere, tf.float32))
+        noise = _ramp(_noise_ratio(original), *means.NOISE)
         kept = change
         for _ in range(means.PASSES):
             now = moved(kept)
@@ -553,12 +554,13 @@ def _is_pattern(plane):
     variance = tf.maximum(_mean(plane * plane, means.REACH) - mean * mean, 0.0)
     power = _mean(detail * detail, means.WINDOW)
     energy = _ramp(power / (variance + means.EPSILON_VARIANCE), *means.ENERGY)
+    energy = _opened(energy, means.ENERGY_SIDE)
     extent = _largest(plane, means.WINDOW) - _smallest(plane, means.WINDOW)
     steps = _largest(tf.abs(detail), means.WINDOW) / (extent + means.EPSILON_RANGE)
-    steps = _smallest(_ramp(steps, *means.STEPS), means.STEPS_SIDE)
-    pattern = tf.maximum(energy, _largest(steps, means.STEPS_SIDE))
+    steps = _opened(_ramp(steps, *means.STEPS), means.STEPS_SIDE)
+    pattern = tf.maximum(energy, steps)
     strong = tf.minimum(pattern, _ramp(power, *means.STRONG))
-    strong = _largest(_smallest(strong, means.STEPS_SIDE), means.STEPS_SIDE)
+    strong = _opened(strong, means.STEPS_SIDE)
     near = _mean(strong, means.NEAR_SIDE) * (means.NEAR_SIDE / means.STEPS_SIDE) ** 2
     return tf.minimum(tf.maximum(pattern, near), 1.0)
 
@@ -590,6 +592,10 @@ def _mean(planes, side):
 def _largest(planes, side):
     planes = tf.nn.max_pool2d(planes, (side, 1), 1, "SAME")
     return tf.nn.max_pool2d(planes, (1, side), 1, "SAME")
+
+
+def _opened(planes, side):
+    return _largest(_smallest(planes, side), side)
 
 
 def _smallest(planes, side):

@@ -16,7 +16,8 @@ of REDS 003 within 2 would take 1.0 to 1.6 dB of the 3.1 that restoring it gains
 A picture is a pattern where one of these says so:
 
 * **Energy.** The share of the local variance that a mean over 3 x 3 pixels takes away: 0.8 to 1.8
-  for one-pixel patterns, 0.9 for noise, up to 0.1 where a camera took the picture.
+  for one-pixel patterns, 0.9 for noise, up to 0.1 where a camera took the picture. It must say so
+  in all of a square of 17 pixels: motion leaves streaks along its own direction.
 * **Steps.** The largest difference from that mean, as a share of the local range: 1/3 for a step
   within one pixel, 1/(3 n) for a slope of n pixels. It must say so in all of a square of 33 pixels.
 
@@ -26,7 +27,9 @@ It is mostly noise where this says so:
   same difference of pixels twice as far apart, in a square of 65 pixels: 3 for white noise, mostly
   below 1 in blurred photos with some noise. (Immerkaer 1996, "Fast Noise Variance Estimation".)
 
-Networks look at windows, so what lies within 48 pixels of a strong pattern is treated as it is.
+Networks look at windows, so what lies within 48 pixels of a strong pattern is treated as it is. And
+a picture of fewer than 16 pixels in height or width keeps its means wherever they are taken: no
+blur can be told in it.
 """
 
 from collections.abc import Callable
@@ -40,15 +43,17 @@ SIDES = (17, 21, 25, 31)
 WINDOW = SIDES[0]
 ALLOWED = 0.01
 # The same under noise, where the picture beneath may be blurred and what is taken off it right.
-ALLOWED_NOISE = 0.014
+ALLOWED_NOISE = 0.0155
 
-# From where on the share of energy begins to count, and where it counts whole.
+# From where on the share of energy begins to count, and where it counts whole; and the side of the
+# square that has to be full of it.
 ENERGY = (0.3, 0.5)
+ENERGY_SIDE = 17
 # The same for steps; and the side of the square that has to be full of them.
 STEPS = (0.28, 0.32)
 STEPS_SIDE = 33
 # The same for noise, and the side of the square whose variances are compared.
-NOISE = (1.4, 1.8)
+NOISE = (1.75, 2.0)
 NOISE_SIDE = 65
 # Of a mean over so many pixels neighbouring detail is told apart.
 DETAIL = 3
@@ -70,6 +75,9 @@ EPSILON_RANGE = 1e-3
 FINE = np.float32([1, -2, 1]) / np.float32(np.sqrt(6))
 COARSE = np.float32([1, 0, -2, 0, 1]) / np.float32(np.sqrt(2))
 
+# Below this height or width, in pixels, a picture shows no blur.
+LEAST_SIDE = 16
+
 # Blending weights are smoothed, so the first pass does not reach the bound everywhere.
 PASSES = 3
 
@@ -78,7 +86,7 @@ PASSES = 3
 MARGIN = (
     PASSES * (SIDES[-1] // 2 + 2 * (WINDOW // 2))
     + REACH // 2
-    + 2 * (STEPS_SIDE // 2)
+    + 4 * (STEPS_SIDE // 2)
     + NEAR_SIDE // 2
 )
 
@@ -112,13 +120,15 @@ def keep(restored: np.ndarray, luminance: Callable[[slice], np.ndarray]) -> None
             (MARGIN, MARGIN),
         )
         given, original = (np.pad(plane, sides, mode="symmetric") for plane in (given, original))
-        kept = _keep(original, given)
+        kept = _keep(original, given, everywhere=min(height, width) < LEAST_SIDE)
         if kept is not None:
             start = top - first + sides[0][0]
             restored[top:bottom, :, 0] = kept[start : start + bottom - top, MARGIN:-MARGIN]
 
 
-def _keep(original: np.ndarray, restored: np.ndarray) -> np.ndarray | None:
+def _keep(
+    original: np.ndarray, restored: np.ndarray, *, everywhere: bool = False
+) -> np.ndarray | None:
     """The blend of a plane and its restored version, `None` if nothing is to be blended."""
     change = restored - original
     pattern = noise = None
@@ -129,7 +139,8 @@ def _keep(original: np.ndarray, restored: np.ndarray) -> np.ndarray | None:
         if moved.max() <= ALLOWED:
             break
         if pattern is None:
-            pattern, noise = _is_pattern(original), _ramp(_noise_ratio(original), *NOISE)
+            pattern = np.ones_like(original) if everywhere else _is_pattern(original)
+            noise = _ramp(_noise_ratio(original), *NOISE)
             if not (pattern.any() or noise.any()):
                 return None
         weight = np.minimum(_weight(moved, ALLOWED, pattern), _weight(moved, ALLOWED_NOISE, noise))
@@ -148,15 +159,14 @@ def _is_pattern(plane: np.ndarray) -> np.ndarray:
     mean = _mean(plane, REACH)
     variance = np.maximum(_mean(plane * plane, REACH) - mean * mean, 0.0)
     power = _mean(detail * detail, WINDOW)
-    energy = _ramp(power / (variance + EPSILON_VARIANCE), *ENERGY)
+    energy = _opened(_ramp(power / (variance + EPSILON_VARIANCE), *ENERGY), ENERGY_SIDE)
     window = _square(WINDOW)
     extent = cv2.dilate(plane, window) - cv2.erode(plane, window)
     largest = cv2.dilate(np.abs(detail), window)
     steps = _ramp(largest / (extent + EPSILON_RANGE), *STEPS)
-    square = _square(STEPS_SIDE)
-    full = cv2.dilate(cv2.erode(steps, square), square)
+    full = _opened(steps, STEPS_SIDE)
     strong = np.minimum(np.maximum(energy, full), _ramp(power, *STRONG))
-    strong = cv2.dilate(cv2.erode(strong, square), square)
+    strong = _opened(strong, STEPS_SIDE)
     near = _mean(strong, NEAR_SIDE) * (NEAR_SIDE / STEPS_SIDE) ** 2
     return np.minimum(np.maximum(np.maximum(energy, full), near), 1.0)
 
@@ -176,6 +186,12 @@ def _ramp(values: np.ndarray, low: float, high: float) -> np.ndarray:
 
 def _mean(plane: np.ndarray, side: int) -> np.ndarray:
     return cv2.blur(plane, (side, side), borderType=cv2.BORDER_REFLECT)
+
+
+def _opened(plane: np.ndarray, side: int) -> np.ndarray:
+    """What reaches as high in all of a square of so many pixels (morphological opening)."""
+    square = _square(side)
+    return cv2.dilate(cv2.erode(plane, square), square)
 
 
 def _square(side: int) -> np.ndarray:

@@ -107,7 +107,8 @@ def test_equals_the_pipeline(signatures, restorer, size, grey):
     assert difference(image, expected.image) <= 1
     if size != (1, 1):
         assert is_grayscale == grey
-        assert difference(image, rgb) > 5  # something was done at all
+        # Something was done at all, if less where no blur can be told and means are kept.
+        assert difference(image, rgb) > (5 if min(size) >= means.LEAST_SIDE else 2)
 
 
 @pytest.mark.parametrize("grey", [False, True], ids=["colour", "grey"])
