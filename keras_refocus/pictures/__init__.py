@@ -10,6 +10,7 @@ Floor 1; of its floor it may use `system`. Only `color` knows of 100, 110 and 25
     png         PNG
     tiff        TIFF
     codestreams sizes that coded streams promise, before decoding
+    jpeg_xl     what the header of JPEG XL says of its colours
     code_points colours named by number or by gamma and primaries
     srgb        profiles and CMYK to sRGB
     metadata    what is kept of EXIF

@@ -12,6 +12,9 @@ import numpy as np
 
 Chromaticities = tuple[float, float, float, float, float, float, float, float]
 
+#: Code point for what is not said.
+UNSPECIFIED = 2
+
 _D65 = (0.3127, 0.3290)
 _SRGB = (*_D65, 0.64, 0.33, 0.30, 0.60, 0.15, 0.06)
 

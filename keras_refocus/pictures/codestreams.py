@@ -18,12 +18,25 @@ class Header:
         height: In pixels.
         bits: Bits per channel; 0 if it is not known.
         marker: Second byte of the frame marker of a JPEG stream, which names the process; else 0.
+        position: Where the frame header of a JPEG stream ends, in bytes; else 0.
     """
 
     width: int
     height: int
     bits: int = 0
     marker: int = 0
+    position: int = 0
+
+
+#: Markers of JPEG frames that are baseline, extended or progressive, by Huffman or arithmetic
+#: codes. Decoders of the other kinds can take minutes over damaged files.
+DCT_FRAMES = (0xC0, 0xC1, 0xC2, 0xC9, 0xCA)
+
+
+def jpeg_kind(header: Header) -> str:
+    """Name the kind of a JPEG stream for people, with its article."""
+    kinds = {0xF7: "a JPEG-LS", 0xC3: "a lossless JPEG"}
+    return kinds.get(header.marker, f"a {header.bits}-bit JPEG")
 
 
 def header(stream: bytes | BinaryIO) -> Header:
@@ -74,7 +87,7 @@ def _jpeg(file):
             bits, height, width, channels = struct.unpack(">BHHB", file.read(6))
             if channels > 4:
                 raise ValueError(f"the JPEG stream has {channels} channels")
-            return Header(width, height, bits, marker)
+            return Header(width, height, bits, marker, file.tell())
         if marker == 0xDA:
             raise ValueError("the JPEG stream has no frame header")
         file.seek(max(length - 2, 0), io.SEEK_CUR)
@@ -140,17 +153,61 @@ def _jpeg2000(file):
     return Header(right - left, bottom - top, bits)
 
 
-def _jpeg_xl(file):
-    content = file.read(2)
+def jpeg_xl_start(file: BinaryIO) -> int:
+    """Tell where the size stands in a JPEG XL stream, with boxes around it or without.
+
+    Raises:
+        ValueError: There is none.
+    """
+    file.seek(0)
+    start, content = 0, file.read(2)
     if content != b"\xff\x0a":
         file.seek(0)
-        for name, start, stop in _boxes(file, _length(file)):
+        for name, place, stop in _boxes(file, _length(file)):
             if name in (b"jxlc", b"jxlp"):
-                file.seek(start + 4 * (name == b"jxlp"))
-                content = file.read(min(stop - start, 2))
+                start = place + 4 * (name == b"jxlp")
+                file.seek(start)
+                content = file.read(min(stop - place, 2))
                 break
         if content != b"\xff\x0a":
             raise ValueError("the JPEG XL file has no codestream")
+    return start + 2
+
+
+def holds_jpeg(file: BinaryIO) -> bool:
+    """Whether a JPEG XL file was made of a JPEG that can be had back."""
+    file.seek(0)
+    if file.read(2) == b"\xff\x0a":
+        return False
+    file.seek(0)
+    return any(name == b"jbrd" for name, _, _ in _boxes(file, _length(file)))
+
+
+def jpeg_2000_colours(file: BinaryIO) -> tuple[int, bytes]:
+    """Give the method and the content of the first box of colours of a JPEG 2000 file.
+
+    Returns:
+        The method (1: a number of ISO/IEC 15444-1, 2 and 3: an ICC profile, 5: code points), and
+        what it says; 0 and nothing where there is no such box.
+    """
+    file.seek(0)
+    if file.read(2) == b"\xff\x4f":
+        return 0, b""
+    file.seek(0)
+    for name, start, stop in _boxes(file, _length(file)):
+        if name == b"jp2h":
+            file.seek(start)
+            for inner, place, end in _boxes(file, stop):
+                if inner == b"colr":
+                    file.seek(place)
+                    body = file.read(min(end - place, 16 << 20))
+                    return (body[0], body[3:]) if body else (0, b"")
+            break
+    return 0, b""
+
+
+def _jpeg_xl(file):
+    file.seek(jpeg_xl_start(file))
     # ISO/IEC 18181-1, SizeHeader: bits from the lowest of each byte up.
     body = file.read(16)
     if len(body) < 10:

@@ -31,7 +31,9 @@ class Decoded:
     icc: bytes | None = None
     code_points: tuple[int, int] | None = None  # Primaries and transfer of ITU-T H.273.
     gamma: float | None = None  # Exponent from light to code values.
-    chromaticities: Chromaticities | None = None  # White, red, green and blue, each x and y.
+    # White, red, green and blue, each x and y; they go before the primaries of `code_points`.
+    chromaticities: Chromaticities | None = None
+    is_narrow: bool = False  # Black and white are at 16 and 235 of 255, as in video.
     is_premultiplied: bool = False
     dpi: tuple[float, float] | None = None
     orientation: int | None = None  # `None`: as EXIF says.
@@ -48,6 +50,20 @@ def from_array(array: np.ndarray, space: str, *, has_alpha: bool) -> Decoded:
         dtype=array.dtype,
         exif=Image.Exif(),
     )
+
+
+def stretched(array: np.ndarray, bits: int) -> Callable[[int, int], np.ndarray]:
+    """Give the rows of values of some bits, spread over those of the array's type.
+
+    To the nearest level: the last of the few levels becomes the last of the many.
+    """
+    top, most = (1 << bits) - 1, np.iinfo(array.dtype).max
+
+    def rows(start, stop):
+        band = np.minimum(array[start:stop], top).astype("uint32")
+        return ((band * most + top // 2) // top).astype(array.dtype)
+
+    return rows
 
 
 def take_info(picture: Decoded, image: Image.Image) -> None:

@@ -21,8 +21,15 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from keras_refocus.pictures import codestreams
-from keras_refocus.pictures.decoded import FIRST_ONLY, Decoded, Refused, from_array, take_info
+from keras_refocus.pictures import code_points, codestreams, jpeg_xl
+from keras_refocus.pictures.decoded import (
+    FIRST_ONLY,
+    Decoded,
+    Refused,
+    from_array,
+    stretched,
+    take_info,
+)
 from keras_refocus.pictures.photo import bands
 
 _PILLOW_SPACES = {
@@ -45,59 +52,85 @@ _PILLOW_SPACES = {
 def read_jpeg(file: BinaryIO, check_size: Callable[[int, int], None], enough: Any) -> Decoded:
     header = codestreams.header(file)
     check_size(header.width, header.height)
-    if header.bits != 8 or header.marker not in _PILLOW_FRAMES:
+    if header.bits != 8 or header.marker not in codestreams.DCT_FRAMES:
         return _from_imagecodecs_jpeg(file, header)
+    content = None if _has_its_end(file, header) else _content_without_end(file)
     file.seek(0)
-    image = JpegImagePlugin.JpegImageFile(file)
+    image = JpegImagePlugin.JpegImageFile(file if content is None else io.BytesIO(content + _END))
     check_size(*image.size)  # A damaged file may have a second frame header.
     if enough is not None:
         height, width = enough(image.height, image.width)
         image.draft(None, (width, height))
-    notices = []
-    try:
-        image.load()
-    except OSError as error:
-        if "truncated" not in str(error):
-            raise
-        image = _without_its_end(file, image, error)
-        notices.append("The JPEG file lacks its end marker; its pixels are all there.")
+    if content is not None:
+        _refuse_missing(_rows_of(content + tail, image.mode, image.size) for tail in _TAILS)
     picture = _from_pillow(image)
-    picture.notices += notices
-    if b"hdrgm:" in image.info.get("xmp", b""):
+    if content is not None:
+        picture.notices.append(_NO_END)
+    xmp = image.info.get("xmp", b"")
+    if any(name in xmp for name in _GAIN_MAP_NAMES) or any(
+        name == "APP2" and body.startswith(_GAIN_MAP_SEGMENT) for name, body in image.applist
+    ):
         picture.notices.append(_GAIN_MAP)
     elif "mp" in image.info:
         picture.notices.append(FIRST_ONLY)
     return picture
 
 
-# Baseline, extended and progressive, by Huffman or arithmetic codes.
-_PILLOW_FRAMES = (0xC0, 0xC1, 0xC2, 0xC9, 0xCA)
 _GAIN_MAP = "The file holds a gain map for displays of high dynamic range; it was not applied."
+# Of Adobe's and Android's gain maps, by their usual prefix and by their namespace; of ISO 21496-1.
+_GAIN_MAP_NAMES = (b"hdrgm:", b"http://ns.adobe.com/hdr-gain-map/")
+_GAIN_MAP_SEGMENT = b"urn:iso:std:iso:ts:21496:-1"
+_END = b"\xff\xd9"
+_NO_END = "The JPEG file lacks its end marker; its pixels are all there."
 # Ends of a file that decode to different pixels where any of them is missing.
-_TAILS = (b"\xff\xd9", b"\x5a\xa5\x3c\xc3" * 64 + b"\xff\xd9")
+_TAILS = (_END, b"\x5a\xa5\x3c\xc3" * 64 + _END)
 
 
-def _without_its_end(file, image, error):
-    """Decode a JPEG whose end marker is missing, or raise `error` if pixels are missing too.
+def _has_its_end(file, header):
+    """Whether an end marker comes behind the frame header; pixels hold none."""
+    file.seek(header.position)
+    last = b""
+    while block := file.read(1 << 20):
+        if _END in last + block:
+            return True
+        last = block[-1:]
+    return False
+
+
+def _content_without_end(file):
+    """Give a file without what stands behind its pixels: zeros of the disk, half an end marker."""
+    file.seek(0)
+    content = file.read()
+    pixels = content.rstrip(b"\0")
+    if not pixels.endswith(b"\xff"):
+        return pixels
+    # With a zero behind it that byte is one of pixels.
+    return pixels + b"\0" if len(content) > len(pixels) else pixels[:-1]
+
+
+def _rows_of(content, mode, size):
+    """Decode a JPEG, shrunk as another was; gives its pixels in bands."""
+    image = JpegImagePlugin.JpegImageFile(io.BytesIO(content))
+    image.draft(mode, size)
+    image.load()
+    for band in bands(image.height, image.width):
+        yield image.crop((0, band.start, image.width, band.stop)).tobytes()
+
+
+def _refuse_missing(decoded):
+    """Refuse a JPEG whose pixels end early.
 
     Decoders fill up what is missing in silence. Where nothing is, what stands between the last
     pixel and the end marker changes nothing; where something is, it does.
     """
-    size, mode = image.size, image.mode
-    file.seek(0)
-    content = file.read().rstrip(b"\0")
     seen = []
-    for tail in _TAILS:
-        image = JpegImagePlugin.JpegImageFile(io.BytesIO(content + tail))
-        image.draft(mode, size)
-        image.load()
+    for parts in decoded:
         total = hashlib.sha256()
-        for band in bands(image.height, image.width):
-            total.update(image.crop((0, band.start, image.width, band.stop)).tobytes())
+        for part in parts:
+            total.update(part)
         seen.append(total.digest())
-    if seen[0] != seen[1]:
-        raise error
-    return image
+    if len(set(seen)) > 1:
+        raise EOFError("its pixels end early")
 
 
 def _from_imagecodecs_jpeg(file, header):
@@ -105,18 +138,22 @@ def _from_imagecodecs_jpeg(file, header):
 
     JPEG-LS and lossless JPEG are refused: on damaged files their decoders can take minutes.
     """
-    if header.marker not in _PILLOW_FRAMES or header.bits != 12:
-        what = {0xF7: "a JPEG-LS", 0xC3: "a lossless JPEG"}.get(
-            header.marker, f"a {header.bits}-bit JPEG"
-        )
-        raise Refused(_unsupported(what))
+    if header.marker not in codestreams.DCT_FRAMES or header.bits != 12:
+        raise Refused(_unsupported(codestreams.jpeg_kind(header)))
     import imagecodecs
 
-    file.seek(0)
-    array = imagecodecs.jpeg_decode(file.read())
+    if _has_its_end(file, header):
+        file.seek(0)
+        array, notices = imagecodecs.jpeg_decode(file.read()), []
+    else:
+        content, notices = _content_without_end(file), [_NO_END]
+        _refuse_missing([imagecodecs.jpeg_decode(content + tail)] for tail in _TAILS)
+        array = imagecodecs.jpeg_decode(content + _END)
     if array.ndim == 3 and array.shape[2] != 3:
         raise Refused(_unsupported(f"a 12-bit JPEG of {array.shape[2]} channels"))
-    return _from_bits(array, header.bits)
+    picture = _from_bits(array, header.bits)
+    picture.notices += notices
+    return picture
 
 
 def _unsupported(what):
@@ -132,16 +169,8 @@ def _from_bits(array, bits):
     picture = from_array(
         array, "gray" if array.shape[2] < 3 else "rgb", has_alpha=array.shape[2] in (2, 4)
     )
-    whole = 8 * array.dtype.itemsize
-    if bits < whole:
-        top, most = (1 << bits) - 1, np.iinfo(array.dtype).max
-
-        def rows(start, stop):
-            # To the nearest level: the last of the few levels becomes the last of the many.
-            band = np.minimum(array[start:stop], top).astype("uint32")
-            return ((band * most + top // 2) // top).astype(array.dtype)
-
-        picture.rows = rows
+    if bits < 8 * array.dtype.itemsize:
+        picture.rows = stretched(array, bits)
     return picture
 
 
@@ -183,9 +212,37 @@ def read_webp(file: BinaryIO, check_size: Callable[[int, int], None]) -> Decoded
 
 
 def read_bmp(file: BinaryIO, check_size: Callable[[int, int], None]) -> Decoded:
+    head = file.read(14 + 124)
+    file.seek(0)
     image = BmpImagePlugin.BmpImageFile(file)
     check_size(*image.size)
-    return _from_pillow(image)
+    picture = _from_pillow(image)
+    (size,) = struct.unpack_from("<I", head, 14)
+    if size >= 108 and len(head) >= 14 + size:
+        _take_bmp_colours(picture, head[14:], file)
+    return picture
+
+
+def _take_bmp_colours(picture, head, file):
+    """Take the colours of a header of version 4 or 5 (BITMAPV5HEADER of Windows)."""
+    (kind,) = struct.unpack_from("<I", head, 56)
+    if kind == 0:
+        *ends, red, green, blue = struct.unpack_from("<9i3I", head, 60)
+        gamma = (red + green + blue) / 3 / 65536
+        if gamma > 0:
+            # From code values to light; some writers state the inverse.
+            picture.gamma = 1 / gamma if gamma > 1 else gamma
+        sums = [sum(ends[i : i + 3]) for i in (0, 3, 6)]
+        if all(total > 0 for total in sums):
+            # Their sum is the white by the standard, and is none where writers scale them to one.
+            corners = [v / sums[i // 3] for i, v in enumerate(ends) if i % 3 != 2]
+            picture.chromaticities = (0.3127, 0.3290, *corners)
+    elif kind == int.from_bytes(b"MBED") and len(head) >= 124:
+        offset, length = struct.unpack_from("<II", head, 112)
+        file.seek(14 + offset)
+        picture.icc = file.read(min(length, 16 << 20))
+    elif kind == int.from_bytes(b"LINK"):
+        picture.notices.append("The file's colour profile is in another file, and was not applied.")
 
 
 def read_gif(file: BinaryIO, check_size: Callable[[int, int], None]) -> Decoded:
@@ -207,7 +264,16 @@ def read_avif(file: BinaryIO, check_size: Callable[[int, int], None]) -> Decoded
     _, found, colours = file.read(1 << 16).partition(b"colrnclx")
     if found and len(colours) >= 4:
         picture.code_points = struct.unpack(">HH", colours[:4])
+    if _has_tone_map(file):
+        picture.notices.append(_GAIN_MAP)
     return picture
+
+
+def _has_tone_map(file):
+    """Whether the brands of a HEIF file name a picture that is derived by a gain map."""
+    file.seek(0)
+    (size,) = struct.unpack(">I", file.read(4))
+    return b"tmap" in file.read(min(size, 1 << 10))
 
 
 def read_jpeg_2000(file: BinaryIO, check_size: Callable[[int, int], None]) -> Decoded:
@@ -217,10 +283,28 @@ def read_jpeg_2000(file: BinaryIO, check_size: Callable[[int, int], None]) -> De
     if header.bits == 8:
         image = Jpeg2KImagePlugin.Jpeg2KImageFile(file)
         check_size(*image.size)  # That of the file around the stream, which may be another.
-        return _from_pillow(image)
-    import imagecodecs
+        picture = _from_pillow(image)
+    else:
+        import imagecodecs
 
-    return _from_bits(imagecodecs.jpeg2k_decode(file.read()), header.bits)
+        picture = _from_bits(imagecodecs.jpeg2k_decode(file.read()), header.bits)
+    method, said = codestreams.jpeg_2000_colours(file)
+    if method in (2, 3) and header.bits == 8:  # Of other depths the decoder applies it.
+        picture.icc = said
+    elif method == 5 and len(said) >= 4:
+        picture.code_points = struct.unpack(">HH", said[:4])
+    elif method == 1 and len(said) >= 4:
+        (number,) = struct.unpack(">I", said[:4])
+        if number not in _JPEG_2000_SPACES:
+            picture.notices.append(
+                f"The file's colour space (number {number} of JPEG 2000) is not known here and was "
+                "not applied."
+            )
+    return picture
+
+
+# Black and white, CMYK, sRGB, grey, and YCbCr of sRGB, which the decoders convert.
+_JPEG_2000_SPACES = (0, 12, 15, 16, 17, 18)
 
 
 def read_jpeg_xl(file: BinaryIO, check_size: Callable[[int, int], None]) -> Decoded:
@@ -228,10 +312,26 @@ def read_jpeg_xl(file: BinaryIO, check_size: Callable[[int, int], None]) -> Deco
     check_size(header.width, header.height)
     import imagecodecs
 
+    said = jpeg_xl.colours(file)
+    if said.has_black:
+        raise Refused(_unsupported("a CMYK JPEG XL"))
+    is_jpeg = said.has_profile and codestreams.holds_jpeg(file)
     file.seek(0)
+    content = file.read()
+    if is_jpeg:
+        # Its profile is in the JPEG that it was made of, and nowhere else within reach.
+        return read_jpeg(io.BytesIO(imagecodecs.jpegxl_decode_jpeg(content)), check_size, None)
     # The decoder turns the picture upright.
-    array = imagecodecs.jpegxl_decode(file.read(), index=0)
-    return _from_bits(array, 8 * array.dtype.itemsize)
+    array = imagecodecs.jpegxl_decode(content, index=0)
+    picture = _from_bits(array, 8 * array.dtype.itemsize)
+    picture.is_premultiplied = picture.has_alpha and said.is_premultiplied
+    if said.has_profile:
+        picture.notices.append("The colour profile of a JPEG XL file cannot be read here.")
+        return picture
+    picture.chromaticities, picture.gamma = said.chromaticities, said.gamma
+    if said.gamma is None:
+        picture.code_points = (code_points.UNSPECIFIED, said.transfer)
+    return picture
 
 
 def from_image(image: Image.Image) -> Decoded:
@@ -332,7 +432,8 @@ def read_heic(file: BinaryIO, check_size: Callable[[int, int], None]) -> Decoded
         except Exception as error:  # Damaged metadata must not cost the picture.
             picture.exif = Image.Exif()
             picture.notices.append(f"The metadata is damaged and was left out ({error}).")
-    if any("hdrgainmap" in str(kind) for kind in image.info.get("aux") or ()):
+    kinds = image.info.get("aux") or ()
+    if any("hdrgainmap" in str(kind) for kind in kinds) or _has_tone_map(file):
         picture.notices.append(_GAIN_MAP)
     if len(heif) > 1:
         picture.notices.append(FIRST_ONLY)

@@ -12,9 +12,12 @@ What is converted on reading, and how exactly:
   compensation. 16-bit pictures stay in 16 bits all the way (unoptimised float pipeline: about 0.5 s
   per megapixel). Colours outside sRGB are clipped to it. A profile that is sRGB to within half a
   level of 255 changes nothing.
-* Without a profile count the code points of PNG (cICP), HEIC and AVIF (nclx), gamma and primaries
-  of PNG, and Adobe RGB by EXIF. Of high dynamic range (PQ, HLG) what is brighter than its reference
+* Without a profile count the code points of PNG (cICP, also of narrow range), HEIC, AVIF (nclx),
+  JPEG 2000 and JPEG XL, gamma and primaries of PNG, BMP and JPEG XL, and Adobe RGB by EXIF. Of high
+  dynamic range (PQ, HLG) what is brighter than its reference
   white is clipped, with a notice. What is not known is named in a notice and not applied.
+* The profile of a JPEG XL file is applied where the file was made of a JPEG; elsewhere a notice says
+  that it was not.
 * CMYK without a profile is converted by (1 - ink)(1 - black), with a notice: its colours are only
   roughly right.
 * The EXIF orientation is applied.

@@ -20,7 +20,9 @@ KEPT_TAGS = (
     33432,  # Copyright
     *range(40091, 40096),  # XPTitle, XPComment, XPAuthor, XPKeywords, XPSubject
 )
-_COLOR_SPACE = 0xA001
+COLOR_SPACE = 0xA001
+#: Value of the colour space that some cameras write for Adobe RGB (1998).
+ADOBE_RGB = 2
 _INTEROPERABILITY = 0xA005
 # Maker notes hold offsets that moving breaks; sizes and the interoperability block no longer hold.
 _DROPPED_EXIF_TAGS = (0x927C, 0xA002, 0xA003, 0xA005)
@@ -40,7 +42,7 @@ def clean_exif(picture: Decoded) -> tuple[bytes, int]:
         for tag in _DROPPED_EXIF_TAGS:
             details.pop(tag, None)
         if details:
-            details[_COLOR_SPACE] = 1  # sRGB, now.
+            details[COLOR_SPACE] = 1  # sRGB, now.
             kept[ExifTags.IFD.Exif] = details
         if position := _raw_directory(exif, ExifTags.IFD.GPSInfo):
             kept[ExifTags.IFD.GPSInfo] = position
@@ -61,15 +63,20 @@ def adobe_rgb(exif: Image.Exif) -> bool | None:
     """
     try:
         details = exif.get_ifd(ExifTags.IFD.Exif)
-        space = details.get(_COLOR_SPACE)
+        space = details.get(COLOR_SPACE)
         index = ""
         if _INTEROPERABILITY in details:
             index = (exif.get_ifd(ExifTags.IFD.Interop) or {}).get(1, "")
-        if space == 2 or str(index).rstrip("\0 ") == "R03":
+        if space == ADOBE_RGB or is_adobe_index(index):
             return True
         return None if space == 0xFFFF else False
     except Exception:  # Damaged metadata says nothing.
         return False
+
+
+def is_adobe_index(index: object) -> bool:
+    """Whether an interoperability index is that of Adobe RGB (DCF 2.0)."""
+    return str(index).rstrip("\0 ") == "R03"
 
 
 def _raw(value):

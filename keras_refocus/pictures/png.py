@@ -121,9 +121,16 @@ def _take_metadata(picture, chunks):
 def _take_colours(picture, found):
     """Take what says most of the colours: cICP, then a profile, then sRGB, then gamma."""
     picture.icc = None
-    if len(found.get(b"cICP", b"")) >= 2:
-        picture.code_points = tuple(found[b"cICP"][:2])
-    elif b"iCCP" in found:
+    if len(found.get(b"cICP", b"")) >= 4:
+        primaries, transfer, matrix, is_full = found[b"cICP"][:4]
+        picture.code_points = (primaries, transfer)
+        picture.is_narrow = not is_full
+        if matrix:
+            picture.notices.append(
+                f"The file's matrix {matrix} is not one of PNG, and was left out."
+            )
+        return
+    if b"iCCP" in found:
         try:
             _, _, packed = found[b"iCCP"].partition(b"\0")
             unpacker = zlib.decompressobj()
@@ -133,7 +140,7 @@ def _take_colours(picture, found):
         except (zlib.error, ValueError) as error:
             picture.icc = None
             picture.notices.append(f"The colour profile is damaged and was left out ({error}).")
-    elif b"sRGB" not in found:
+    if b"sRGB" not in found:
         if len(found.get(b"gAMA", b"")) == 4:
             picture.gamma = struct.unpack(">I", found[b"gAMA"])[0] / 100_000
         if len(found.get(b"cHRM", b"")) == 32:

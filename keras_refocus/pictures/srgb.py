@@ -44,7 +44,7 @@ def _converter(picture):
             "The picture is CMYK without a colour profile; its colours are only roughly right."
         )
         return _naive_cmyk
-    if picture.code_points is not None:
+    if picture.code_points not in (None, (code_points.UNSPECIFIED,) * 2):
         return _code_points_converter(picture)
     if picture.gamma is not None or picture.chromaticities is not None:
         return _gamma_converter(picture)
@@ -67,16 +67,12 @@ def _unchanged(pixels):
     return pixels  # One grey channel spreads over three by broadcasting.
 
 
-# Code point for what is not said.
-_UNSPECIFIED = 2
-
-
 def _code_points_converter(picture):
     primaries, transfer = picture.code_points
     unknown = []
-    if primaries not in (*code_points.PRIMARIES, _UNSPECIFIED):
+    if primaries not in (*code_points.PRIMARIES, code_points.UNSPECIFIED):
         unknown.append(f"primaries {primaries}")
-    if transfer not in (*code_points.TRANSFERS, _UNSPECIFIED):
+    if transfer not in (*code_points.TRANSFERS, code_points.UNSPECIFIED):
         unknown.append(f"transfer {transfer}")
     if unknown:
         picture.notices.append(
@@ -88,9 +84,8 @@ def _code_points_converter(picture):
             f"The picture has high dynamic range ({code_points.HDR[transfer]}); what is brighter "
             "than its reference white was clipped."
         )
-    return _through_floats(
-        code_points.PRIMARIES.get(primaries), code_points.TRANSFERS.get(transfer), picture
-    )
+    chromaticities = picture.chromaticities or code_points.PRIMARIES.get(primaries)
+    return _through_floats(chromaticities, code_points.TRANSFERS.get(transfer), picture)
 
 
 def _gamma_converter(picture):
@@ -117,11 +112,21 @@ def _through_floats(chromaticities, curve, picture):
     except ValueError as error:
         picture.notices.append(f"The file's primaries were not applied ({error}).")
         convert = code_points.converter(None, curve)
+    if picture.is_narrow:
+        convert = _expanding(convert, picture.dtype)
     probe = color.to_float(_probe(picture.space, picture.dtype))
     # Half a level is rounding of what the file says; most files say sRGB.
     if np.abs(convert(probe) - probe).max() < 0.5 / np.iinfo("uint8").max:
         return _unchanged
     return lambda pixels: color.from_float(convert(color.to_float(pixels)), pixels.dtype)
+
+
+def _expanding(convert, dtype):
+    """Put before a conversion that black and white are not at the ends (ITU-R BT.2100, table 9)."""
+    most = np.iinfo(dtype).max
+    unit = (most + 1) / 256 / most
+    black, span = np.float32(16 * unit), np.float32(219 * unit)
+    return lambda code: convert(np.clip((code - black) / span, 0.0, 1.0))
 
 
 def _naive_cmyk(pixels):

@@ -15,7 +15,14 @@ import numpy as np
 from PIL import ExifTags, Image, TiffImagePlugin
 
 from keras_refocus.pictures import codestreams, color, metadata
-from keras_refocus.pictures.decoded import FIRST_ONLY, READABLE, Decoded, Refused, from_array
+from keras_refocus.pictures.decoded import (
+    FIRST_ONLY,
+    READABLE,
+    Decoded,
+    Refused,
+    from_array,
+    stretched,
+)
 
 # Codes of compression (TIFF 6.0 and the registry of libtiff) whose decoders stop at a given size.
 _BOUNDED = {1, 2, 3, 4, 5, 8, 32773, 32946, 34925, 34926, 50000}
@@ -47,14 +54,16 @@ def read_tiff(file: BinaryIO, check_size: Callable[[int, int], None]) -> Decoded
                 "is only a preview, as in camera raw files. Save it as an ordinary TIFF first."
             )
         is_few = page.bitspersample in (1, 2, 4) and page.samplesperpixel == 1
+        is_deep_jpeg = page.bitspersample == 12 and page.compression in _JPEG
         if (
-            not (is_few or page.bitspersample in (8, 16))
+            not (is_few or is_deep_jpeg or page.bitspersample in (8, 16))
             or page.sampleformat != tifffile.SAMPLEFORMAT.UINT
             or page.imagedepth != 1
         ):
             raise Refused(
                 "A TIFF file must hold unsigned integers of 8 or 16 bits a channel. Received: "
-                f"{page.bitspersample} bits of {page.sampleformat!r}, {page.imagedepth} deep. "
+                f"{page.bitspersample} bits of {_name(page.sampleformat)}, "
+                f"{page.imagedepth} deep. "
                 "Convert it first."
             )
         picture = _from_page(file, page)
@@ -62,8 +71,8 @@ def read_tiff(file: BinaryIO, check_size: Callable[[int, int], None]) -> Decoded
             picture.notices.append(FIRST_ONLY)
         try:
             file.seek(0)
+            picture.orientation = _orientation(page)
             if tiff.is_bigtiff:
-                picture.orientation = int(page.tags.valueof(274, 1))
                 picture.exif.load(_exif_of_bigtiff(file, tiff.byteorder))
             else:
                 # The directory of a TIFF file is laid out as EXIF is.
@@ -74,6 +83,11 @@ def read_tiff(file: BinaryIO, check_size: Callable[[int, int], None]) -> Decoded
             picture.exif = Image.Exif()
             picture.notices.append(f"The metadata is damaged and was left out ({error}).")
         return picture
+
+
+def _name(value):
+    """What tifffile calls a value of a tag; the number where it has no name for it."""
+    return getattr(value, "name", value)
 
 
 def _from_page(file, page):
@@ -89,18 +103,18 @@ def _from_page(file, page):
         photometrics.SEPARATED: ("cmyk", 4),
     }.get(page.photometric, (None, 0))
     if space is None or page.samplesperpixel < channels:
-        name = getattr(page.photometric, "name", page.photometric)
         raise Refused(
             "A TIFF file must be grey, RGB or CMYK. Received: "
-            f"{name} with {page.samplesperpixel} channels. Convert it first."
+            f"{_name(page.photometric)} with {page.samplesperpixel} channels. Convert it first."
         )
     # A further channel is alpha if the file says so, or says nothing at all.
     extra = page.extrasamples[:1]
     has_alpha = page.samplesperpixel > channels and (
         not extra or extra[0] in (kinds.ASSOCALPHA, kinds.UNASSALPHA)
     )
-    is_ycbcr = page.photometric == photometrics.YCBCR and page.compression in _BOUNDED
-    subsampling = _subsampling(page) if is_ycbcr else (1, 1)
+    is_ycbcr = _is_ycbcr(page)
+    is_bare = is_ycbcr and page.compression in _BOUNDED
+    subsampling = _subsampling(file, page) if is_bare else (1, 1)
     array = _pixels(file, page, channels + has_alpha, subsampling)
     picture = from_array(array, space, has_alpha=has_alpha)
     picture.is_premultiplied = has_alpha and bool(extra) and extra[0] == kinds.ASSOCALPHA
@@ -111,14 +125,18 @@ def _from_page(file, page):
         _stretch(picture, array, page, is_inverted=page.photometric == photometrics.MINISWHITE)
     elif is_ycbcr:
         _from_ycbcr(picture, array, page)
+    elif page.bitspersample == 12:
+        picture.rows = stretched(array, 12)
     return picture
 
 
 def _pixels(file, page, channels, subsampling):
     """Decode the first channels of a page; array of shape (height, width, channels)."""
     if page.compression not in _BOUNDED | _JPEG | _STREAMS:
-        name = getattr(page.compression, "name", page.compression)
-        raise Refused(f"The compression of a TIFF file must be known. Received: {name}.")
+        raise Refused(
+            "The compression of a TIFF file must be of a kind that is read. Received: "
+            f"{_name(page.compression)}, not supported. Save it with LZW, Deflate or none."
+        )
     is_separate = int(page.planarconfig) == 2 and page.samplesperpixel > 1
     samples = 1 if is_separate else page.samplesperpixel
     height, width = page.imagelength, page.imagewidth
@@ -190,11 +208,22 @@ def _check_stream(page, data, rows, columns):
                 "without a header of its own. Convert it first."
             ) from None
         raise
+    if page.compression in _JPEG and header.marker not in codestreams.DCT_FRAMES:
+        raise Refused(
+            "JPEG in a TIFF file must be of a kind that is read. Received: "
+            f"{codestreams.jpeg_kind(header)}, not supported. Save it with LZW or Deflate."
+        )
     if header.height > rows or header.width > columns:
         raise ValueError(
             f"a strip or tile of {columns} x {rows} pixels holds a picture of "
             f"{header.width} x {header.height}"
         )
+
+
+def _orientation(page):
+    """As EXIF has it, whatever type of number the writer took."""
+    value = page.tags.valueof(274, 1)
+    return value[0] if isinstance(value, bytes | tuple) and value else int(value)
 
 
 # Few bits, palettes, YCbCr
@@ -232,20 +261,31 @@ def _look_up(picture, array, page):
     picture.rows = rows
 
 
-def _subsampling(page):
-    """Luma pixels across and down to one of chroma; the standard says 2 and 2 if the file does not.
+# JPEG 2000 of Aperio's scanners, of which the code alone says that it is YCbCr.
+_APERIO_YCBCR = 33003
 
-    What was written without compression shows what it is.
-    """
+
+def _is_ycbcr(page):
+    """Whether what a decoder gives is YCbCr; of JPEG it is RGB already."""
+    import tifffile
+
+    says_so = page.photometric == tifffile.PHOTOMETRIC.YCBCR
+    if page.compression in _JPEG or not (says_so or page.compression == _APERIO_YCBCR):
+        return False
     if page.bitspersample != 8 or page.samplesperpixel != 3:
         raise Refused(
             "YCbCr in a TIFF file must have three channels of 8 bits. Received: "
             f"{page.samplesperpixel} channels of {page.bitspersample} bits. Convert it first."
         )
-    is_full = page.compression == 1 and sum(page.databytecounts) == (
-        3 * page.imagelength * page.imagewidth
-    )
-    across, down = page.tags.valueof(530, (1, 1) if is_full else (2, 2))
+    return True
+
+
+def _subsampling(file, page):
+    """Luma pixels across and down to one of chroma; the standard says 2 and 2 if the file does not.
+
+    Some writers leave it out where nothing is subsampled; the first strip or tile shows it.
+    """
+    across, down = page.tags.valueof(530, (1, 1) if _is_full(file, page) else (2, 2))
     if across not in (1, 2, 4) or down not in (1, 2, 4):
         raise ValueError(f"chroma cannot be subsampled {across} by {down}")
     if (across, down) != (1, 1) and (page.predictor != 1 or int(page.planarconfig) != 1):
@@ -253,7 +293,29 @@ def _subsampling(page):
             "Subsampled YCbCr in a TIFF file must be stored without a predictor, channels "
             "together. Convert it first."
         )
+    page.subsampling = (across, down)
     return across, down
+
+
+def _is_full(file, page):
+    """Whether the first strip or tile of a page has chroma for every pixel."""
+    import tifffile
+
+    if not page.dataoffsets or int(page.planarconfig) != 1:
+        return True
+    rows, columns = (
+        (page.tilelength, page.tilewidth)
+        if page.is_tiled
+        else (min(page.rowsperstrip, page.imagelength), page.imagewidth)
+    )
+    size = 3 * rows * columns
+    if size > 3 * page.imagelength * page.imagewidth + _SEGMENT:
+        return False  # Which is refused where pixels are read.
+    file.seek(page.dataoffsets[0])
+    data = file.read(min(page.databytecounts[0], 2 * size + _SEGMENT))
+    if page.compression != 1:
+        data = tifffile.TIFF.DECOMPRESSORS[page.compression](data, out=size)
+    return len(data) >= size
 
 
 def _from_units(page, data, rows, columns, subsampling):
@@ -326,7 +388,10 @@ def _exif_of_bigtiff(file, order):
     for tag in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):
         if tag in directory:
             found = _directory(file, order, directory[tag])
-            found.pop(ExifTags.IFD.Interop, None)
+            if (place := found.pop(ExifTags.IFD.Interop, None)) is not None:
+                # Pillow writes no directory of interoperability; this says the same.
+                if metadata.is_adobe_index(_directory(file, order, place).get(1)):
+                    found[metadata.COLOR_SPACE] = metadata.ADOBE_RGB
             exif[tag] = found
     return exif.tobytes()
 

@@ -65,6 +65,36 @@ def test_ycbcr_tiff(compression):
     assert np.abs(images.read(content).rgb.astype(int) - ramp()).max() <= 2
 
 
+@pytest.mark.parametrize("compression", [None, "lzw", "deflate"])
+@pytest.mark.parametrize("layout", [{}, {"tile": (16, 16)}, {"bigtiff": True, "byteorder": ">"}])
+def test_ycbcr_tiff_that_does_not_say_that_nothing_is_subsampled(compression, layout):
+    content = tiff(ycbcr(ramp()), photometric="ycbcr", compression=compression, **layout)
+    content = without_tag(content, 530)
+    assert np.abs(images.read(content).rgb.astype(int) - ramp()).max() <= 2
+
+
+def without_tag(content, tag):
+    """The same TIFF file, with a tag renamed to one that nobody knows."""
+    order = "<" if content.startswith(b"II") else ">"
+    entry = struct.pack(order + "HH", tag, 3)
+    assert content.count(entry) <= 1
+    return content.replace(entry, struct.pack(order + "HH", 65000, 3))
+
+
+@pytest.mark.parametrize("codec", ["png", "jpeg2000", "jpegxl", "webp"])
+def test_ycbcr_inside_a_codec_with_a_header_of_its_own(codec):
+    content = tiff(ycbcr(ramp()), photometric="ycbcr", compression=codec)
+    assert np.abs(images.read(content).rgb.astype(int) - ramp()).max() <= 4
+
+
+def test_ycbcr_of_aperio_is_known_by_its_codec():
+    plain = tiff(ycbcr(ramp()), photometric="rgb", compression="jpeg2000", metadata=None)
+    entry = struct.pack("<HHI", 259, 3, 1)
+    content = plain.replace(entry + struct.pack("<H", 34712), entry + struct.pack("<H", 33003))
+    assert content != plain
+    assert np.abs(images.read(content).rgb.astype(int) - ramp()).max() <= 2
+
+
 @pytest.mark.parametrize("across, down", [(2, 2), (2, 1), (4, 1)])
 def test_subsampled_ycbcr_tiff(across, down):
     height, width = 5, 9  # Units reach over both edges.
@@ -126,6 +156,86 @@ def test_display_p3_by_every_road():
         png_with(chunk(b"cHRM", struct.pack(">8I", *p3)), rgb=rgb),
     ):
         np.testing.assert_allclose(images.read(content).rgb[0, 0], expected, atol=0.6)
+
+
+def test_narrow_range_of_cicp():
+    for depth in (8, 16):
+        scale = 1 << depth - 8
+        code = (16 + 219 * np.array([0.0, 0.5, 1.0])) * scale
+        levels = np.repeat(np.rint(code)[None, :, None], 3, -1).astype(f"uint{depth}")
+        photo = images.read(png_with(chunk(b"cICP", bytes([1, 13, 0, 0])), rgb=levels))
+        found = photo.rgb[0, :, 0] / np.iinfo(levels.dtype).max
+        np.testing.assert_allclose(found, [0.0, 0.5, 1.0], atol=0.003)
+        assert photo.notices == ()
+
+
+def test_a_matrix_in_cicp_is_named():
+    photo = images.read(png_with(chunk(b"cICP", bytes([1, 13, 9, 1]))))
+    assert "matrix 9" in photo.notices[0]
+
+
+def test_gamma_counts_where_the_profile_is_damaged():
+    gamma = chunk(b"gAMA", struct.pack(">I", 100_000))
+    photo = images.read(png_with(chunk(b"iCCP", b"x\0\0junk"), gamma))
+    np.testing.assert_array_equal(photo.rgb, images.read(png_with(gamma)).rgb)
+    assert "colour profile is damaged" in photo.notices[0]
+
+
+def jp2_with_colours(content, said):
+    """Put another `colr` box into a JPEG 2000 file."""
+    box = struct.pack(">I4s", 8 + len(said), b"colr") + said
+    place, outer = content.index(b"colr") - 4, content.index(b"jp2h") - 4
+    (old,) = struct.unpack(">I", content[place : place + 4])
+    (size,) = struct.unpack(">I", content[outer : outer + 4])
+    content = content[:place] + box + content[place + old :]
+    return content[:outer] + struct.pack(">I", size + len(box) - old) + content[outer + 4 :]
+
+
+@pytest.mark.parametrize("method", [2, 3])
+def test_profile_of_jpeg_2000(method):
+    profile = imagecodecs.cms_profile("adobergb")
+    plain = imagecodecs.jpeg2k_encode(ramp(), level=0, codecformat="jp2")
+    content = jp2_with_colours(plain, bytes([method, 0, 0]) + profile)
+    expected = images.read(saved(ramp(), "PNG", icc_profile=profile)).rgb
+    assert (expected != ramp()).any()
+    np.testing.assert_array_equal(images.read(content).rgb, expected)
+
+
+def test_other_colours_of_jpeg_2000():
+    plain = imagecodecs.jpeg2k_encode(ramp(), level=0, codecformat="jp2")
+    unknown = images.read(jp2_with_colours(plain, b"\1\0\0" + struct.pack(">I", 14)))
+    assert "number 14 of JPEG 2000" in unknown.notices[0]
+    assert images.read(jp2_with_colours(plain, b"\1\0\0" + struct.pack(">I", 16))).notices == ()
+    numbered = images.read(jp2_with_colours(plain, b"\5\0\0" + struct.pack(">3HB", 12, 13, 0, 128)))
+    same = images.read(png_with(chunk(b"cICP", bytes([12, 13, 0, 1]))))
+    np.testing.assert_array_equal(numbered.rgb, same.rgb)
+
+
+def bmp5(kind, *, ends=bytes(36), gamma=0.0, profile=b""):
+    """BMP with the header of version 5."""
+    pixels = saved(ramp(), "BMP")[54:]
+    head = struct.pack("<IiiHHIIiiII", 124, 32, 24, 1, 24, 0, len(pixels), 2835, 2835, 0, 0)
+    head += bytes(16) + kind[::-1] + ends + 3 * struct.pack("<I", round(gamma * 65536))
+    head += struct.pack("<4I", 4, 124 + len(pixels), len(profile), 0)
+    start = struct.pack("<IHHI", 138 + len(pixels) + len(profile), 0, 0, 138)
+    return b"BM" + start + head + pixels + profile
+
+
+def test_colours_of_bmp():
+    profile = imagecodecs.cms_profile("adobergb")
+    same = images.read(saved(ramp(), "PNG", icc_profile=profile))
+    np.testing.assert_array_equal(images.read(bmp5(b"MBED", profile=profile)).rgb, same.rgb)
+    linear = images.read(bmp5(bytes(4), gamma=1.0))
+    expected = linear_to_srgb(ramp() / 255) * 255
+    assert np.abs(linear.rgb - expected).max() < 0.51
+    assert "in another file" in images.read(bmp5(b"LINK")).notices[0]
+    # Windows' own name of sRGB, a gamma that means it either way round, and one that says nothing.
+    corners = struct.pack(
+        "<9i", *(round(v * 2**30) for v in (0.64, 0.33, 0.03, 0.3, 0.6, 0.1, 0.15, 0.06, 0.79))
+    )
+    for content in (bmp5(b"sRGB"), bmp5(bytes(4), ends=corners, gamma=2.2),
+                    bmp5(bytes(4), ends=corners, gamma=0.45455), bmp5(bytes(4))):  # fmt: skip
+        np.testing.assert_array_equal(images.read(content).rgb, ramp())
 
 
 def test_gray_stays_gray_in_any_primaries():
@@ -193,6 +303,41 @@ def test_bigtiff_orientation_and_exif(order):
     assert exif[315] == "Ada" and ExifTags.Base.Orientation not in exif
 
 
+@pytest.mark.parametrize("is_big", [False, True])
+@pytest.mark.parametrize("kind", ["B", "H", "I"])
+def test_orientation_of_tiff_as_any_whole_number(is_big, kind):
+    tags = [(274, kind, 1, 6, True)]
+    content = tiff(ramp(), photometric="rgb", bigtiff=is_big, extratags=tags, metadata=None)
+    photo = images.read(content)
+    np.testing.assert_array_equal(photo.rgb, ramp()[::-1].transpose(1, 0, 2))
+    assert photo.notices == ()
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_adobe_rgb_by_the_exif_of_a_bigtiff(order):
+    tags = [(65000, "Q", 1, 0x1122334455667788, True)]
+    content = tiff(
+        ramp(), photometric="rgb", bigtiff=True, byteorder=order, extratags=tags, metadata=None
+    )
+    # Of EXIF, which the writer of tests will not write.
+    content = content.replace(
+        struct.pack(order + "HH", 65000, 16), struct.pack(order + "HH", 34665, 16)
+    )
+    start = len(content)
+    content = content.replace(
+        struct.pack(order + "Q", 0x1122334455667788), struct.pack(order + "Q", start)
+    )
+    entry = order + "HHQ"
+    content += struct.pack(order + "Q", 2)
+    content += struct.pack(entry, 0xA001, 3, 1) + struct.pack(order + "H6x", 0xFFFF)
+    content += struct.pack(entry, 0xA005, 4, 1) + struct.pack(order + "I4x", start + 56) + bytes(8)
+    content += struct.pack(order + "Q", 1) + struct.pack(entry, 1, 2, 4) + b"R03\0" + bytes(12)
+    same = images.read(saved(ramp(), "PNG", icc_profile=imagecodecs.cms_profile("adobergb")))
+    photo = images.read(content)
+    np.testing.assert_array_equal(photo.rgb, same.rgb)
+    assert photo.notices == ()
+
+
 # Kinds of files
 
 
@@ -223,14 +368,72 @@ def test_second_picture_of_an_mpo():
     assert photo.notices == ("The file holds several pictures; only the first was read.",)
 
 
-def test_jpeg_without_its_end_marker():
-    for options in ({}, {"progressive": True}):
-        content = saved(ramp(), "JPEG", **options)
-        photo = images.read(content[:-2])
-        np.testing.assert_array_equal(photo.rgb, images.read(content).rgb)
+def deep_jpeg():
+    return imagecodecs.jpeg_encode(ramp().astype("uint16") * 16, bitspersample=12, level=98)
+
+
+@pytest.mark.parametrize("kind", ["baseline", "progressive", "12 bits"])
+def test_jpeg_without_its_end_marker(kind):
+    content = (
+        deep_jpeg() if kind == "12 bits" else saved(ramp(), "JPEG", progressive=kind[0] == "p")
+    )
+    whole = images.read(content)
+    assert whole.notices == ()
+    # Cut between the two bytes too; with zeros that a disk filled up, with what a camera appends.
+    for end in (b"", b"\xff", bytes(500), b"\xff" + bytes(500), b"made by a camera"):
+        if end.startswith(b"\xff\0"):
+            continue  # A byte of pixels, and what is to follow cannot be known.
+        photo = images.read(content[:-2] + end)
+        np.testing.assert_array_equal(photo.rgb, whole.rgb)
         assert "lacks its end marker" in photo.notices[0]
+    for end in (b"", bytes(500)):
         with pytest.raises(ValueError, match="damaged or cut off"):
-            images.read(content[:-30])
+            images.read(content[:-30] + end)
+
+
+def test_jpeg_whose_last_byte_of_pixels_has_a_zero_behind_it():
+    """A byte of ones is followed by a zero, which is not one of the disk."""
+    for level in range(256):
+        content = saved(np.full((8, 8), level, "uint8"), "JPEG")
+        whole = images.read(content)
+        np.testing.assert_array_equal(images.read(content[:-2]).rgb, whole.rgb)
+
+
+def test_the_end_marker_of_a_thumbnail_is_not_that_of_the_picture():
+    thumbnail = b"Exif\0\0" + saved(ramp(), "JPEG")
+    segment = b"\xff\xe1" + struct.pack(">H", 2 + len(thumbnail)) + thumbnail
+    content = saved(ramp(), "JPEG")
+    photo = images.read(content[:2] + segment + content[2:-2])
+    assert any("lacks its end marker" in notice for notice in photo.notices)
+
+
+@pytest.mark.parametrize(
+    "marker, body",
+    [
+        (0xE1, b"http://ns.adobe.com/xap/1.0/\0<x hdrgm:Version='1.0'/>"),
+        (
+            0xE1,
+            b"http://ns.adobe.com/xap/1.0/\0<x xmlns:g='http://ns.adobe.com/hdr-gain-map/1.0/'/>",
+        ),
+        (0xE2, b"urn:iso:std:iso:ts:21496:-1\0" + bytes(4)),
+    ],
+)
+def test_gain_maps_of_jpeg_are_said(marker, body):
+    content = saved(ramp(), "JPEG")
+    segment = bytes([0xFF, marker]) + struct.pack(">H", 2 + len(body)) + body
+    assert "gain map" in images.read(content[:2] + segment + content[2:]).notices[0]
+
+
+def test_gain_maps_of_heif_are_said():
+    pillow_heif = pytest.importorskip("pillow_heif")
+    buffer = io.BytesIO()
+    pillow_heif.from_pillow(Image.fromarray(ramp())).save(buffer)
+    content = buffer.getvalue()
+    assert images.read(content).notices == ()
+    (size,) = struct.unpack(">I", content[:4])
+    # In place of one of the compatible brands, so that nothing moves.
+    content = content[: size - 4] + b"tmap" + content[size:]
+    assert "gain map" in images.read(content).notices[0]
 
 
 def test_12_bit_jpeg():
@@ -246,6 +449,37 @@ def test_kinds_of_jpeg_that_are_not_read():
     for content in (imagecodecs.jpegls_encode(gray), imagecodecs.ljpeg_encode(gray)):
         with pytest.raises(ValueError, match="not supported"):
             images.read(content)
+
+
+@pytest.mark.parametrize("photometric", ["rgb", "ycbcr"])
+def test_12_bit_jpeg_in_tiff(photometric):
+    content = tiff(ramp(), photometric="rgb", compression="jpeg", metadata=None)
+    stream = deep_jpeg()
+    with tifffile.TiffFile(io.BytesIO(content)) as file:
+        page = file.pages.first
+        bits, places, sizes = (page.tags[tag] for tag in (258, 273, 279))
+        start = bits.valueoffset
+    content = bytearray(content)
+    content[start : start + 6] = struct.pack("<3H", 12, 12, 12)
+    for tag, value in ((places, len(content)), (sizes, len(stream))):
+        form = "<H" if tag.dtype == 3 else "<I"
+        struct.pack_into(form, content, tag.valueoffset, value)
+    photo = images.read(bytes(content) + stream)
+    assert photo.bits == 16
+    assert np.abs(photo.rgb / 65535 - ramp() * 16.0 / 4095).mean() < 0.02
+
+
+def test_kinds_of_jpeg_in_tiff_that_are_not_read():
+    content = tiff(ramp(), photometric="rgb", compression="jpeg", metadata=None)
+    place = content.index(b"\xff\xc0")
+    with pytest.raises(ValueError, match="a lossless JPEG, not supported"):
+        images.read(content[: place + 1] + b"\xc3" + content[place + 2 :])
+
+
+def test_compressions_of_tiff_that_are_not_read_are_no_damage():
+    content = tiff(ramp(), photometric="rgb", compression="lerc")
+    with pytest.raises(ValueError, match="LERC, not supported"):
+        images.read(content)
 
 
 def test_palettes_of_tiff():
