@@ -9,6 +9,8 @@ import importlib.util
 import sys
 from collections.abc import Sequence
 
+from keras_refocus.system import console
+
 _VERBS = {
     "restore": "restore photos: files, folders, patterns",
     "video": "restore videos: sharper, steady, all else untouched",
@@ -52,6 +54,7 @@ _MODULES = {"import": "import_weights", "video": "restore_video"}
 
 def main(argv: Sequence[str] | None = None) -> int | None:
     """Run one verb with the rest of the arguments; returns its exit status."""
+    console.claim_streams()
     arguments = list(sys.argv[1:] if argv is None else argv)
     verbs = _installed()
     if not arguments or arguments[0] in ("-h", "--help", "help"):

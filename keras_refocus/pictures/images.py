@@ -16,8 +16,8 @@ What is converted on reading, and how exactly:
   JPEG 2000 and JPEG XL, gamma and primaries of PNG, BMP and JPEG XL, and Adobe RGB by EXIF. Of high
   dynamic range (PQ, HLG) what is brighter than its reference
   white is clipped, with a notice. What is not known is named in a notice and not applied.
-* The profile of a JPEG XL file is applied where the file was made of a JPEG; elsewhere a notice says
-  that it was not.
+* The profile of a JPEG XL file is applied where it was made of a JPEG; elsewhere a notice says that
+  it was not.
 * CMYK without a profile is converted by (1 - ink)(1 - black), with a notice: its colours are only
   roughly right.
 * The EXIF orientation is applied.

@@ -22,7 +22,9 @@ FORMAT_OF_SUFFIX = {
 }
 
 #: Suffixes of formats that are read and not written.
-READ_ONLY = frozenset(".heic .heif .avif .gif .jp2 .j2k .jxl .mpo".split())
+READ_ONLY = frozenset(
+    ".heic .heif .hif .avif .gif .jp2 .j2k .j2c .jpx .jpf .jxl .mpo .apng".split()
+)
 
 #: Suffixes, in lower case, of files that may be pictures for `read`. What counts is the content.
 SUFFIXES = frozenset(FORMAT_OF_SUFFIX) | READ_ONLY

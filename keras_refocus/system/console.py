@@ -3,13 +3,16 @@
 For entry points only; the library itself never writes to the terminal.
 """
 
+import codecs
 import contextlib
 import importlib
+import io
 import logging
 import os
 import signal
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TextIO
 
 from tqdm import tqdm
@@ -41,15 +44,19 @@ def _import(name: str) -> None:
 
 def start_logging(*, verbose: bool = False) -> None:
     """Send warnings of the library, or everything it says, to standard error."""
+    claim_streams()
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING, force=True)
     logging.getLogger("keras_refocus").setLevel(logging.DEBUG if verbose else logging.WARNING)
 
 
 def claim_streams() -> None:
-    """Put the null device where a standard stream is closed.
+    """Let nothing that is wrong with the standard streams end the program.
 
-    The next file that is opened would take its number, and get what libraries print. Call it before
-    anything is opened.
+    The null device is put where one is closed: the next file that is opened would take its number,
+    and get what libraries print. What an encoding lacks is written as the bytes of a file name that
+    it came from, or else as `\\u1234`. A pipe that nobody reads any more is left in silence, any
+    other fault of standard output is said once. Call it before anything is opened; the streams of
+    who runs a command inside a program stay as they are.
     """
     for number in range(3):
         try:
@@ -57,13 +64,64 @@ def claim_streams() -> None:
         except OSError:
             # The lowest number that is free is that of the stream.
             os.open(os.devnull, os.O_RDWR)
+    if sys.stderr is None:
+        # Progress bars, warnings and handlers of logs all write to it without asking.
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if type(stream) is io.TextIOWrapper:
+            setattr(sys, name, _Lasting(stream))
+
+
+def _escape(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Encode what an encoding lacks, as a handler of `codecs`."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    lacking = error.object[error.start : error.end]
+    try:
+        return lacking.encode("ascii", "surrogateescape"), error.end
+    except UnicodeEncodeError:
+        return lacking.encode("ascii", "backslashreplace"), error.end
+
+
+_ESCAPED = "keras_refocus.escaped"
+codecs.register_error(_ESCAPED, _escape)
+
+
+class _Lasting(io.TextIOWrapper):
+    """A standard stream in place of another, which takes anything and fails never."""
+
+    def __init__(self, stream: io.TextIOWrapper) -> None:
+        super().__init__(
+            stream.buffer,
+            encoding=stream.encoding,
+            errors=_ESCAPED,
+            line_buffering=stream.line_buffering,
+            write_through=stream.write_through,
+        )
+        self._before = stream  # Its end would close what both write to.
+
+    def write(self, text: str) -> int:
+        with self._failing():
+            return super().write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with self._failing():
+            super().flush()
+
+    @contextlib.contextmanager
+    def _failing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            _give_up(self, error)
 
 
 def say(text: str) -> None:
     """Print a line to standard output; nothing that is wrong with it ends the program.
 
-    What its encoding lacks is written as the bytes of a file name that it came from, or else as
-    `\\u1234`. A pipe that nobody reads any more is left in silence, any other fault is said once.
+    As `claim_streams` has it, also where that was not called.
     """
     _print(text, sys.stdout)
 
@@ -80,38 +138,28 @@ def _print(text: str, stream: TextIO | None) -> None:
         try:
             stream.write(f"{text}\n")
         except UnicodeEncodeError:
-            _print_bytes(text, stream)
+            content = text.encode(stream.encoding or "ascii", _ESCAPED)
+            if hasattr(stream, "buffer"):
+                stream.flush()
+                stream.buffer.write(content + b"\n")
+            else:
+                stream.write(content.decode(stream.encoding or "ascii", "replace") + "\n")
         stream.flush()
     except ValueError:  # It was closed.
         return
     except OSError as error:
-        _give_up(stream)
-        if stream is sys.stdout and not isinstance(error, BrokenPipeError):
-            warn(f"standard output cannot be written ({error.strerror}); the work goes on")
+        _give_up(stream, error)
 
 
-def _print_bytes(text: str, stream: TextIO) -> None:
-    encoding = stream.encoding or "ascii"
-    try:
-        content = text.encode(encoding, "surrogateescape")
-    except UnicodeEncodeError:
-        content = text.encode(encoding, "backslashreplace")
-    if hasattr(stream, "buffer"):
-        stream.flush()
-        stream.buffer.write(content + b"\n")
-    else:
-        stream.write(content.decode(encoding, "replace") + "\n")
-
-
-def _give_up(stream: TextIO) -> None:
+def _give_up(stream: TextIO, error: OSError) -> None:
     """Let a stream that fails end in the null device, or its rest would fail at the very end."""
-    try:
+    with contextlib.suppress(OSError, ValueError):
         number = stream.fileno()
         sink = os.open(os.devnull, os.O_WRONLY)
-    except (OSError, ValueError):
-        return
-    os.dup2(sink, number)
-    os.close(sink)
+        os.dup2(sink, number)
+        os.close(sink)
+    if stream is sys.stdout and not isinstance(error, BrokenPipeError):
+        warn(f"standard output cannot be written ({error.strerror}); the work goes on")
 
 
 @contextlib.contextmanager

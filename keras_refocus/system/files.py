@@ -207,7 +207,10 @@ def _temporary(path: Path, *, keep_suffix: bool) -> Path:
 
 
 def _shortened(name: str) -> str:
-    return os.fsencode(name)[:_LONGEST].decode("utf-8", "ignore")
+    # By whole characters: not every file system takes a part of one.
+    while len(os.fsencode(name)) > _LONGEST:
+        name = name[:-1]
+    return name
 
 
 def _publish(temporary: Path, path: Path, *, overwrite: bool) -> None:

@@ -115,9 +115,12 @@ def test_closed_streams_take_no_file_of_ours(tmp_path):
         f"file = open({str(tmp_path / 'result')!r}, 'wb')\n"
         "assert file.fileno() > 2\n"
         "console.say('a'); console.warn('b'); print('c')\n"
+        "with console.progress_bar(1) as bar:\n    bar.update(); bar.refresh()\n"
+        "console.start_logging(); logging.getLogger('keras_refocus').warning('d')\n"
+        "with console._standard_error_closed(): pass\n"
         "file.write(b'whole')\n"
     )
-    program = "from keras_refocus.system import console\n" + program
+    program = "import logging\nfrom keras_refocus.system import console\n" + program
     for closed in (">&-", "2>&-", "<&- >&- 2>&-"):
         done = subprocess.run(
             ["/bin/sh", "-c", f'"$0" -c "$1" {closed}', sys.executable, program], check=False
@@ -138,6 +141,30 @@ def test_names_that_the_console_cannot_encode_are_written_all_the_same(encoding,
     environment = {**os.environ, "PYTHONIOENCODING": encoding}
     done = run(f"console.say({name})", stdout=subprocess.PIPE, env=environment)
     assert done.returncode == 0 and done.stdout.rstrip() == expected
+
+
+@pytest.mark.parametrize("function", ["print", "sys.stdout.write"])
+def test_streams_that_are_claimed_take_what_any_code_prints(function):
+    """Commands, Keras and libraries write to them without asking this module."""
+    program = "import sys\nconsole.claim_streams()\n"
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    names = program + f"{function}('b\\udcff\\u4e2d')"
+    done = run(names, stdout=subprocess.PIPE, env=environment)
+    assert done.returncode == 0 and done.stdout.rstrip() == b"b\\udcff\\u4e2d"
+    names = program + f"{function}('b\\udcff')"
+    done = run(names, stdout=subprocess.PIPE, env=environment)
+    assert done.returncode == 0 and done.stdout.rstrip() == b"b\xff"
+    many = program + f"for _ in range(9999): {function}('photo.png')\nconsole.warn('end')\n"
+    reads, writes = os.pipe()
+    os.close(reads)
+    done = run(many, stdout=writes)
+    os.close(writes)
+    assert (done.returncode, done.stderr) == (0, b"end\n")
+    if FULL.exists():
+        with FULL.open("wb") as full:
+            done = run(many, stdout=full)
+        assert done.returncode == 0
+        assert [line.split()[0] for line in done.stderr.splitlines()] == [b"standard", b"end"]
 
 
 def test_being_terminated_is_being_interrupted():

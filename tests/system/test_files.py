@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import pathlib
 import subprocess
 import sys
 import time
@@ -76,6 +77,24 @@ def test_the_suffix_is_kept_where_writers_go_by_it(tmp_path, name):
         assert files.is_left_over(temporary)
         temporary.write_bytes(b"")
     assert [entry.name for entry in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="names are bytes there")
+def test_any_name_has_a_temporary_one_whatever_the_encoding_of_names(tmp_path):
+    """Where the locale is that of ASCII, other characters are bytes of no meaning."""
+    program = (
+        "import os, sys\n"
+        "from keras_refocus.system import files\n"
+        "for name in os.listdir(sys.argv[1]):\n"
+        "    files.write_text(os.path.join(sys.argv[1], name), 'new')\n"
+    )
+    names = ["ä.png".encode(), b"\xff\xfe.png", "中".encode() * 80]
+    for name in names:
+        pathlib.Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name)).touch()
+    for locale in ({"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, {"PYTHONUTF8": "1"}):
+        environment = {**os.environ, "LC_ALL": "C", **locale}
+        subprocess.run([sys.executable, "-c", program, tmp_path], env=environment, check=True)
+    assert sorted(os.fsencode(path.name) for path in tmp_path.iterdir()) == sorted(names)
 
 
 @pytest.mark.parametrize("name", [".gitignore", "a.tmp", ".a.tmp", ".a.0123456789abcdeg.tmp", ".a"])
