@@ -286,23 +286,28 @@ def _of_split(folder, found, splits, split):
 
 def _find(folder):
     """Everything below a folder that is a pair, in parts, sorted by place."""
-    lists = [path for path in sorted(folder.iterdir()) if _REALBLUR_LIST.fullmatch(path.name)]
-    if lists:
-        return [part for path in lists if (part := _read_realblur_list(path)).pairs]
+    above = _of_lists_above(folder)
+    if above:
+        return above
     inner = (path for path in sorted(folder.rglob("*")) if path.is_dir())
     places = [folder, *(path for path in inner if not is_hidden(path.relative_to(folder)))]
-    found = []
+    found, told = [], []
     for place in places:
+        if any(place.is_relative_to(other) for other in told):
+            continue
+        listed = [part for path in _lists(place) if (part := _read_realblur_list(path)).pairs]
+        if listed:
+            found += listed
+            told.append(place)
+            continue
         split = _split_of(place.relative_to(folder).parts)
-        for prefix, blurred, sharp in _two_sides(place):
+        sides = list(_two_sides(place))
+        for prefix, blurred, sharp in sides:
             part = _match(prefix or split, blurred, sharp)
             if part.pairs or part.alone:
                 found.append(part)
-    if found:
-        return found
-    for place in places:
         children = _children(place)
-        if _SHARED_SHARP in children:
+        if not sides and _SHARED_SHARP in children:
             found += _of_shared_sharp(children)
     own = SPLIT_OF.get(folder.absolute().name.lower())
     if not found and own:
@@ -312,6 +317,31 @@ def _find(folder):
                 pairs = [(_as_seen_from(folder, path), sharp) for path, sharp in part.pairs]
                 alone = [(_as_seen_from(folder, path), side) for path, side in part.alone]
                 found.append(Part(None, pairs, alone))
+    return found
+
+
+def _lists(place):
+    """The lists of halves of RealBlur in a folder."""
+    return [path for path in sorted(place.iterdir()) if _REALBLUR_LIST.fullmatch(path.name)]
+
+
+def _of_lists_above(folder):
+    """Parts of a folder inside RealBlur, whose lists of halves lie above it."""
+    root, found = folder.absolute(), []
+    for place in root.parents[:2]:
+        try:
+            lists = _lists(place)
+        except OSError:  # Somebody else's folder.
+            continue
+        for path in lists:
+            part = _read_realblur_list(path)
+            pairs = [
+                tuple(_as_seen_from(folder, side) for side in pair)
+                for pair in part.pairs
+                if all(side.is_relative_to(root) for side in pair)
+            ]
+            if pairs:
+                found.append(Part(part.split, pairs))
     return found
 
 

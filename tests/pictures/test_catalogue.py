@@ -73,8 +73,30 @@ def test_realblur_keeps_to_its_lists(tmp_path):
     )
     assert len(training) == 4
     assert [pair[0][-10:] for pair in testing] == ["blur_4.png", "blur_5.png"]
-    # Without the lists the pairs are still told by their names.
+    # The folder inside is of the same halves, and so is one scene.
+    for inside, count in ((folder, 4), (f"{folder}/scene000", 2)):
+        assert len(catalogue.list_pairs(root / inside, split="train")) == count
+    with pytest.raises(FileNotFoundError, match=r"\['test'\] only"):
+        catalogue.list_pairs(root / folder / "scene002", split="train")
     assert len(catalogue.list_pairs(root / folder)) == 6
+    # Without the lists the pairs are still told by their names.
+    for path in root.glob("*.txt"):
+        path.unlink()
+    assert len(catalogue.list_pairs(root / folder)) == 6
+
+
+def test_several_published_sets_in_one_folder_keep_their_halves(tmp_path):
+    layouts.make_gopro(tmp_path / "GOPRO_Large")
+    layouts.make_hide(tmp_path / "HIDE_dataset")
+    layouts.make_realblur(tmp_path / "RealBlur")
+    layouts.make_reds(tmp_path / "REDS")
+    counts = {"GOPRO_Large": 6, "HIDE_dataset": 20, "RealBlur": 4, "REDS": 4}
+    training = names(catalogue.list_pairs(tmp_path, split="train"), tmp_path)
+    for name, count in counts.items():
+        own = [pair for pair in training if pair[0].startswith(f"{name}/")]
+        assert len(own) == count, name
+        alone = catalogue.list_pairs(tmp_path / name, split="train")
+        assert own == names(alone, tmp_path)
 
 
 def test_test_pairs_alone_are_refused_for_training(tmp_path):
