@@ -140,9 +140,13 @@ def new_version(
     folder.mkdir(parents=True, exist_ok=True)
     if number is None:
         taken = [int(entry.name) for entry in folder.iterdir() if entry.name.isdecimal()]
-        number = max(taken, default=0) + 1
-    if number < 1:
-        raise ValueError(f"The number of a version must be at least 1. Received: version={number}.")
+        # Greater ones are no versions for those who serve.
+        number = max((version for version in taken if version < 2**63), default=0) + 1
+    if not 1 <= number < 2**63:
+        raise ValueError(
+            "The number of a version must be at least 1 and below 2^63. "
+            f"Received: version={number}. Choose another."
+        )
     target = folder / str(number)
     if target.exists() and not overwrite:
         raise FileExistsError(

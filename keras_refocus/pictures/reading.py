@@ -197,6 +197,11 @@ def _open(source) -> Iterator[tuple[BinaryIO, str]]:
         with staging.readable(path), path.open("rb") as file:
             yield file, repr(str(path))
     elif hasattr(source, "read"):
+        if not isinstance(source.read(0), bytes):
+            raise TypeError(
+                "A file object must be opened for reading in binary mode. Received: one that gives "
+                f"text, {type(source).__name__}. Open it with mode='rb'."
+            )
         # Decoders jump back and forth; what cannot is taken into memory.
         seekable = getattr(source, "seekable", lambda: False)()
         file = source if seekable else io.BytesIO(source.read())

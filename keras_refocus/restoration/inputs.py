@@ -49,6 +49,8 @@ def _checked(image: Any) -> np.ndarray:
         raise TypeError(f"A picture must be {_TAKEN}. Received: {type(image).__name__}.")
     if array.dtype.kind == "f":
         array = array.astype(np.float32, copy=False)
+    # Arrays out of files may have the byte order of another machine.
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)
     if array.dtype not in (np.uint8, np.uint16, np.float32):
         advice = (
             "Multiply it by 255 and convert it to uint8."

@@ -189,5 +189,12 @@ def test_unfit_networks_are_refused(tmp_path):
     halved = keras.layers.Conv2D(1, 2, strides=2, padding="same")(gray)
     with pytest.raises(ValueError, match="the size that it takes"):
         saved_model.export_restorer(keras.Model(gray, halved), tmp_path / "restorer")
+    # Whoever serves passes by a folder of 2^63, and so does what comes next.
+    (tmp_path / "restorer" / str(2**63)).mkdir(parents=True)
+    with saved_model.new_version(tmp_path / "restorer", None, overwrite=False) as (draft, target):
+        draft.mkdir()
+        assert target.name == "1"
+    with pytest.raises(ValueError, match="below 2\\^63.*version=9223372036854775808"):
+        saved_model.export_restorer(generator(), tmp_path / "restorer", version=2**63)
     with pytest.raises(ValueError, match="version=0"):
         saved_model.export_restorer(generator(), tmp_path / "restorer", version=0)

@@ -1,6 +1,7 @@
 """The pipeline: the table of decisions, the arithmetic of blending, types, and interruption."""
 
 import dataclasses
+import io
 import itertools
 import json
 import pathlib
@@ -491,6 +492,7 @@ def test_options_of_heavy_shake_are_checked(options, message):
         (np.full((4, 4, 3), 1.5, np.float32), ValueError, "1.5"),
         (np.full((4, 4, 3), np.nan, np.float32), ValueError, "nan"),
         ("no_such_photo.jpg", FileNotFoundError, "no_such_photo.jpg"),
+        (io.StringIO("text"), TypeError, "mode='rb'"),
     ],
 )
 def test_what_is_no_picture_is_refused(image, error, message):
@@ -769,6 +771,15 @@ def test_floats_of_64_bits_are_taken_as_of_32():
     restorer = Restorer(FakeEngine(gain=0.5))
     result = restorer.restore(image.astype(np.float64)).image
     assert result.dtype == np.float32
+    np.testing.assert_array_equal(result, restorer.restore(image).image)
+
+
+@pytest.mark.parametrize("dtype", [">u2", "<u2", ">f4", ">f8"])
+def test_arrays_of_either_byte_order_are_taken(dtype):
+    image = photo(dtype=np.uint16 if "u" in dtype else np.float32)
+    restorer = Restorer(FakeEngine(gain=0.5))
+    result = restorer.restore(image.astype(dtype)).image
+    assert result.dtype.isnative
     np.testing.assert_array_equal(result, restorer.restore(image).image)
 
 
