@@ -29,8 +29,9 @@ READ_ONLY = frozenset(
 #: Suffixes, in lower case, of files that may be pictures for `read`. What counts is the content.
 SUFFIXES = frozenset(FORMAT_OF_SUFFIX) | READ_ONLY
 
-# Pixels of a band, for conversions that need temporaries.
-_BAND = 2_000_000
+# Pixels of a band: temporaries of conversions are a small part of a large picture, and stay in the
+# caches of a processor.
+_BAND = 500_000
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -100,6 +101,6 @@ class Photo:
 
 
 def bands(height: int, width: int) -> Iterator[slice]:
-    """Rows of a picture in slices of about two megapixels."""
+    """Rows of a picture in slices of about half a megapixel."""
     rows = max(_BAND // width, 1)
     return (slice(top, min(top + rows, height)) for top in range(0, height, rows))

@@ -593,15 +593,23 @@ print(images.read(sys.argv[3]).rgb.shape)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits of a process")
-@pytest.mark.parametrize("format", ["JPEG", "PNG", "TIFF", "WEBP", "BMP"])
-def test_memory_is_three_times_the_picture_at_most(tmp_path, format):
+@pytest.mark.parametrize(
+    "kind",
+    ["JPEG", "PNG", "TIFF", "WEBP", "BMP", "JPEG of CMYK", "PNG with gamma", "TIFF of YCbCr"],
+)
+def test_memory_is_three_times_the_picture_at_most(tmp_path, kind):
+    format, _, of = kind.partition(" of ")
+    format = format.removesuffix(" with gamma")
     small, large = tmp_path / "small", tmp_path / "large"
     options = {"compression": "tiff_lzw"} if format == "TIFF" else {}
     options |= {"quality": 10, "method": 0} if format == "WEBP" else {}
-    saved_small = saved(ramp(), format, **options)
-    small.write_bytes(saved_small)
-    image = Image.linear_gradient("L").convert("RGB").resize((4000, 3000))
-    large.write_bytes(saved(image, format, **options))
+    gradient = Image.linear_gradient("L").convert("RGB").resize((4000, 3000))
+    for path, image in ((small, Image.fromarray(ramp())), (large, gradient)):
+        content = saved(image.convert(of or "RGB"), format, **options)
+        if kind.endswith("gamma"):
+            gamma = chunk(b"gAMA", struct.pack(">I", 100_000))
+            content = content[:33] + gamma + content[33:]
+        path.write_bytes(content)
     limit = 3 * 4000 * 3000 * 3 + (8 << 20)
     run = subprocess.run(
         [sys.executable, "-c", _READ_WITH_A_LIMIT, str(limit), str(small), str(large)],
