@@ -347,6 +347,18 @@ def test_a_report_that_cannot_be_written_is_said_before_work(folder, models, cap
     assert not pathlib.Path("new").exists()
 
 
+def test_a_report_that_fails_hides_no_failure(folder, models, capsys, monkeypatch):
+    def full(self, record):
+        raise OSError(28, "No space left on device")
+
+    pathlib.Path("album/broken.jpg").write_bytes(b"x")
+    monkeypatch.setattr(Report, "add", full)
+    assert run("album", "--out", "new", "--report", "out.json", models=models) == 1
+    error = capsys.readouterr().err
+    assert error.index("broken.jpg: The file must be a") < error.index("the report lacks something")
+    assert pathlib.Path("new/one.png").exists()
+
+
 class Broken(io.StringIO):
     """A pipe that nobody reads any more."""
 
