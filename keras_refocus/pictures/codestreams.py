@@ -33,6 +33,10 @@ class Header:
 DCT_FRAMES = (0xC0, 0xC1, 0xC2, 0xC9, 0xCA)
 
 
+#: How many times the memory of other decoders that of JPEG 2000 takes: it holds 32 bits a value.
+JPEG_2000_COST = 2
+
+
 def jpeg_kind(header: Header) -> str:
     """Name the kind of a JPEG stream for people, with its article."""
     kinds = {0xF7: "a JPEG-LS", 0xC3: "a lossless JPEG"}

@@ -276,13 +276,15 @@ def _has_tone_map(file):
     return b"tmap" in file.read(min(size, 1 << 10))
 
 
-def read_jpeg_2000(file: BinaryIO, check_size: Callable[[int, int], None]) -> Decoded:
+def read_jpeg_2000(file: BinaryIO, check_size: Callable[..., None]) -> Decoded:
     header = codestreams.header(file)
-    check_size(header.width, header.height)
+    check_size(header.width, header.height, cost=codestreams.JPEG_2000_COST)
     file.seek(0)
     if header.bits == 8:
         image = Jpeg2KImagePlugin.Jpeg2KImageFile(file)
-        check_size(*image.size)  # That of the file around the stream, which may be another.
+        check_size(
+            *image.size, cost=codestreams.JPEG_2000_COST
+        )  # That of the file around the stream, which may be another.
         picture = _from_pillow(image)
     else:
         import imagecodecs

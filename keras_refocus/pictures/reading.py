@@ -34,7 +34,8 @@ def read(
         source: Path of the file; or its content, as bytes or as a file object opened for reading in
             binary mode.
         max_pixels: Most pixels that are decoded. The size is known, and refused, before any pixel
-            is decoded, so that a small file cannot fill the memory.
+            is decoded, so that a small file cannot fill the memory. Of JPEG 2000, whose decoder
+            takes twice the memory of others, half as many.
         enough: Of a picture of some height and width, what height and width are enough; `None`: all
             of it. A JPEG is then decoded at a half, a quarter or an eighth of its size if that is
             as much, in half the time. Shrinking it the rest of the way is the caller's.
@@ -51,7 +52,7 @@ def read(
     with _open(source) as (file, name):
         reader, kind = _identify(file, name)
 
-        def check_size(width, height):
+        def check_size(width, height, *, cost=1):
             if width < 1 or height < 1:
                 raise Refused(
                     "The picture must have at least one pixel. Received: "
@@ -62,9 +63,12 @@ def read(
                     f"The picture must be at most {_LONGEST:,} pixels wide and high. Received: "
                     f"source={name}, {width} x {height} pixels. Cut it into parts."
                 )
-            if width * height > max_pixels:
+            if width * height * cost > max_pixels:
+                most = f"at most {max_pixels:,} pixels"
+                if cost > 1:
+                    most += f", {kind} 1/{cost} of that: decoding takes {cost} times the memory"
                 raise Refused(
-                    f"The picture must have at most {max_pixels:,} pixels. Received: "
+                    f"The picture must have {most}. Received: "
                     f"source={name}, {width} x {height} = {width * height:,} pixels. "
                     "Make it smaller, or raise `max_pixels` if there is memory for it."
                 )

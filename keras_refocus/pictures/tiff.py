@@ -28,20 +28,24 @@ from keras_refocus.pictures.decoded import (
 _BOUNDED = {1, 2, 3, 4, 5, 8, 32773, 32946, 34925, 34926, 50000}
 # JPEG in its kinds: decoded to RGB already.
 _JPEG = {6, 7, 33007, 34892}
+_JPEG_2000 = {33003, 33004, 33005, 34712}
 # Codecs with a header of their own: JPEG 2000, PNG, WebP, JPEG XL.
-_STREAMS = {33003, 33004, 33005, 34712, 34927, 34933, 50001, 50002, 52546}
+_STREAMS = _JPEG_2000 | {34927, 34933, 50001, 50002, 52546}
 
 # Room for a strip or tile beside the picture, however small that is.
 _SEGMENT = 16 << 20
 
 
-def read_tiff(file: BinaryIO, check_size: Callable[[int, int], None]) -> Decoded:
+def read_tiff(file: BinaryIO, check_size: Callable[..., None]) -> Decoded:
     import tifffile
 
     photometrics = tifffile.PHOTOMETRIC
     with tifffile.TiffFile(file) as tiff:
         page = tiff.pages.first
-        check_size(page.imagewidth, page.imagelength)
+        height, width = page.imagelength, page.imagewidth
+        check_size(width, height)
+        if page.compression in _JPEG_2000 and 4 * math.prod(_segment(page)) > height * width:
+            check_size(width, height, cost=codestreams.JPEG_2000_COST)
         has_more = len(tiff.pages) > 1
         if 50706 in page.tags or page.photometric in (photometrics.CFA, photometrics.LINEAR_RAW):
             raise Refused(
@@ -130,6 +134,13 @@ def _from_page(file, page):
     return picture
 
 
+def _segment(page):
+    """Rows and columns of a strip or tile."""
+    if page.is_tiled:
+        return page.tilelength, page.tilewidth
+    return min(max(page.rowsperstrip, 1), page.imagelength), page.imagewidth
+
+
 def _pixels(file, page, channels, subsampling):
     """Decode the first channels of a page; array of shape (height, width, channels)."""
     if page.compression not in _BOUNDED | _JPEG | _STREAMS:
@@ -140,11 +151,7 @@ def _pixels(file, page, channels, subsampling):
     is_separate = int(page.planarconfig) == 2 and page.samplesperpixel > 1
     samples = 1 if is_separate else page.samplesperpixel
     height, width = page.imagelength, page.imagewidth
-    rows, columns = (
-        (page.tilelength, page.tilewidth)
-        if page.is_tiled
-        else (min(max(page.rowsperstrip, 1), height), width)
-    )
+    rows, columns = _segment(page)
     if rows < 1 or columns < 1:
         raise ValueError("a tile has no pixels")
     itemsize = 2 if page.bitspersample == 16 else 1

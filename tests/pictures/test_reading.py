@@ -581,6 +581,17 @@ def _no_memory(picture):
     raise MemoryError
 
 
+def test_jpeg_2000_may_have_half_the_pixels_of_others():
+    rgb = np.tile(ramp(), (2, 2, 1))
+    most = rgb.shape[0] * rgb.shape[1]
+    for content in (saved(rgb, "JPEG2000"), tiff(rgb, photometric="rgb", compression="jpeg2000")):
+        assert images.read(content, max_pixels=2 * most).rgb.shape == rgb.shape
+        with pytest.raises(ValueError, match=f"at most {2 * most - 1:,} pixels, .* 1/2 of that"):
+            images.read(content, max_pixels=2 * most - 1)
+    tiles = tiff(rgb, photometric="rgb", compression="jpeg2000", tile=(16, 16))
+    assert images.read(tiles, max_pixels=most).rgb.shape == rgb.shape
+
+
 _READ_WITH_A_LIMIT = """
 import pathlib, resource, sys
 from keras_refocus.pictures import images
