@@ -148,7 +148,6 @@ class Worker:
         self._pool = ThreadPoolExecutor(threads)
         self._colorizes = colorizes(found, options)
         self._interpolator = interpolator_of(options, restorer.engine)
-        self._chroma: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         self._failures = 0
         self._limit = 0
         self._forget()
@@ -379,25 +378,25 @@ class Worker:
 
     def _chroma_of(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """What the colorizer saw of a frame, and its chroma."""
-        if index not in self._chroma:
-            scene = self._found.scene(index)
-            first, last = colors.key_frames(index, scene)
-            read = containers.read(
-                self._found, first, last + 1, deinterlace=self._options.deinterlace
-            )
-            small = [
-                colors.small_luminance(frames.luma(frame, self._found.layout)) for _, frame in read
-            ]
+        scene = self._found.scene(index)
+        if self._colors is None or self._colors.scene != scene:
             model = self._options.restore.colorizer
 
             def colorize(luminance):
+                if self._cancel():
+                    raise CancelledError("The restoration was cancelled.")
                 return self._restorer.engine.colorize(luminance[np.newaxis], model=model)[0]
 
-            chroma = colors.carried(small, colorize)
-            self._chroma = {
-                first + place: pair for place, pair in enumerate(zip(small, chroma, strict=True))
-            }
-        return self._chroma[index]
+            self._colors = colors.SceneColors(scene, self._small_luminances, colorize)
+        return self._colors.of(index)
+
+    def _small_luminances(self, start: int) -> Iterator[np.ndarray]:
+        """What the colorizer sees of each frame from one on to the end of its scene."""
+        end = self._found.scene(start)[1]
+        for _, frame in containers.read(
+            self._found, start, end, deinterlace=self._options.deinterlace
+        ):
+            yield colors.small_luminance(frames.luma(frame, self._found.layout))
 
     # Faces.
 
@@ -433,6 +432,7 @@ class Worker:
         self._between_flows: tuple[Any, ...] = (None,)
         self._source: Iterator[tuple[int, Any]] | None = None
         self._next = 0
+        self._colors: colors.SceneColors | None = None
 
 
 def _as_planes(frame: Any) -> list[np.ndarray]:

@@ -501,7 +501,7 @@ def _fingerprint(
     needed += [interpolator] * (interpolator is not None)
     status = job.source.stat()
     said = {
-        "form": 1,
+        "form": 2,
         "clip": [str(job.source.resolve()), status.st_size, status.st_mtime_ns],
         "frames": len(found.frames),
         "options": repr(job.options),
