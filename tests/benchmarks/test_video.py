@@ -5,7 +5,6 @@ import pytest
 import tiny_clips
 
 from keras_refocus.benchmarks import video
-from keras_refocus.video import colors
 
 
 def test_a_shaken_clip_has_blurred_and_sharper_frames_of_the_photo():
