@@ -36,6 +36,19 @@ _FORMATS = {
 # `AVColorTransferCharacteristic`: PQ (SMPTE ST 2084) and HLG (ARIB STD-B67).
 _HDR = {16: "PQ", 18: "HLG"}
 
+# What frames may carry beside their samples that a player shows, and that new frames do not have.
+_SIDE_DATA = {
+    "SPHERICAL": "spherical",
+    "STEREO3D": "stereo 3D",
+    "A53_CC": "closed caption",
+    "DOVI_RPU_BUFFER": "Dolby Vision",
+    "DYNAMIC_HDR_PLUS": "HDR10+",
+    "DYNAMIC_HDR_VIVID": "HDR Vivid",
+}
+
+# `AVColorTransferCharacteristic`: not said.
+_UNSAID = (0, 2)
+
 # Keys of metadata that say where a clip was taken.
 _PLACE = ("location", "gps", "geo", "xyz")
 
@@ -53,6 +66,10 @@ _TECHNICAL = {
     "filename",
     "mimetype",
 }
+
+# Codecs whose frames do not say how wide a pixel is. MP4 says it for them; Matroska could, but PyAV
+# sets that of the frames only.
+_SAY_NO_ASPECT = {"vp9", "av1", "prores"}
 
 # Frames that are surveyed beyond the end of a part: its last frames are fused with them.
 _BEYOND = 4
@@ -96,7 +113,7 @@ class Survey:
         matrix: The display matrix, nine integers, `None` if there is none.
         properties: Range, matrix, primaries and transfer, as FFmpeg numbers them.
         aspect: Of a pixel, `None` if not said.
-        hdr: `"PQ"`, `"HLG"` or `None`.
+        hdr: `"PQ"`, `"HLG"`, `"Dolby Vision"` or `None`.
         side_data: Names of what frames carry beside their samples that is not carried over.
         is_regular: Whether times are such that frames can be found by them.
     """
@@ -330,6 +347,13 @@ class _Surveyor:
             return len(self.times) * float(1 / self._rate) > seconds + 1
         return float((last - first) * self._time_base) >= seconds
 
+    def _hdr(self, transfer: int) -> str | None:
+        # Dolby Vision of profile 5 has colours of its own, and says no transfer; in its other
+        # profiles a picture that says what it is lies below, which may well be an SDR one.
+        if transfer in _UNSAID and "DOVI_RPU_BUFFER" in self._side_data:
+            return "Dolby Vision"
+        return _HDR.get(transfer)
+
     def result(self, stream: Any) -> Survey:
         if self._layout is None:
             raise ValueError(
@@ -337,7 +361,10 @@ class _Surveyor:
                 f"Received: '{self.path}', none."
             )
         rate = stream.average_rate or stream.guessed_rate or Fraction(25)
-        listed, is_regular = _listed(self.times, rate, self._time_base)
+        end = None
+        if stream.duration is not None and stream.start_time is not None:
+            end = stream.start_time + stream.duration
+        listed, is_regular = _listed(self.times, rate, self._time_base, end)
         rotation, matrix, properties = self._first
         return Survey(
             path=self.path,
@@ -357,16 +384,24 @@ class _Surveyor:
             matrix=matrix,
             properties=properties,
             aspect=stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio,
-            hdr=_HDR.get(properties["color_trc"]),
-            side_data=tuple(sorted(self._side_data & {"SPHERICAL", "STEREO3D"})),
+            hdr=self._hdr(properties["color_trc"]),
+            side_data=tuple(name for kind, name in _SIDE_DATA.items() if kind in self._side_data),
             is_regular=is_regular,
         )
 
 
 def _listed(
-    times: list[tuple[int | None, int]], rate: Fraction, time_base: Fraction
+    times: list[tuple[int | None, int]], rate: Fraction, time_base: Fraction, end: int | None
 ) -> tuple[list[Frame], bool]:
-    """Times of all frames, made up where the file has none, and whether they ascend."""
+    """Times of all frames, made up where the file has none, and whether they ascend.
+
+    Args:
+        times: Time and duration of each as it was decoded.
+        rate: Frames a second on the mean.
+        time_base: Of the times.
+        end: When the stream ends; `None` if the file does not say. Of a part that was looked at
+            it is far away, and does not count.
+    """
     step = max(round(1 / (rate * time_base)), 1)
     known = [pts for pts, _ in times]
     is_regular = None not in known and all(a < b for a, b in itertools.pairwise(known))
@@ -378,10 +413,10 @@ def _listed(
             if pts is None or (previous is not None and pts <= previous):
                 known[index] = 0 if previous is None else previous + step
     durations = [b - a for a, b in itertools.pairwise(known)]
-    # Some files count durations in the order of decoding: that of the last frame may be another's.
     usual = sorted(durations)[len(durations) // 2] if durations else step
-    last = times[-1][1]
-    durations.append(last if usual / 4 <= last <= 4 * usual else usual)
+    # Some files count durations in the order of decoding: that of the last frame may be another's.
+    said = [times[-1][1]] if end is None else [end - known[-1], times[-1][1]]
+    durations.append(next((one for one in said if usual / 4 <= one <= 4 * usual), usual))
     return [Frame(*pair) for pair in zip(known, durations, strict=True)], is_regular
 
 
@@ -581,11 +616,32 @@ def choose_target(
             format = "mov"
     kept = next((s for s, name in _FORMATS.items() if name == format), ".mkv")
     suffix = suffix if _FORMATS.get(suffix) == format else kept
+    if format in ("matroska", "webm") and found.aspect not in (None, 1):
+        if encoder.codec in _SAY_NO_ASPECT:
+            encoder = _encoder_that_says_the_aspect(found, encoder, pixels, codec, crf)
+            format, suffix = "matroska", ".mkv"
+            notes.append(f"pixels are not square, which {encoder.codec} says in such a file")
+        elif encoder.codec == "ffv1":
+            notes.append(
+                f"pixels are {found.aspect} as wide as high, which ffv1 cannot say in {suffix} here"
+            )
     if format in ("matroska", "webm") and (1000 * found.time_base).denominator > 1:
         exact = all((1000 * f.pts * found.time_base).denominator == 1 for f in found.frames)
         if not exact:
             notes.append(f"{suffix} files round times to milliseconds")
     return Target(format=format, suffix=suffix, encoder=encoder, notes=tuple(notes))
+
+
+def _encoder_that_says_the_aspect(
+    found: Survey, encoder: encoders.Encoder, pixels: str, asked: str | None, crf: int | None
+) -> encoders.Encoder:
+    if asked is not None:
+        raise ValueError(
+            f"{encoder.codec} in a Matroska file must have square pixels here: PyAV cannot write "
+            f"others. Received: '{found.path}', whose pixels are {found.aspect} as wide as high. "
+            "Choose the codec h264 or hevc."
+        )
+    return encoders.choose("h264", pixels, crf=crf)
 
 
 class SegmentWriter:
@@ -711,6 +767,7 @@ def join(
     segments: Sequence[Segment],
     time_base: Fraction,
     *,
+    rate: Fraction | None = None,
     window: Window | None = None,
     keep_metadata: bool = False,
     keep_place: bool = False,
@@ -724,6 +781,7 @@ def join(
         target: How the segments were written.
         segments: In the order of time.
         time_base: Of their times.
+        rate: Frames a second that the file says; `None` for those that the input says.
         window: The part of the input that is taken.
         keep_metadata: Whether title, date, camera and the like are kept, but not the place.
         keep_place: With `keep_metadata`: whether the place is kept too.
@@ -753,6 +811,7 @@ def join(
             if not without_streams:
                 result.set_chapters(_chapters(source, window))
             own.time_base = time_base
+            own.codec_context.framerate = rate or found.rate
             queues = [
                 _video_packets(segments, time_base, own),
                 _copied_packets(source, streams, window),
@@ -819,9 +878,10 @@ def _video_packets(
     """
     import av
 
-    delay = max(_reordering(segment) for segment in segments)
+    orders = [_decoded_order(segment) for segment in segments]
+    delay = max(delay for delay, _ in orders)
     times = [pts for segment in segments for pts, _ in segment.times]
-    first_step = min((b - a for a, b in itertools.pairwise(times)), default=1)
+    early = _head_start(times, delay, segments[-1], orders[-1][1])
     count = 0
     for segment in segments:
         origin = segment.times[0][0]
@@ -832,7 +892,7 @@ def _video_packets(
                     continue
                 pts = origin + round(packet.pts * packet.time_base / time_base)
                 place = count - delay
-                dts = times[place] if place >= 0 else times[0] + place * first_step
+                dts = times[place] if place >= 0 else times[0] + place * early // delay
                 packet.pts, packet.dts, packet.duration = pts, dts, durations[pts]
                 packet.time_base = time_base
                 packet.stream = stream
@@ -840,14 +900,34 @@ def _video_packets(
                 yield dts * time_base, 0, packet
 
 
-def _reordering(segment: Segment) -> int:
-    """By how many places frames of a segment are decoded before they are shown."""
+def _decoded_order(segment: Segment) -> tuple[int, int]:
+    """By how many places frames of a segment are decoded before they are shown.
+
+    Returns:
+        That, and which place among the shown the frame has that is decoded last.
+    """
     import av
 
     with av.open(str(segment.path)) as container:
         shown = [p.pts for p in container.demux(container.streams.video[0]) if p.size]
     place = {pts: index for index, pts in enumerate(sorted(shown))}
-    return max((index - place[pts] for index, pts in enumerate(shown)), default=0)
+    return max(index - place[pts] for index, pts in enumerate(shown)), place[shown[-1]]
+
+
+def _head_start(times: list[int], delay: int, last: Segment, decoded_last: int) -> int:
+    """How long before the first frame is shown the first one is decoded.
+
+    MP4 takes the sum of what lies between decoding times for the length of a track, and the
+    duration of the frame that is decoded last: the start is such that it is what is shown.
+    """
+    if delay == 0:
+        return 0
+    smallest = min((b - a for a, b in itertools.pairwise(times)), default=1)
+    if delay >= len(times):
+        return delay * smallest
+    end = sum(last.times[-1])
+    start = end - times[-1 - delay] - last.times[decoded_last][1]
+    return start if start >= delay else delay * smallest
 
 
 def _copied_packets(
@@ -970,7 +1050,8 @@ _ATTACHED_PICTURE = 0x400
 def _is_chapters(stream: Any) -> bool:
     """Whether a track is that of chapter titles, which is written anew, or of time code."""
     handler = stream.metadata.get("handler_name", "")
-    return "Subtitle" in handler or "timecode" in stream.metadata or stream.codec_context is None
+    names_chapters = any(word in handler for word in ("Subtitle", "Text", "Chapter"))
+    return names_chapters or "timecode" in stream.metadata
 
 
 def _is_gray(frame: Any) -> bool:

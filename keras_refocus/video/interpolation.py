@@ -115,6 +115,10 @@ class Rate:
             f"Received: '{text}'. For example: 2x, 60, 60000/1001."
         )
 
+    def of(self, rate: Fraction) -> Fraction:
+        """Frames a second of the result of a clip of so many."""
+        return self.factor * rate if self.per_second is None else self.per_second
+
 
 def schedule(
     times: Sequence[tuple[int, int]],

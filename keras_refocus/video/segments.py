@@ -165,20 +165,22 @@ def restore(
     run.work(workers, threads)
     segments = [folder.segment(index) for index in range(len(pieces))]
     path = job.folder / f"{job.name}{target.suffix}"
+    rate = found.rate if options.rate is None else options.rate.of(found.rate)
+    whole = {"rate": rate, "window": window}
     keep = {"keep_metadata": job.keep_metadata, "keep_place": job.keep_place}
-    notes = containers.join(path, found, target, segments, base, window=window, **keep)
+    notes = containers.join(path, found, target, segments, base, **whole, **keep)
     compared = None
     if job.compare:
         compared = job.folder / f"{job.name}_compare{target.suffix}"
         sides = [folder.segment(index, compare=True) for index in range(len(pieces))]
-        containers.join(compared, found, target, sides, base, window=window, without_streams=True)
+        containers.join(compared, found, target, sides, base, **whole, without_streams=True)
     failed = {}
     for index in range(len(pieces)):
         failed |= folder.failed(index)
     folder.remove()
     if found.unreadable:
         notes.append(f"{found.unreadable} packets could not be decoded; the frame before stays")
-    notes += [f"the {name.lower()} data of frames was left out" for name in found.side_data]
+    notes += [f"the {name} data of frames was left out" for name in found.side_data]
     return Outcome(
         path=path,
         compare=compared,

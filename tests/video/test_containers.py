@@ -1,5 +1,6 @@
 """Files of video: each thing that must not be lost, in a clip that the test makes itself."""
 
+import dataclasses
 from fractions import Fraction
 
 import av
@@ -46,6 +47,38 @@ def test_times_of_frames_are_kept_exactly(phone):
     expected = [pts * tiny_clips.TIME_BASE for pts in tiny_clips.PHONE_TIMES]
     assert tiny_clips.times(source) == expected
     assert tiny_clips.times(result) == expected
+
+
+def test_length_and_mean_rate_of_the_track_are_those_of_the_input(phone):
+    """Frames are reordered, and of uneven durations; the encoder gave the last one a 30th."""
+
+    def said(path):
+        with av.open(str(path)) as container:
+            stream = container.streams.video[0]
+            return stream.duration * stream.time_base, stream.average_rate
+
+    source, result = phone
+    assert said(result) == said(source)
+
+
+@pytest.mark.parametrize("name", ["late.mp4", "late.mov", "late.mkv"])
+def test_a_clip_that_begins_late_does_so_still(tmp_path, name):
+    times = [pts + 9000 for pts in tiny_clips.PHONE_TIMES]
+    base = tiny_clips.TIME_BASE
+    if name.endswith("mkv"):
+        times, base = [pts // 90 for pts in times], Fraction(1, 1000)
+    source = tiny_clips.write(
+        tmp_path / name,
+        tiny_clips.moving(0, 12),
+        codec="libx264",
+        times=times,
+        time_base=base,
+        sounds=[("eng", "Main", 1)],
+    )
+    result, outcome = restored(source, tmp_path / "out")
+    assert tiny_clips.times(source) == tiny_clips.times(result) == [t * base for t in times]
+    assert tiny_clips.packets(result, "audio") == tiny_clips.packets(source, "audio")
+    assert outcome.notes == []
 
 
 @pytest.mark.parametrize(("kind", "count"), [("audio", 2), ("subtitle", 1)])
@@ -104,22 +137,58 @@ def test_the_place_and_other_metadata_go_unless_they_are_asked_for(phone, tmp_pa
     assert "+48" in metadata(placed)["location"]
 
 
-def test_attachments_and_milliseconds_of_matroska_are_kept(tmp_path):
+def test_all_that_matroska_holds_is_kept(tmp_path):
     times = [0, 33, 67, 140, 141, 200]
+    properties = {"color_range": 1, "colorspace": 6, "color_primaries": 5, "color_trc": 6}
     source = tiny_clips.write(
         tmp_path / "clip.mkv",
         tiny_clips.moving(1, 6),
         times=times,
         time_base=Fraction(1, 1000),
+        codec="libx264",
+        aspect=Fraction(4, 3),
+        rotation=90,
+        properties=properties,
+        sounds=[("eng", "Main", 1), ("fra", "Comments", 8)],
         subtitle="subrip",
         attachment=("font.ttf", "application/x-truetype-font", b"\0\1font"),
+        chapters=[(0, 100, "one"), (100, 233, "two")],
     )
+
+    def said(path):
+        with av.open(str(path)) as container:
+            stream = container.streams.video[0]
+            (attachment,) = container.streams.attachments
+            frame = next(container.decode(stream))
+            return {
+                "tracks": [
+                    (s.type, s.language, s.metadata.get("title"), int(s.disposition))
+                    for s in container.streams
+                ],
+                "attachment": (
+                    attachment.metadata["filename"],
+                    attachment.mimetype,
+                    attachment.data,
+                ),
+                "chapters": [
+                    (c["start"] * c["time_base"], c["end"] * c["time_base"], c["metadata"])
+                    for c in container.chapters()
+                ],
+                "picture": (stream.sample_aspect_ratio, stream.average_rate, frame.rotation),
+                "colours": {name: int(getattr(frame, name)) for name in properties},
+            }
+
     result, outcome = restored(source, tmp_path / "out")
-    with av.open(str(result)) as container:
-        (attachment,) = container.streams.attachments
-        assert (attachment.metadata["filename"], attachment.data) == ("font.ttf", b"\0\1font")
+    before = said(source)
+    assert said(result) == before
+    assert before["tracks"][2] == ("audio", "fra", "Comments", 8)
+    assert before["attachment"][2] == b"\0\1font"
+    assert before["picture"] == (Fraction(4, 3), 30, 90)
+    assert before["colours"] == properties
+    assert len(before["chapters"]) == 2
     assert tiny_clips.times(result) == [Fraction(t, 1000) for t in times]
-    assert tiny_clips.packets(result, "subtitle") == tiny_clips.packets(source, "subtitle")
+    for kind in ("audio", "subtitle"):
+        assert tiny_clips.packets(result, kind) == tiny_clips.packets(source, kind) != []
     assert outcome.notes == []
 
 
@@ -252,18 +321,132 @@ def test_ten_bits_of_a_wide_gamut_that_is_no_hdr_stay_so(tmp_path):
 
 
 def test_interlaced_clips_are_refused_or_made_whole(tmp_path):
-    lumas = tiny_clips.moving(7, 8)
+    """Odd rows are taken half a frame later than even ones, as by a television camera."""
+    moments = tiny_clips.soft(tiny_clips.moving(7, 16, step=2.0))
+    woven = [moment.copy() for moment in moments[::2]]
+    for frame, later in zip(woven, moments[1::2], strict=True):
+        frame[1::2] = later[1::2]
     source = tiny_clips.write(
-        tmp_path / "clip.mkv",
-        lumas,
-        codec="libx264",
-        options={"flags": "+ildct+ilme"},
+        tmp_path / "clip.mkv", woven, codec="libx264", options={"flags": "+ildct+ilme", "qp": "5"}
     )
     assert containers.survey(source).interlaced == 8
     with pytest.raises(ValueError, match="Add --deinterlace"):
         restored(source, tmp_path / "out")
-    result, _ = restored(source, tmp_path / "out", options=clip.ClipOptions(deinterlace=True))
+    whole = clip.ClipOptions(deinterlace=True, restore=RestoreOptions(strength=0))
+    result, _ = restored(source, tmp_path / "out", options=whole, crf=5)
     assert tiny_clips.times(result) == tiny_clips.times(source)
+
+    def combing(path):
+        luma = tiny_clips.planes(path)[4][0].astype(float)
+        return np.abs(luma[1:-1] - (luma[:-2] + luma[2:]) / 2).mean()
+
+    assert combing(result) < 0.5 * combing(source)
+    with av.open(str(result)) as container:
+        assert not any(frame.interlaced_frame for frame in container.decode(video=0))
+
+
+def with_captions(path, captions):
+    """A raw stream of H.264 with a message of user data (SEI 4) before the slices of each frame."""
+    message = b"\0\0\1\6\4" + bytes([len(captions)]) + captions + b"\x80"
+    with av.open(str(path), "w", format="h264") as result:
+        stream = result.add_stream("libx264", rate=25, options={"bf": "0"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for index, luma in enumerate([*tiny_clips.moving(0, 4), None]):
+            frame = None if luma is None else tiny_clips.frame_of(luma)
+            if frame is not None:
+                frame.pts = index
+            for packet in stream.encode(frame):
+                unit = bytes(packet)
+                # A slice of a picture that others refer to: one that stands alone, or one that
+                # does not.
+                place = next(p for p in map(unit.find, (b"\0\0\1\x65", b"\0\0\1\x41")) if p >= 0)
+                changed = av.Packet(unit[:place] + message + unit[place:])
+                changed.pts, changed.dts, changed.time_base = (
+                    packet.pts,
+                    packet.dts,
+                    packet.time_base,
+                )
+                changed.stream = stream
+                result.mux(changed)
+    return path
+
+
+def test_captions_inside_frames_cannot_be_kept_and_that_is_said(tmp_path):
+    """Two bytes of CEA-608 (ATSC A/53) in each frame."""
+    captions = b"\xb5\x00\x31GA94\x03\x41\xff\xfc\x94\x20\xff"
+    source = with_captions(tmp_path / "clip.h264", captions)
+    assert containers.survey(source).side_data == ("closed caption",)
+    _, outcome = restored(source, tmp_path / "out")
+    assert "the closed caption data of frames was left out" in outcome.notes
+
+
+@pytest.mark.parametrize(("transfer", "hdr"), [(2, "Dolby Vision"), (1, None), (16, "PQ")])
+def test_dolby_vision_without_a_picture_below_it_is_hdr(tmp_path, transfer, hdr):
+    """No encoder here writes it, so its presence is put in where frames were looked at."""
+    path = tiny_clips.write(
+        tmp_path / "clip.mp4",
+        tiny_clips.moving(0, 3),
+        codec="libx264",
+        properties={"color_trc": transfer},
+    )
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        looking = containers._Surveyor(path, stream, look_for_gray=False)
+        for frame in container.decode(stream):
+            looking.add(frame)
+        looking._side_data.add("DOVI_RPU_BUFFER")
+        found = looking.result(stream)
+    assert found.hdr == hdr
+    assert found.side_data == ("Dolby Vision",)
+
+
+@pytest.mark.parametrize("suffix", [".webm", ".mkv"])
+def test_pixels_that_are_not_square_stay_so_where_only_the_file_said_it(tmp_path, suffix):
+    """PyAV cannot write such a file, so it is put into what was found out of one."""
+    source = tiny_clips.write(
+        tmp_path / f"clip{suffix}",
+        tiny_clips.moving(0, 4),
+        codec="libvpx-vp9",
+        times=[0, 40, 80, 120],
+        time_base=Fraction(1, 1000),
+    )
+    found = dataclasses.replace(containers.survey(source), aspect=Fraction(4, 3))
+    job = segments.ClipJob(source=source, folder=tmp_path, name="wide", options=clip.ClipOptions())
+    outcome = segments.restore(job, Restorer(tiny_clips.ArithmeticEngine()), found=found)
+    with av.open(str(outcome.path)) as container:
+        assert container.streams.video[0].sample_aspect_ratio == Fraction(4, 3)
+    assert (outcome.path.name, outcome.encoder) == ("wide.mkv", "libx264")
+    assert any("not square" in note for note in outcome.notes)
+    with pytest.raises(ValueError, match="Choose the codec h264"):
+        containers.choose_target(found, codec="av1")
+    assert containers.choose_target(containers.survey(source)).encoder.codec == "vp9"
+    if suffix == ".mkv":
+        (note,) = containers.choose_target(found, codec="ffv1").notes
+        assert "4/3 as wide as high" in note
+
+
+def test_tracks_of_data_are_left_out_and_that_is_said(tmp_path):
+    """Phones and drones write where they are into such a track."""
+    source = tmp_path / "clip.ts"
+    plain = tiny_clips.write(tmp_path / "plain.mp4", tiny_clips.moving(0, 4), codec="libx264")
+    with av.open(str(plain)) as film, av.open(str(source), "w", format="mpegts") as result:
+        stream = result.add_stream_from_template(film.streams.video[0])
+        track = result.add_data_stream("klv")
+        for packet in film.demux(video=0):
+            if packet.size:
+                packet.stream = stream
+                result.mux(packet)
+        place = av.Packet(b"+48.1+011.5/")
+        place.pts = place.dts = 0
+        place.time_base, place.stream = Fraction(1, 90000), track
+        result.mux(place)
+    with av.open(str(source)) as container:
+        assert [s.type for s in container.streams] == ["video", "data"]
+    result, outcome = restored(source, tmp_path / "out")
+    assert "a track of data, which may hold the place, was left out" in outcome.notes
+    with av.open(str(result)) as container:
+        assert [s.type for s in container.streams] == ["video"]
+    assert b"+48.1+011.5/" not in result.read_bytes()
 
 
 def test_a_part_begins_at_zero_with_its_sound_and_chapters(tmp_path):
