@@ -118,3 +118,23 @@ def test_clips_are_restored_and_reported(clips, tmp_path, capsys, monkeypatch):
     assert not np.array_equal(after[1][0], before[1][0])
     assert np.array_equal(after[1][1], before[1][1])
     assert (tmp_path / "out" / "one_compare.mkv").exists()
+
+
+def test_a_frame_that_fails_is_told_and_in_the_report(tmp_path, capsys, monkeypatch):
+    lumas = tiny_clips.moving(0, 5)
+    lumas[2] = np.full_like(lumas[2], 0.9)
+    source = tiny_clips.write(tmp_path / "clip.mkv", lumas)
+    engine = tiny_clips.ArithmeticEngine(fails=lambda tile: tile.mean() > 0.85)
+    engine.models_dir = tmp_path
+    monkeypatch.setattr(restore_video, "_restorer", lambda *_: Restorer(engine))
+    out, report = tmp_path / "out", tmp_path / "report.json"
+    assert restore_video.main([str(source), "--out", str(out), "--report", str(report)]) == 0
+    assert "1 of 5 frames could not be restored and are as they were; the first is frame 2" in (
+        capsys.readouterr().err
+    )
+    (done,) = json.loads(report.read_text())["clips"]
+    assert (done["frames"], done["frames_written"]) == (5, 5)
+    assert done["frames_failed"] == {"2": "MemoryError: no memory for this frame"}
+    before = tiny_clips.planes(source)
+    after = tiny_clips.planes(out / "clip.mkv")
+    assert np.array_equal(before[2][0], after[2][0])

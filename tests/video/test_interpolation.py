@@ -33,6 +33,11 @@ def test_rates_are_read(text, rate):
     assert Rate.parse(text) == rate
 
 
+def test_a_rate_is_a_multiple_of_the_clip_s_or_what_it_says():
+    assert Rate(factor=3).of(Fraction(24000, 1001)) == Fraction(72000, 1001)
+    assert Rate(per_second=Fraction(60)).of(Fraction(25)) == 60
+
+
 @pytest.mark.parametrize("text", ["", "1x", "fast", "0", "60/0", "-5", "2.5x"])
 def test_other_rates_are_refused(text):
     with pytest.raises(ValueError, match="For example: 2x"):

@@ -206,6 +206,8 @@ def test_twice_the_rate_keeps_every_frame_and_the_duration(source, tmp_path, len
     assert seconds[::2] == tiny_clips.times(source)
     with av.open(str(source)) as old, av.open(str(result)) as new:
         assert abs(old.duration - new.duration) <= 1000
+        rates = [file.streams.video[0].average_rate for file in (old, new)]
+    assert rates == [30, 60]
 
 
 def test_interpolated_frames_do_not_depend_on_segments(source, tmp_path):
@@ -223,6 +225,29 @@ def test_gray_clips_get_colours_that_do_not_depend_on_segments(source, tmp_path)
     assert same_frames(one.path, many.path)
     first = tiny_clips.planes(one.path)[0]
     assert np.ptp(first[1]) > 2 and abs(first[1].mean() - 128) > 1
+
+
+def test_colours_of_long_scenes_are_the_same_by_workers_and_resumed(tmp_path):
+    """Key frames further away than a segment decide about a frame; the scene has seven."""
+    lumas = tiny_clips.moving(3, 62, step=0.5)
+    source = tiny_clips.write(tmp_path / "clip.mkv", lumas, gray=True)
+    options = clip.ClipOptions(restore=RestoreOptions(mode="colorize", strength=0), steady=False)
+    one = run(source, tmp_path / "one", options=options, length=31).path
+    several = run(source, tmp_path / "several", options=options, length=31, workers=2).path
+    assert one.read_bytes() == several.read_bytes()
+    done = []
+    with pytest.raises(CancelledError):
+        run(
+            source,
+            tmp_path / "resumed",
+            options=options,
+            length=31,
+            progress=lambda count, total: done.append(count),
+            cancel=lambda: bool(done) and done[-1] >= 40,
+        )
+    outcome = run(source, tmp_path / "resumed", options=options, length=31, resume=True)
+    assert outcome.resumed == 31
+    assert outcome.path.read_bytes() == one.read_bytes()
 
 
 def test_a_comparison_shows_both_and_has_the_times_of_the_result(source, tmp_path):
