@@ -280,6 +280,28 @@ def test_a_batch_with_a_frame_that_fails_loses_that_frame_only(tmp_path):
     assert list(outcome.failed) == [2]
 
 
+def test_a_frame_that_cannot_be_decoded_is_told_and_nothing_moves(tmp_path):
+    """The one before it stands longer: sound and the frames after it stay where they are."""
+    plain = tiny_clips.write(tmp_path / "plain.mkv", tiny_clips.moving(0, 8), options={"g": "1"})
+    source = tmp_path / "clip.mkv"
+    with av.open(str(plain)) as whole, av.open(str(source), "w") as broken:
+        stream = broken.add_stream_from_template(whole.streams.video[0])
+        for index, packet in enumerate(whole.demux(video=0)):
+            if not packet.size:
+                continue
+            written = av.Packet(b"\xff" * 9) if index == 3 else packet
+            written.pts, written.dts, written.duration = packet.pts, packet.dts, packet.duration
+            written.time_base, written.stream = packet.time_base, stream
+            broken.mux(written)
+    result, outcome = restored(source, tmp_path / "out")
+    assert any("1 packets could not be decoded" in note for note in outcome.notes)
+    expected = tiny_clips.times(plain)
+    del expected[3]
+    assert tiny_clips.times(result) == expected
+    with av.open(str(plain)) as before, av.open(str(result)) as after:
+        assert abs(before.duration - after.duration) <= 1000
+
+
 def test_several_frames_share_a_call_where_the_engine_takes_several(tmp_path):
     source = tiny_clips.write(tmp_path / "clip.mkv", tiny_clips.moving(5, 12))
     engine = tiny_clips.ArithmeticEngine(batch_size=4)
