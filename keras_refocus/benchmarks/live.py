@@ -65,7 +65,8 @@ def main(argv: Sequence[str] | None = None) -> int | None:
                     for count in arguments.jobs
                 ]
             figures["lengths"] = [
-                peak_memory(folder, count, arguments.models) for count in arguments.lengths
+                peak_memory(folder, count, arguments.models, size=arguments.length_size)
+                for count in arguments.lengths
             ]
     except (OSError, ValueError) as error:
         parser.error(str(error))
@@ -145,13 +146,21 @@ def job_rate(
     return {"jobs": jobs, "rate": frames / (time.perf_counter() - began)}
 
 
-def peak_memory(folder: Path, frames: int, models: Path | None = None) -> dict[str, Any]:
+def peak_memory(
+    folder: Path, frames: int, models: Path | None = None, *, size: tuple[int, int] = _SMALL
+) -> dict[str, Any]:
     """Restore a clip of so many small frames by the command, in a process of its own.
 
+    Args:
+        folder: For the clips.
+        frames: Of the clip.
+        models: Folder of the models; `None` for those of the program.
+        size: Width and height of the frames, in pixels.
+
     Returns:
-        `frames`, and `peak_memory_mib`: the most that the process held, in MiB.
+        `width`, `height`, `frames`, and `peak_memory_mib`: the most that the process held, in MiB.
     """
-    source = write_clip(folder / f"length{frames}.mp4", frames, _SMALL, distinct=24)
+    source = write_clip(folder / f"length{frames}.mp4", frames, size, distinct=24)
     program = (
         "import sys\n"
         "from keras_refocus import restore_video\n"
@@ -167,7 +176,12 @@ def peak_memory(folder: Path, frames: int, models: Path | None = None) -> dict[s
     if done.returncode:
         raise ValueError(f"A clip could not be restored: {done.stderr.strip()[-500:]}")
     peak = int(done.stdout.split()[-1])
-    return {"frames": frames, "peak_memory_mib": peak / 2**20}
+    return {
+        "width": size[0],
+        "height": size[1],
+        "frames": frames,
+        "peak_memory_mib": peak / 2**20,
+    }
 
 
 def write_clip(
@@ -218,7 +232,12 @@ def _table(figures: dict[str, Any]) -> str:
         lines += ["", "| `--jobs`, 640x360 | frames a second |", "|---|---|"]
         lines += [f"| {row['jobs']} | {row['rate']:.2f} |" for row in figures["jobs"]]
     if figures["lengths"]:
-        lines += ["", f"| frames of {_SMALL[0]}x{_SMALL[1]} | peak memory |", "|---|---|"]
+        first = figures["lengths"][0]
+        lines += [
+            "",
+            f"| frames of {first['width']}x{first['height']} | peak memory |",
+            "|---|---|",
+        ]
         lines += [
             f"| {row['frames']:,} | {row['peak_memory_mib']:.0f} MiB |"
             for row in figures["lengths"]
@@ -261,6 +280,13 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         metavar="FRAMES",
         help="of clips whose memory is measured, as 100 3000 (default: none)",
+    )
+    parser.add_argument(
+        "--length-size",
+        type=shared_options.parse_size,
+        default=_SMALL,
+        metavar="WxH",
+        help=f"of the frames of these clips (default: {_SMALL[0]}x{_SMALL[1]})",
     )
     engine_options.add_models(parser)
     parser.add_argument(

@@ -47,8 +47,10 @@ def test_jobs_restore_the_whole_clip(tmp_path, restorer):
 
 def test_memory_is_that_of_a_process_of_its_own(tmp_path):
     models = write_models(tmp_path / "models")
-    row = live.peak_memory(tmp_path, 3, models)
-    assert row["frames"] == 3
+    row = live.peak_memory(tmp_path, 3, models, size=(64, 48))
+    assert (row["width"], row["height"], row["frames"]) == (64, 48, 3)
+    found = containers.survey(tmp_path / "lengths" / "length3.mp4")
+    assert (found.width, found.height, len(found.frames)) == (64, 48, 3)
     # TensorFlow alone takes more than the first; no clip of three small frames takes the second.
     assert 100 < row["peak_memory_mib"] < 3000
     with pytest.raises(ValueError, match="could not be restored"):
