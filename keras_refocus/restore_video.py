@@ -381,9 +381,11 @@ def _tell(job: segments.ClipJob, outcome: segments.Outcome) -> None:
         print(f"refocus video: {job.source}: {note}", file=sys.stderr)
     if outcome.failed:
         index, why = next(iter(outcome.failed.items()))
+        colors_only = any(why.startswith(clip.UNCOLORED) for why in outcome.failed.values())
+        or_colored = ", or have the colours of frames near them" if colors_only else ""
         print(
             f"refocus video: {job.source}: {len(outcome.failed)} of {outcome.frames} frames could "
-            f"not be restored and are as they were; the first is frame {index}: {why}",
+            f"not be restored and are as they were{or_colored}; the first is frame {index}: {why}",
             file=sys.stderr,
         )
 

@@ -34,6 +34,10 @@ _FAILURES_IN_A_ROW = 24
 _CORRECTION_OVERLAP = 128
 
 
+#: What the failure of a frame begins with that has no colours of its own.
+UNCOLORED = "colours: "
+
+
 class ClipError(RuntimeError):
     """Work on a clip cannot go on; what is done so far is kept."""
 
@@ -66,7 +70,8 @@ class Made:
     Attributes:
         frame: The frame, with its time and duration in the time base of the result.
         source: The frame of the clip at or before it.
-        failed: What went wrong, if the frame of the clip was passed on as it was.
+        failed: What went wrong, if the frame of the clip was passed on as it was; it begins with
+            `UNCOLORED` if it is a key frame whose colours come from others.
         index: Of the frame of the clip.
         is_source: Whether it is that frame and not one in between.
     """
@@ -86,6 +91,7 @@ class _Entry:
     before: np.ndarray
     steadied: steadiness.Steadied | None
     failed: str | None = None
+    uncolored: str | None = None
     faces: np.ndarray | None = None
 
 
@@ -148,7 +154,8 @@ class Worker:
         self._pool = ThreadPoolExecutor(threads)
         self._colorizes = colorizes(found, options)
         self._interpolator = interpolator_of(options, restorer.engine)
-        self._failures = 0
+        self._failures = self._color_failures = 0
+        self._uncolored = ""
         self._limit = 0
         self._forget()
 
@@ -198,7 +205,8 @@ class Worker:
             frame = self._between(moment)
         frame.pts, frame.duration = moment.pts, moment.duration
         is_source = moment.place == 0 and moment is self._moments[index][0]
-        return Made(frame, self._entry(index).frame, entry.failed, index, is_source)
+        failed = entry.failed or entry.uncolored
+        return Made(frame, self._entry(index).frame, failed, index, is_source)
 
     # Frames between frames.
 
@@ -261,6 +269,8 @@ class Worker:
         luma = entry.before if entry.failed else self._steady(index)
         if self._colorizes:
             small, chroma = self._chroma_of(index)
+            if self._colors.is_without_guess(index):
+                entry.uncolored = f"{UNCOLORED}{self._uncolored}"
             return colors.put_on(
                 entry.frame,
                 layout,
@@ -363,10 +373,9 @@ class Worker:
             logger.debug("frame %d failed", self._next, exc_info=True)
             if len(batch) > 1:
                 return [entry for one in batch for entry in self._restored([one])]
-            if getattr(getattr(error, "status", None), "name", "") == "UNAVAILABLE":
-                raise ClipError(str(error)) from error
+            _stop_if_gone(error)
             self._failures += 1
-            batch[0].failed = " ".join(f"{type(error).__name__}: {error}".split())
+            batch[0].failed = _said(error)
             if self._failures >= _FAILURES_IN_A_ROW:
                 raise ClipError(
                     f"{self._failures} frames in a row could not be restored, the last one "
@@ -380,15 +389,31 @@ class Worker:
         """What the colorizer saw of a frame, and its chroma."""
         scene = self._found.scene(index)
         if self._colors is None or self._colors.scene != scene:
-            model = self._options.restore.colorizer
-
-            def colorize(luminance):
-                if self._cancel():
-                    raise CancelledError("The restoration was cancelled.")
-                return self._restorer.engine.colorize(luminance[np.newaxis], model=model)[0]
-
-            self._colors = colors.SceneColors(scene, self._small_luminances, colorize)
+            self._colors = colors.SceneColors(scene, self._small_luminances, self._colorize)
         return self._colors.of(index)
+
+    def _colorize(self, luminance: np.ndarray) -> np.ndarray | None:
+        """What the colorizer says of a small picture; `None` if it fails."""
+        if self._cancel():
+            raise CancelledError("The restoration was cancelled.")
+        model = self._options.restore.colorizer
+        try:
+            chroma = self._restorer.engine.colorize(luminance[np.newaxis], model=model)[0]
+        except (CancelledError, FileNotFoundError):
+            raise
+        except Exception as error:
+            logger.debug("a key frame could not be coloured", exc_info=True)
+            self._uncolored = _said(error)
+            self._color_failures += 1
+            _stop_if_gone(error)
+            if self._color_failures >= _FAILURES_IN_A_ROW:
+                raise ClipError(
+                    f"{self._color_failures} key frames in a row could not be coloured, the last "
+                    f"one because of {self._uncolored}"
+                ) from error
+            return None
+        self._color_failures = 0
+        return chroma
 
     def _small_luminances(self, start: int) -> Iterator[np.ndarray]:
         """What the colorizer sees of each frame from one on to the end of its scene."""
@@ -433,6 +458,17 @@ class Worker:
         self._source: Iterator[tuple[int, Any]] | None = None
         self._next = 0
         self._colors: colors.SceneColors | None = None
+
+
+def _said(error: Exception) -> str:
+    """An error in one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+def _stop_if_gone(error: Exception) -> None:
+    """Stop where it is no frame's fault: the server is gone."""
+    if getattr(getattr(error, "status", None), "name", "") == "UNAVAILABLE":
+        raise ClipError(str(error)) from error
 
 
 def _as_planes(frame: Any) -> list[np.ndarray]:

@@ -66,10 +66,13 @@ def small_luminance(luma: np.ndarray) -> np.ndarray:
 
 @dataclasses.dataclass
 class _Key:
-    """A key frame: what the colorizer sees of it and what it says, both (size, size, ...)."""
+    """A key frame: what the colorizer sees of it and what it says, both (size, size, ...).
+
+    `guess` is `None` where the colorizer failed.
+    """
 
     luminance: np.ndarray
-    guess: np.ndarray
+    guess: np.ndarray | None
 
 
 class SceneColors:
@@ -83,7 +86,8 @@ class SceneColors:
         scene: First frame, and the first after it; kept as the attribute of that name.
         read: Gives, from a frame on, what the colorizer sees of each frame of the scene, (size,
             size, 1) float32, as `small_luminance` does.
-        colorize: Gives chroma (rows, columns, 2) for one of them.
+        colorize: Gives chroma (rows, columns, 2) for one of them, or `None` if it cannot: then the
+            other key frames decide.
         every: Distance of key frames.
         reach: Key frames on each side that take part in the chroma of one; with 0 each has what
             the colorizer says of it alone.
@@ -93,7 +97,7 @@ class SceneColors:
         self,
         scene: tuple[int, int],
         read: Callable[[int], Iterator[np.ndarray]],
-        colorize: Callable[[np.ndarray], np.ndarray],
+        colorize: Callable[[np.ndarray], np.ndarray | None],
         *,
         every: int = EVERY,
         reach: int = REACH,
@@ -119,6 +123,12 @@ class SceneColors:
         if number != self._shown:
             self._show(number)
         return self._colored[index - self._place(number)]
+
+    def is_without_guess(self, index: int) -> bool:
+        """Whether the frame that was asked for last is a key frame that could not be coloured."""
+        number = -(-(index - self.scene[0]) // self._every)
+        key = self._keys.get(number)
+        return key is not None and key.guess is None and self._place(number) == index
 
     def _place(self, number: int) -> int:
         """Index of a key frame by its number."""
@@ -167,7 +177,9 @@ class SceneColors:
             self._small[self._next] = next(self._ahead)
             self._next += 1
         luminance = self._small[place]
-        guess = _resized(self._colorize(luminance), luminance.shape[:2])
+        guess = self._colorize(luminance)
+        if guess is not None:
+            guess = _resized(guess, luminance.shape[:2])
         self._keys[number] = _Key(luminance, guess)
         if links and self._reach:
             before = self._place(number - 1)
@@ -180,8 +192,10 @@ class SceneColors:
     def _agreed(self, number: int) -> np.ndarray:
         """Chroma of a key frame, on which it agrees with those near it."""
         key = self._keys[number]
-        weights = [np.ones(key.luminance.shape[:2], np.float32)]
-        guesses = [key.guess]
+        size = key.luminance.shape[:2]
+        nothing = key.guess is None
+        weights = [np.full(size, 0.0 if nothing else 1.0, np.float32)]
+        guesses = [np.zeros((*size, 2), np.float32) if nothing else key.guess]
         for step in (1, -1):
             there = back = None
             for distance in range(1, self._reach + 1):
@@ -191,8 +205,10 @@ class SceneColors:
                 away, home = self._link(other - step, other)
                 there = away if there is None else _composed(there, away)
                 back = home if back is None else _composed(home, back)
-                weights.append(_trust(key.luminance, self._keys[other].luminance, there, back))
-                guesses.append(optical_flow.warp(self._keys[other].guess, there))
+                neighbour = self._keys[other]
+                if neighbour.guess is not None:
+                    weights.append(_trust(key.luminance, neighbour.luminance, there, back))
+                    guesses.append(optical_flow.warp(neighbour.guess, there))
         return agreed(np.stack(guesses), np.stack(weights))
 
     def _link(self, first: int, second: int) -> Flow:
@@ -208,13 +224,14 @@ def agreed(guesses: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
     Args:
         guesses: Array of shape (guesses, height, width, 2), float32.
-        weights: Array of shape (guesses, height, width), float32, of a sum above 0 everywhere.
+        weights: Array of shape (guesses, height, width), float32 in [0, 1].
 
     Returns:
         float32 array of shape (height, width, 2): the weighted mean, and less of it the less they
-        agree.
+        agree; 0 where no guess has any weight.
     """
-    weights = weights[..., np.newaxis] / weights.sum(axis=0)[..., np.newaxis]
+    total = np.maximum(weights.sum(axis=0), np.float32(1e-6))
+    weights = (weights / total)[..., np.newaxis]
     mean = (weights * guesses).sum(axis=0)
     variance = (weights * np.square(guesses - mean)).sum(axis=(0, 3))
     energy = np.square(mean).sum(axis=-1)

@@ -65,6 +65,7 @@ def test_guesses_that_agree_are_kept_and_the_less_they_do_the_less_colour_there_
     weights[1:] = 0
     np.testing.assert_allclose(colors.agreed(yellow, weights), same[0], atol=1e-6)
     assert np.array_equal(colors.agreed(0 * same, weights), 0 * same[0])
+    assert np.array_equal(colors.agreed(same, 0 * weights), 0 * same[0])
 
 
 def test_a_key_frame_of_other_colours_than_its_neighbours_is_outvoted():
@@ -116,6 +117,26 @@ def test_what_was_not_there_before_has_no_say():
     chroma = all_of(scene_of(seen, colorize, every=4))
     assert np.abs(chroma[8]).max() < 0.02
     assert np.median(chroma[12][36:60, 36:60]) > 0.39
+
+
+def test_a_key_frame_on_which_the_colorizer_fails_has_the_colours_of_others():
+    calls = iter(range(100))
+
+    def colorize(luminance):
+        if next(calls) == 2:
+            return None
+        return np.full((96, 96, 2), (0.1, 0.2), np.float32)
+
+    scene = scene_of(luminances(25), colorize, every=4)
+    failed = []
+    for index in range(25):
+        _, chroma = scene.of(index)
+        np.testing.assert_allclose(chroma[10:-10, 10:-10].mean(axis=(0, 1)), (0.1, 0.2), atol=0.01)
+        failed += [index] * scene.is_without_guess(index)
+    assert failed == [8]
+    scene = scene_of(luminances(5), lambda _: None, every=4)
+    assert all(np.array_equal(chroma, np.zeros((96, 96, 2))) for chroma in all_of(scene))
+    assert scene.is_without_guess(4)
 
 
 def test_trust_ends_where_flow_leaves_the_frame_does_not_come_back_or_finds_another_thing():

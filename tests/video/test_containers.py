@@ -280,6 +280,37 @@ def test_a_batch_with_a_frame_that_fails_loses_that_frame_only(tmp_path):
     assert list(outcome.failed) == [2]
 
 
+def test_a_key_frame_that_cannot_be_coloured_is_named_and_the_clip_is_in_colour(tmp_path):
+    class Failing(tiny_clips.ArithmeticEngine):
+        def colorize(self, luminance, *, model="colorizer"):
+            self.calls += 1
+            if self.calls == 2:
+                raise MemoryError("no memory for colours")
+            return super().colorize(luminance, model=model)
+
+    source = tiny_clips.write(tmp_path / "clip.mkv", tiny_clips.moving(4, 26), gray=True)
+    options = clip.ClipOptions(restore=RestoreOptions(mode="colorize", strength=0), steady=False)
+    result, outcome = restored(
+        source, tmp_path / "out", engine=Failing(), options=options, length=26
+    )
+    assert outcome.failed == {12: "colours: MemoryError: no memory for colours"}
+    after = tiny_clips.planes(result)
+    means = [frame[1].mean() for frame in after]
+    assert len(after) == 26 and max(means) - min(means) < 3 and abs(means[12] - 128) > 1
+
+
+def test_colours_that_fail_frame_after_frame_stop_the_work(tmp_path):
+    class Broken(tiny_clips.ArithmeticEngine):
+        def colorize(self, luminance, *, model="colorizer"):
+            raise ValueError("no colours")
+
+    lumas = [scene for seed in range(26) for scene in tiny_clips.moving(seed, 1)]
+    source = tiny_clips.write(tmp_path / "clip.mkv", lumas, gray=True)
+    options = clip.ClipOptions(restore=RestoreOptions(mode="colorize", strength=0))
+    with pytest.raises(clip.ClipError, match="24 key frames in a row"):
+        restored(source, tmp_path / "out", engine=Broken(), options=options)
+
+
 def test_a_frame_that_cannot_be_decoded_is_told_and_nothing_moves(tmp_path):
     """The one before it stands longer: sound and the frames after it stay where they are."""
     plain = tiny_clips.write(tmp_path / "plain.mkv", tiny_clips.moving(0, 8), options={"g": "1"})
