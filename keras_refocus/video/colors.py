@@ -200,7 +200,7 @@ class SceneColors:
             there = back = None
             for distance in range(1, self._reach + 1):
                 other = number + step * distance
-                if other not in self._keys or not 0 <= other < self._count:
+                if other not in self._keys:  # Beyond the scene.
                     break
                 away, home = self._link(other - step, other)
                 there = away if there is None else _composed(there, away)
