@@ -2,12 +2,16 @@
 
     nox -s mutants
     python tests/mutants.py pictures/png pictures/grayscale --count 20 --seed 3
+    python tests/mutants.py pictures restoration metrics --list
+    python tests/mutants.py --again mutants.jsonl
 
-Cosmic Ray makes the mutants; of each module so many are drawn, the same ones with the same seed. A
-module's own tests are run on each, in a copy of the project, until the first one fails. Each run is
-a fork of this process, which has imported what takes long, TensorFlow above all, and nothing of the
-project. Results are appended to a file of one JSON object a line; what is in there already is not
-run again.
+Cosmic Ray makes the mutants. Of each module so many are drawn, one of a place at most: the same
+ones with the same seed, and those and others with a larger count. Of types, and of what
+`SAYS_NOTHING` has, none are drawn. A module's own tests are run on each, the quickest first, in a
+copy of the project, until one fails. Each run is a fork of this process, which has imported what
+takes long, TensorFlow above all, and nothing of the project. Results are appended to a file of one
+JSON object a line; what is in there already is not run again. Modules take turns, a few mutants at
+a time.
 """
 
 import argparse
@@ -19,11 +23,14 @@ import json
 import os
 import pathlib
 import random
+import re
+import resource
 import shutil
 import signal
 import sys
 import tempfile
 import time
+import traceback
 
 import pytest
 from cosmic_ray import plugins
@@ -36,13 +43,27 @@ PACKAGE = "keras_refocus"
 SHARED = {"pictures": ("test_images", "test_reading")}
 # What tests wait for when they start.
 SLOW_TO_IMPORT = ("cv2", "imagecodecs", "keras", "scipy.ndimage", "tifffile")
+# Bits of numbers that have none: of fractions and arrays of them that is an error wherever the line
+# is run, which the other mutants of the place show as well. Equal small numbers and names are one
+# object or not as Python likes it.
+SAYS_NOTHING = re.compile(
+    r"core/ReplaceBinaryOperator_(Add|Sub|Mul|Div|FloorDiv|Mod|Pow)_(Bit\w+|LShift|RShift)"
+    r"|core/ReplaceComparisonOperator_(Eq_Is|NotEq_IsNot|Is_Eq|IsNot_NotEq)"
+)
+# As in pyproject.toml, without the plugins of other packages, which take as long as many a test.
+PYTEST = ["-q", "-x", "-o", "addopts=", "-m", "not slow", "--import-mode=importlib"]
+PYTEST += ["-p", "no:cacheprovider"]
+# Mutants of a module that are run before it is the next one's turn.
+TURN = 4
+# What a mutant may take of memory, in bytes: one that raises a size to a power takes it all.
+MEMORY = 16 * 2**30
 
 
 def modules(names):
     """Modules of folders (`metrics`) and single ones (`pictures/png`), from the project's root."""
     for name in names:
         place = ROOT / PACKAGE / name
-        found = sorted(place.glob("*.py")) if place.is_dir() else [place.with_suffix(".py")]
+        found = sorted(place.rglob("*.py")) if place.is_dir() else [place.with_suffix(".py")]
         yield from (file.relative_to(ROOT) for file in found if file.stem != "__init__")
 
 
@@ -62,16 +83,33 @@ def annotations(source):
                 yield (part.lineno, part.col_offset), (part.end_lineno, part.end_col_offset)
 
 
+def skipped(module):
+    """Whether a mutant of this module says nothing, whatever the tests do."""
+    types = list(annotations((ROOT / module).read_text(encoding="utf-8")))
+
+    def says_nothing(mutation):
+        in_type = any(start <= mutation.start_pos < end for start, end in types)
+        return in_type or SAYS_NOTHING.fullmatch(mutation.operator_name) is not None
+
+    return says_nothing
+
+
+def mutants_of(module):
+    """All that are made of a module, and those of them that are drawn from."""
+    made = [item.mutations[0] for item in all_mutants([module], {})]
+    says_nothing = skipped(module)
+    return made, [mutation for mutation in made if not says_nothing(mutation)]
+
+
 def drawn(module, count, seed):
-    """So many mutants of a module, in the order of its lines."""
-    skipped = list(annotations((ROOT / module).read_text(encoding="utf-8")))
-    found = [
-        item.mutations[0]
-        for item in all_mutants([module], {})
-        if not any(start <= item.mutations[0].start_pos < end for start, end in skipped)
-    ]
-    chosen = random.Random(f"{seed} {module}").sample(found, min(count, len(found)))
-    return sorted(chosen, key=lambda item: (item.start_pos, item.operator_name, item.occurrence))
+    """So many mutants of a module, each of another place."""
+    _, found = mutants_of(module)
+    random.Random(f"{seed} {module}").shuffle(found)
+    # An operator has up to ten mutants, a condition one.
+    places = {}
+    for mutation in found:
+        places.setdefault((mutation.start_pos, mutation.end_pos), mutation)
+    return list(places.values())[:count]
 
 
 def name_of(mutation):
@@ -80,19 +118,43 @@ def name_of(mutation):
     return f"{mutation.module_path}:{line}:{column} {operator} {mutation.occurrence}"
 
 
-def fails(files, limit, *, silent=True):
+class QuickestFirst:
+    """A plugin of pytest: orders tests by the seconds that they took, and keeps those."""
+
+    def __init__(self, seconds, out=None):
+        self.seconds, self.out = seconds, out
+
+    def pytest_collection_modifyitems(self, items):
+        items.sort(key=lambda item: self.seconds.get(item.nodeid, 0))
+
+    def pytest_runtest_logreport(self, report):
+        self.seconds[report.nodeid] = self.seconds.get(report.nodeid, 0) + report.duration
+
+    def pytest_sessionfinish(self):
+        if self.out is not None:
+            self.out.write_text(json.dumps(self.seconds), encoding="utf-8")
+
+
+def fails(files, limit, plugin, *, silent=True):
     """Whether one of the tests fails in a fork, or all of them take longer than so many seconds."""
     child = os.fork()
     if child == 0:
         os.setsid()
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
         if silent:
+            # Cached code is told from changed code by size and second.
+            sys.dont_write_bytecode = True
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, 1)
             os.dup2(nowhere, 2)
         status = 1
         try:
-            status = pytest.main(["-q", "-x", "-n", "0", "-p", "no:cacheprovider", *files])
+            status = pytest.main([*PYTEST, *files], plugins=[plugin])
+        except BaseException:
+            traceback.print_exc()
         finally:
+            # What is left in buffers would be lost.
+            sys.stdout.flush()
             os._exit(status)
     deadline = time.monotonic() + limit
     while time.monotonic() < deadline:
@@ -106,36 +168,97 @@ def fails(files, limit, *, silent=True):
     return True
 
 
-def run(names, count, seed, out):
-    done = {}
-    if out.exists():
-        lines = out.read_text(encoding="utf-8").splitlines()
-        done = {row["mutant"]: row for row in map(json.loads, lines)}
-    for module in modules(names):
-        files = tests_of(module)
-        waiting = [m for m in drawn(module, count, seed) if name_of(m) not in done]
-        if not waiting:
-            continue
-        began = time.monotonic()
-        if fails(files, limit=3600, silent=False):
+def unchanged(files):
+    """Seconds that each of the tests takes before anything is changed."""
+    with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
+        out = pathlib.Path(folder) / "seconds.json"
+        if fails(files, limit=3600, plugin=QuickestFirst({}, out), silent=False):
             sys.exit(f"Tests must pass before anything is changed. Received: {' '.join(files)}.")
+        return json.loads(out.read_text(encoding="utf-8"))
+
+
+def read(out):
+    """Of each mutant the latest outcome."""
+    lines = out.read_text(encoding="utf-8").splitlines() if out.exists() else []
+    return {row["mutant"]: row for row in map(json.loads, lines)}
+
+
+def mutated(mutation):
+    """The text of a module before and after, the latter None where there is no such mutant."""
+    operator = plugins.get_operator(mutation.operator_name)(**mutation.operator_args)
+    return use_mutation(mutation.module_path, operator, mutation.occurrence)
+
+
+def change(old, new):
+    """What a mutant changes, as a diff with a line around it."""
+    return list(difflib.unified_diff(old.splitlines(), (new or old).splitlines(), n=1))
+
+
+def survivors(out):
+    """Those that survived, by module, where the module still has the line."""
+    rows = [row for row in read(out).values() if row["outcome"] == "survived"]
+    for module in sorted({row["mutant"].partition(":")[0] for row in rows}):
+        made, _ = mutants_of(pathlib.Path(module))
+        found = []
+        for row in rows:
+            if row["mutant"].partition(":")[0] != module:
+                continue
+            # Lines above may have come or gone since.
+            for mutation in sorted(made, key=lambda item: name_of(item) != row["mutant"]):
+                if name_of(mutation).split()[1] != row["mutant"].split()[1]:
+                    continue
+                with mutated(mutation) as (old, new):
+                    lines = change(old, new)
+                if changed_lines(lines) == changed_lines(row["diff"].splitlines()):
+                    found.append((row["mutant"], mutation))
+                    break
+            else:
+                print("no longer there", row["mutant"], flush=True)
+        yield pathlib.Path(module), found
+
+
+def changed_lines(lines):
+    return [line for line in lines[2:] if line[0] in "+-"]
+
+
+def run(chosen, out):
+    """Run the tests of modules on mutants of them, given with the names to write them under."""
+    seconds = {}
+    for module, mutations in chosen:
+        files = tests_of(module)
+        if not mutations:
+            continue
+        key = tuple(files)
+        if key not in seconds:
+            seconds[key] = unchanged(files)
         # A mutant may run forever.
-        limit = 10 * (time.monotonic() - began) + 60
-        for mutation in waiting:
-            operator = plugins.get_operator(mutation.operator_name)(**mutation.operator_args)
-            with use_mutation(mutation.module_path, operator, mutation.occurrence) as (old, new):
-                outcome = "no mutant"
+        limit = 4 * sum(seconds[key].values()) + 60
+        for name, mutation in mutations:
+            outcome = "no mutant"
+            with mutated(mutation) as (old, new):
                 if new is not None:
-                    outcome = "killed" if fails(files, limit) else "survived"
-            change = difflib.unified_diff(old.splitlines(), (new or old).splitlines(), n=1)
-            row = {"mutant": name_of(mutation), "outcome": outcome, "diff": "\n".join(change)}
+                    failed = fails(files, limit, QuickestFirst(dict(seconds[key])))
+                    outcome = "killed" if failed else "survived"
+            row = {"mutant": name, "outcome": outcome, "diff": "\n".join(change(old, new))}
             with out.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
-            print(outcome, row["mutant"], flush=True)
+            print(outcome, name, flush=True)
+
+
+def count_all(names):
+    """Print how many mutants there are."""
+    totals = [0, 0, 0]
+    for module in modules(names):
+        made, kept = mutants_of(module)
+        places = len({(mutation.start_pos, mutation.end_pos) for mutation in kept})
+        numbers = (len(made), len(kept), places)
+        totals = [total + number for total, number in zip(totals, numbers, strict=True)]
+        print("{}: {} mutants, {} drawn from, of {} places".format(module, *numbers), flush=True)
+    print("{} mutants, {} drawn from, of {} places".format(*totals))
 
 
 def report(out):
-    rows = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
+    rows = read(out).values()
     for row in rows:
         if row["outcome"] == "survived":
             print(f"\n{row['mutant']}\n{row['diff']}")
@@ -144,14 +267,36 @@ def report(out):
     print(f"\n{len(rows)} mutants: {killed} killed, {survived} survived")
 
 
-if __name__ == "__main__":
+def sample(names, count, seed, out):
+    """Of each module in turn a few of the mutants that are drawn and were not run yet."""
+    done = read(out)
+    waiting = {}
+    for module in modules(names):
+        named = [(name_of(mutation), mutation) for mutation in drawn(module, count, seed)]
+        waiting[module] = [pair for pair in named if pair[0] not in done]
+        yield module, waiting[module][:TURN]
+    for begin in range(TURN, count, TURN):
+        for module, pairs in waiting.items():
+            yield module, pairs[begin : begin + TURN]
+
+
+def options():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="+", help="folders or modules, as pictures or pictures/png")
+    parser.add_argument("names", nargs="*", help="folders or modules, as pictures or pictures/png")
     parser.add_argument("--count", type=int, default=8, help="mutants of a module (8)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("mutants.jsonl"))
+    parser.add_argument("--list", action="store_true", help="only count the mutants")
+    parser.add_argument("--again", type=pathlib.Path, help="run those that survived in this file")
     given = parser.parse_args()
-    given.out = given.out.absolute()
+    if bool(given.names) == bool(given.again):
+        parser.error("Name folders or modules, or a file after --again.")
+    given.out = (given.again or given.out).absolute()
+    return given
+
+
+if __name__ == "__main__":
+    given = options()
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         # Never in the files that somebody works on.
         ROOT = pathlib.Path(
@@ -162,11 +307,20 @@ if __name__ == "__main__":
             )
         )
         os.chdir(ROOT)
+        if given.list:
+            count_all(given.names)
+            sys.exit()
         # Before where it is installed, which may be the original; for what tests start as well.
         sys.path.insert(0, str(ROOT))
         os.environ["PYTHONPATH"] = str(ROOT)
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+        # Not compiled anew in each fork, whatever the environment says.
+        sys.dont_write_bytecode, sys.pycache_prefix = False, str(ROOT.parent / "bytecode")
         for name in SLOW_TO_IMPORT:
             importlib.import_module(name)
-        run(given.names, given.count, given.seed, given.out)
+        if given.again:
+            run(survivors(given.out), given.out)
+        else:
+            run(sample(given.names, given.count, given.seed, given.out), given.out)
     report(given.out)

@@ -74,3 +74,19 @@ def test_only_what_a_moved_picture_covers_is_left():
     picture = np.ones((40, 50, 1), np.float32)
     assert alignment.warp(picture, shift)[rows, columns].min() > 0.999
     assert (rows, columns) == (slice(4, 40), slice(0, 45))
+
+
+@pytest.mark.parametrize("down, right", [(0, 0), (2, -3), (-4, 4), (1.25, -0.5), (-2.75, 3.5)])
+def test_the_shift_is_found_to_a_quarter_of_a_pixel(down, right):
+    truth = texture(4, (48, 60))
+    expected = np.array([[1, 0, right], [0, 1, down], [0, 0, 1]], np.float32)
+    picture = alignment.warp(truth, np.linalg.inv(expected).astype(np.float32))
+    np.testing.assert_array_equal(alignment.shift(picture, truth), expected)
+
+
+def test_a_shift_is_looked_for_within_its_reach():
+    truth = texture(5, (48, 60))
+    picture = alignment.warp(truth, np.array([[1, 0, 0], [0, 1, 3], [0, 0, 1]], np.float32))
+    # It is three pixels higher; two is what comes nearest.
+    for reach, nearest in ((2, -2), (3, -3)):
+        assert alignment.shift(picture, truth, reach)[1, 2] == nearest

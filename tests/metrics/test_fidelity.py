@@ -69,9 +69,11 @@ def test_ssim_of_a_negative_by_hand():
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_ssim_equals_scikit_image(channels):
+@pytest.mark.parametrize("power", [1, 8], ids=["noise", "lights in the dark"])
+def test_ssim_equals_scikit_image(channels, power):
     structural = pytest.importorskip("skimage.metrics").structural_similarity
-    first, second = _pair(channels=channels)
+    # With few lights in the dark, the variance is above the square of the mean.
+    first, second = (picture**power for picture in _pair(channels=channels))
     expected = [
         structural(
             a, b, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=1.0,

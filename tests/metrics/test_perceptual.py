@@ -30,6 +30,46 @@ def test_lpips_by_hand(tmp_path):
     assert "256x256" in distance.protocol
 
 
+def lpips_by_its_definition(pictures, arrays):
+    """Zhang et al. 2018 on AlexNet as torchvision has it, by sums over explicit windows."""
+    distance = 0.0
+    # The mean and deviation of ImageNet's pictures.
+    units = [(picture - (0.485, 0.456, 0.406)) / (0.229, 0.224, 0.225) for picture in pictures]
+    for layer, (side, stride, pad) in enumerate(
+        [(11, 4, 2), (5, 1, 2), (3, 1, 1), (3, 1, 1), (3, 1, 1)], start=1
+    ):
+        if layer in (2, 3):
+            units = [windows(x, 3, 2).max(axis=(-2, -1)) for x in units]
+        units = [np.pad(x, ((pad, pad), (pad, pad), (0, 0))) for x in units]
+        kernel, bias = arrays[f"conv{layer}/kernel"], arrays[f"conv{layer}/bias"]
+        units = [
+            np.maximum(np.einsum("hwcij,ijco->hwo", windows(x, side, stride), kernel) + bias, 0)
+            for x in units
+        ]
+        first, second = (x / (np.linalg.norm(x, axis=-1, keepdims=True) + 1e-10) for x in units)
+        distance += ((first - second) ** 2 @ arrays[f"lin{layer}"]).mean()
+    return distance
+
+
+def windows(x, side, stride):
+    return np.lib.stride_tricks.sliding_window_view(x, (side, side), (0, 1))[::stride, ::stride]
+
+
+def test_lpips_is_the_papers_definition(tmp_path):
+    rng = np.random.default_rng(0)
+    arrays = {}
+    for layer, (side, inputs) in enumerate(zip((11, 5, 3, 3, 3), (3, 4, 5, 4, 3), strict=True), 1):
+        outputs = (4, 5, 4, 3, 2)[layer - 1]
+        kernel = rng.standard_normal((side, side, inputs, outputs)) / (side * inputs)
+        arrays[f"conv{layer}/kernel"] = kernel.astype("float32")
+        arrays[f"conv{layer}/bias"] = rng.random(outputs, dtype="float32")
+        arrays[f"lin{layer}"] = rng.random(outputs, dtype="float32")
+    np.savez(tmp_path / "lpips.npz", **arrays)
+    pictures = rng.random((2, 256, 256, 3), dtype="float32")
+    found = perceptual_metrics.LPIPS(tmp_path / "lpips.npz")(*pictures)
+    assert found == pytest.approx(lpips_by_its_definition(pictures, arrays), rel=1e-4)
+
+
 def test_lpips_needs_its_weights(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere.npz"):
         perceptual_metrics.LPIPS(tmp_path / "nowhere.npz")
