@@ -11,7 +11,7 @@ import tiny_pictures as tiny
 from PIL import Image
 
 from keras_refocus.data import curation, integrity
-from keras_refocus.pictures import cleaning, images
+from keras_refocus.pictures import images
 
 
 @pytest.fixture
@@ -251,51 +251,9 @@ class TestCopyClean:
         assert (read("sub/alpha.png")[:, :40] == 255).all()
         assert np.array_equal(read("sub/alpha.png")[:, 40:], tiny.scene(3)[:, 40:])
 
-    @pytest.mark.parametrize(
-        ("size", "upscale", "expected"),
-        [
-            (30, False, (30, 40)),
-            (120, False, (60, 80)),
-            (120, True, (120, 160)),
-            (None, True, (60, 80)),
-        ],
-    )
-    def test_size(self, size, upscale, expected):
-        copying = curation.Copying(size=size, upscale=upscale)
-        photo = images.Photo(rgb=tiny.scene(0))
-        assert curation.clean(photo, copying).shape == (*expected, 3)
-
-    def test_both_depths(self):
-        photo = images.Photo(rgb=tiny.scene(0))
-        deep = curation.clean(photo, curation.Copying(bits=16))
-        assert deep.dtype == np.uint16 and np.array_equal(deep, photo.rgb.astype(int) * 257)
-        back = curation.clean(images.Photo(rgb=deep), curation.Copying(bits=8))
-        assert np.array_equal(back, photo.rgb)
-
-    @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-    def test_shrinking_does_not_alias(self, dtype):
-        # Lines one pixel wide become an even grey, not stripes.
-        top = np.iinfo(dtype).max
-        lines = np.zeros((64, 64, 3), dtype)
-        lines[:, ::2] = top
-        small = cleaning.resize(lines, 16, 16).astype(float) / top
-        assert np.abs(small[4:-4, 4:-4] - 0.5).max() < 0.02
-
-    def test_both_depths_are_resized_alike(self):
-        rgb = tiny.scene(0)
-        eight = cleaning.resize(rgb, 31, 41).astype(int)
-        sixteen = cleaning.resize(rgb.astype(np.uint16) * 257, 31, 41) / 257
-        assert np.abs(eight - sixteen).max() < 1.6
-
     def test_clashing_names_are_refused_before_anything_is_written(self, folder, tmp_path):
         tiny.save(folder / "a.png", tiny.scene(0))
         tiny.save(folder / "A.bmp", tiny.scene(1))
         with pytest.raises(ValueError, match=r"A\.bmp.*a\.png|a\.png.*A\.bmp"):
             curation.copy_clean(folder, tmp_path / "out", ["A.bmp", "a.png"])
         assert not (tmp_path / "out").exists()
-
-    def test_options_that_do_not_go_together(self):
-        with pytest.raises(ValueError, match="16 bits need PNG or TIFF"):
-            curation.Copying(bits=16, format="JPEG")
-        with pytest.raises(ValueError, match="size=0"):
-            curation.Copying(size=0)

@@ -77,3 +77,20 @@ def test_comparisons_of_large_pictures_are_bounded():
     compared = batch.side_by_side(before, after)
     assert compared.dtype == np.uint8 and compared.shape == (23, 4096, 3)
     assert compared[:, 0].max() == 0 and compared[:, -1].min() == 255
+
+
+def test_pictures_are_compared_side_by_side_across_a_white_gap():
+    before = np.full((30, 40, 3), (200, 100, 50), np.uint8)
+    grey = np.full((30, 40), 90, np.uint8)
+    compared = batch.side_by_side(before, grey)
+    # Small pictures as they are.
+    assert compared.shape == (30, 80 + batch.COMPARE_GAP, 3)
+    assert (compared[:, :40] == before).all() and (compared[:, -40:] == 90).all()
+    assert (compared[:, 40:-40] == 255).all()
+
+
+def test_comparisons_of_tall_pictures_are_bounded():
+    tall = np.zeros((9000, 100, 3), np.uint8)
+    assert batch.side_by_side(tall, tall).shape == (4096, 2 * 46 + batch.COMPARE_GAP, 3)
+    line = np.zeros((9000, 1, 3), np.uint8)
+    assert batch.side_by_side(line, line).shape == (4096, 2 + batch.COMPARE_GAP, 3)
