@@ -89,3 +89,64 @@ def test_chroma_without_a_blur_follows_its_picture_to_another_size():
     assert mixed.shape == (10, 15, 2)
     np.testing.assert_allclose(mixed[:, :6], 0.125)
     np.testing.assert_allclose(mixed[:, 9:], [[[0.1875, -0.1875]] * 6] * 10)
+
+
+def test_chroma_is_the_guided_filter_by_its_definition():
+    """He et al. 2010 by explicit windows, each counting by how flat its luminance is."""
+    rng = np.random.default_rng(0)
+    guide = rng.random((20, 36, 1), np.float32)
+    guide[:, :24] = 0.5 + 0.02 * guide[:, :24]  # a wall
+    chroma = rng.uniform(-0.5, 0.5, (20, 36, 2)).astype(np.float32)
+    places = [(y, x) for y in range(20) for x in range(36)]
+
+    def window(y, x):
+        return np.s_[max(y - 16, 0) : y + 17, max(x - 16, 0) : x + 17]
+
+    lines = np.zeros((20, 36, 5))
+    for place in places:
+        light, target = guide[window(*place)].reshape(-1), chroma[window(*place)].reshape(-1, 2)
+        covariance = (light[:, np.newaxis] * target).mean(axis=0) - light.mean() * target.mean(
+            axis=0
+        )
+        slope = covariance / (light.var() + 1e-3)
+        offset = target.mean(axis=0) - slope * light.mean()
+        lines[place] = np.array([*slope, *offset, 1]) / (light.var() + 1e-3)
+    expected = np.zeros((20, 36, 2))
+    for place in places:
+        means = lines[window(*place)].reshape(-1, 5).mean(axis=0)
+        expected[place] = (means[:2] * guide[place] + means[2:4]) / means[4]
+    found = GuidedChroma(guide, chroma, (20, 36)).rows(0, guide)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_a_part_has_the_chroma_of_the_whole():
+    rng = np.random.default_rng(0)
+    small, chroma = rng.random((16, 24, 1), np.float32), rng.random((16, 24, 2), np.float32)
+    large = rng.random((53, 70, 1), np.float32)
+    whole = GuidedChroma(small, chroma, (53, 70))
+    inner = whole.part(slice(10, 40), slice(20, 60))
+    expected = whole.rows(0, large)
+    np.testing.assert_array_equal(inner.rows(5, large[15:40, 20:60]), expected[15:40, 20:60])
+    corner = inner.part(slice(8, 20), slice(0, 7))
+    np.testing.assert_array_equal(corner.rows(0, large[18:30, 20:27]), expected[18:30, 20:27])
+
+
+def test_a_picture_has_the_same_chroma_in_another_size():
+    ramp = np.linspace(0, 1, 32, dtype=np.float32)
+    small = np.full((24, 32, 1), 0.5, np.float32)
+    chroma = np.stack([np.tile(0.5 * ramp, (24, 1)), np.zeros((24, 32), np.float32)], -1)
+    whole = GuidedChroma(small, chroma, (96, 128))
+    half = whole.resized((48, 64)).rows(0, np.full((48, 64, 1), 0.5, np.float32))
+    full = whole.rows(0, np.full((96, 128, 1), 0.5, np.float32))
+    np.testing.assert_allclose(
+        half, cv2.resize(full, (64, 48), interpolation=cv2.INTER_AREA), atol=2e-3
+    )
+
+
+def test_part_of_chroma_without_a_blur():
+    rng = np.random.default_rng(0)
+    chroma, share = rng.random((20, 30, 2), np.float32), rng.random((20, 30), np.float32)
+    own = np.zeros((12, 9, 2), np.float32)
+    mixed = SharpChroma(chroma, share).part(slice(4, 18), slice(11, 20)).mixed(2, own, 1.0)
+    expected = (share[..., np.newaxis] * chroma)[6:18, 11:20]
+    np.testing.assert_allclose(mixed, expected, atol=1e-6)
