@@ -221,11 +221,11 @@ def changed_lines(lines):
     return [line for line in lines[2:] if line[0] in "+-"]
 
 
-def run(chosen, out):
-    """Run the tests of modules on mutants of them, given with the names to write them under."""
+def run(chosen, out, others=()):
+    """Run the tests of modules, and others, on mutants, which have the names to write down."""
     seconds = {}
     for module, mutations in chosen:
-        files = tests_of(module)
+        files = list(dict.fromkeys([*tests_of(module), *others]))
         if not mutations:
             continue
         key = tuple(files)
@@ -288,6 +288,7 @@ def options():
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("mutants.jsonl"))
     parser.add_argument("--list", action="store_true", help="only count the mutants")
     parser.add_argument("--again", type=pathlib.Path, help="run those that survived in this file")
+    parser.add_argument("--tests", nargs="+", default=[], help="files of tests to run as well")
     given = parser.parse_args()
     if bool(given.names) == bool(given.again):
         parser.error("Name folders or modules, or a file after --again.")
@@ -320,7 +321,8 @@ if __name__ == "__main__":
         for name in SLOW_TO_IMPORT:
             importlib.import_module(name)
         if given.again:
-            run(survivors(given.out), given.out)
+            run(survivors(given.out), given.out, given.tests)
         else:
-            run(sample(given.names, given.count, given.seed, given.out), given.out)
+            chosen = sample(given.names, given.count, given.seed, given.out)
+            run(chosen, given.out, given.tests)
     report(given.out)

@@ -1,5 +1,7 @@
 """Files one after the other; the command's tests have the rest, with models."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -94,3 +96,16 @@ def test_comparisons_of_tall_pictures_are_bounded():
     assert batch.side_by_side(tall, tall).shape == (4096, 2 * 46 + batch.COMPARE_GAP, 3)
     line = np.zeros((9000, 1, 3), np.uint8)
     assert batch.side_by_side(line, line).shape == (4096, 2 + batch.COMPARE_GAP, 3)
+
+
+def test_comparisons_are_written_beside_results_and_again_where_that_is_asked_for(planned):
+    folder = planned[0].target.parent / "new" / "deep"
+    compared = [dataclasses.replace(job, compare=folder / job.target.name) for job in planned]
+    assert not any(outcome.error for outcome in outcomes(compared))
+    assert images.read(folder / "b.png").rgb.shape == (4, 10 + batch.COMPARE_GAP, 3)
+    assert all("exists" in outcome.error for outcome in outcomes(compared))
+    assert not any(outcome.error for outcome in outcomes(compared, overwrite=True))
+    # What a killed run left: a comparison without its result.
+    compared[1].target.unlink()
+    found = outcomes(compared, skip_done=True)
+    assert [bool(outcome.record) for outcome in found] == [False, True, False]
