@@ -7,10 +7,11 @@ import pytest
 from keras_refocus.restoration.chroma import WORKING_SIZE, GuidedChroma, SharpChroma, shrink
 
 
-def test_shrinking_takes_means_of_areas():
-    plane = np.array([[0, 1, 2, 3], [4, 5, 6, 7]], np.float32)[..., np.newaxis]
-    small = shrink(plane, 2)
-    np.testing.assert_allclose(small[..., 0], [[0.5, 2.5], [4.5, 6.5]])
+@pytest.mark.parametrize("shape", [(8, 12), (8, 2), (2, 12)])
+def test_shrinking_takes_means_of_areas(shape):
+    plane = np.random.default_rng(0).random((*shape, 1), np.float32)
+    means = plane.reshape(2, shape[0] // 2, 2, shape[1] // 2).mean((1, 3))
+    np.testing.assert_allclose(shrink(plane, 2)[..., 0], means, atol=1e-6)
 
 
 def test_a_side_that_grows_is_interpolated_while_the_other_shrinks():

@@ -65,6 +65,22 @@ def test_ripples_where_the_photo_is_flat_are_not_taken(shaken):
     assert found.changed == 0
 
 
+@pytest.mark.parametrize(("height", "share"), [(0.0, 1), (0.02, 1), (0.06, 0)])
+def test_ripples_that_blur_to_nothing_are_taken_for_a_wrong_kernel(height, share):
+    level = kernels.motion_kernel(15, 0)
+    light = scene((200, 500))
+    light[:, 300:] = 0.3
+    seen, sharp = blurred(light, level)
+    noisy = seen + np.random.default_rng(0).normal(0, 0.004, seen.shape).astype(np.float32)
+    # Three waves are as long as the kernel.
+    sharp = sharp.copy()
+    sharp[:, 330:] += height * np.sin(2 * np.pi * np.arange(sharp.shape[1] - 330) / 5)
+    photo, sharp = color.light_to_luminance(noisy), color.light_to_luminance(sharp)
+    taken = acceptance._better(photo, sharp, photo, level, acceptance._FIT)[0]
+    assert taken[:, 390:-30].mean() == pytest.approx(share, abs=0.02)
+    assert taken[:, 40:220].mean() > 0.98
+
+
 def test_a_short_blur_is_left_to_the_restorer(shaken):
     light, truth, plain = shaken
     mixed, found = acceptance.choose(light, truth, plain, kernels.motion_kernel(3, 0))

@@ -59,3 +59,14 @@ def test_a_halved_kernel_is_half_as_long_and_in_the_middle():
     measured = kernels.extent(half)
     assert measured.length == pytest.approx(11, abs=2)
     assert measured.direction == pytest.approx(30, abs=2)
+
+
+def test_what_is_nearly_black_gets_no_colour():
+    light = np.full((80, 140, 3), 1e-4, np.float32)
+    light[:, 60:70] = (0.9, 0.2, 0.1)
+    seen = np.stack([cv2.filter2D(light[..., c], -1, KERNEL) for c in range(3)], axis=-1)
+    rgb = color.from_float(color.linear_to_srgb(seen), np.uint8)
+    sharp = colors.sharp_chroma(rgb, found(1.0)).mixed(0, chroma(rgb), 1.0)
+    # Where light is found to be less than none, beside the pole, too.
+    assert np.abs(sharp[:, :40]).max() < 0.02 and np.abs(sharp[:, 90:]).max() < 0.02
+    assert sharp[:, 63:67, 0].min() > 0.3
