@@ -6,8 +6,8 @@
     python tests/mutants.py --again mutants.jsonl
 
 Cosmic Ray makes the mutants. Of each module so many are drawn, one of a place at most: the same
-ones with the same seed, and those and others with a larger count. Of types, and of what
-`SAYS_NOTHING` has, none are drawn. A module's own tests are run on each, the quickest first, in a
+ones with the same seed, and those and others with a larger count. Of what is `idle`,
+and of what `SAYS_NOTHING` has, none are drawn. A module's own tests are run on each, the quickest first, in a
 copy of the project, until one fails. Each run is a fork of this process, which has imported what
 takes long, TensorFlow above all, and nothing of the project. Results are appended to a file of one
 JSON object a line; what is in there already is not run again. Modules take turns, a few mutants at
@@ -18,11 +18,11 @@ import argparse
 import ast
 import contextlib
 import difflib
+import hashlib
 import importlib
 import json
 import os
 import pathlib
-import random
 import re
 import resource
 import shutil
@@ -75,39 +75,42 @@ def tests_of(module):
     return [str(file.relative_to(ROOT)) for file in files]
 
 
-def annotations(source):
-    """Lines and columns from which to which there are types, which nothing runs."""
+def idle(source):
+    """Lines and columns from which to which a change says nothing, whatever the tests do."""
     for node in ast.walk(ast.parse(source)):
-        for part in (getattr(node, "annotation", None), getattr(node, "returns", None)):
+        # Types, which nothing runs.
+        parts = [getattr(node, "annotation", None), getattr(node, "returns", None)]
+        if isinstance(node, ast.ClassDef):
+            # `frozen` and `kw_only` forbid what nobody does.
+            parts += [part for part in node.decorator_list if isinstance(part, ast.Call)]
+        for part in parts:
             if isinstance(part, ast.expr):
                 yield (part.lineno, part.col_offset), (part.end_lineno, part.end_col_offset)
-
-
-def skipped(module):
-    """Whether a mutant of this module says nothing, whatever the tests do."""
-    types = list(annotations((ROOT / module).read_text(encoding="utf-8")))
-
-    def says_nothing(mutation):
-        in_type = any(start <= mutation.start_pos < end for start, end in types)
-        return in_type or SAYS_NOTHING.fullmatch(mutation.operator_name) is not None
-
-    return says_nothing
 
 
 def mutants_of(module):
     """All that are made of a module, and those of them that are drawn from."""
     made = [item.mutations[0] for item in all_mutants([module], {})]
-    says_nothing = skipped(module)
-    return made, [mutation for mutation in made if not says_nothing(mutation)]
+    parts = list(idle((ROOT / module).read_text(encoding="utf-8")))
+
+    def says_something(mutation):
+        is_idle = any(start <= mutation.start_pos < end for start, end in parts)
+        return not is_idle and SAYS_NOTHING.fullmatch(mutation.operator_name) is None
+
+    return made, list(filter(says_something, made))
 
 
 def drawn(module, count, seed):
     """So many mutants of a module, each of another place."""
     _, found = mutants_of(module)
-    random.Random(f"{seed} {module}").shuffle(found)
+
+    def lot(mutation):
+        # One that comes or goes leaves the others in their order.
+        return hashlib.sha256(f"{seed} {name_of(mutation)}".encode()).digest()
+
     # An operator has up to ten mutants, a condition one.
     places = {}
-    for mutation in found:
+    for mutation in sorted(found, key=lot):
         places.setdefault((mutation.start_pos, mutation.end_pos), mutation)
     return list(places.values())[:count]
 
