@@ -6,8 +6,8 @@
     python tests/mutants.py --again mutants.jsonl
 
 Cosmic Ray makes the mutants. Of each module so many are drawn, one of a place at most: the same
-ones with the same seed, and those and others with a larger count. Of what is `idle`,
-and of what `SAYS_NOTHING` has, none are drawn. A module's own tests are run on each, the quickest first, in a
+ones with the same seed, and those and others with a larger count. Of what is `idle`, and of what
+`SAYS_NOTHING` has, none are drawn. A module's own tests are run on each, the quickest first, in a
 copy of the project, until one fails. Each run is a fork of this process, which has imported what
 takes long, TensorFlow above all, and nothing of the project. Results are appended to a file of one
 JSON object a line; what is in there already is not run again. Modules take turns, a few mutants at
@@ -105,7 +105,7 @@ def drawn(module, count, seed):
     _, found = mutants_of(module)
 
     def lot(mutation):
-        # One that comes or goes leaves the others in their order.
+        # What is no longer drawn from leaves the others in their order.
         return hashlib.sha256(f"{seed} {name_of(mutation)}".encode()).digest()
 
     # An operator has up to ten mutants, a condition one.
