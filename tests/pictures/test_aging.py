@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import cv2
 import numpy as np
 import pytest
 
@@ -112,6 +113,112 @@ def test_the_rest_does_what_it_says():
         curved = made(seed, only(curve=1.0)).ravel()
         order = np.argsort(before.ravel(), kind="stable")
         assert (np.diff(curved[order]) >= -1e-5).all()  # brighter stays brighter
+
+
+def luminance(levels, seed, **chances):
+    """A print of a grey picture of these levels, uint8, and the luminance of the picture."""
+    rgb = np.repeat(np.asarray(levels, np.uint8)[..., np.newaxis], 3, axis=2)
+    return made(seed, only(**chances), rgb)[..., 0], color.rgb_to_luminance(rgb)[..., 0]
+
+
+@pytest.mark.parametrize(("side", "scale"), [(64, 0.5), (256, 1), (384, 1.5)])
+def test_focus_is_as_soft_in_pictures_of_any_size(side, scale):
+    dot = np.zeros((side, side), np.uint8)
+    dot[side // 2, side // 2] = 255
+    places = np.arange(side) - side // 2
+    sigmas = []
+    for seed in range(15):
+        soft, _ = luminance(dot, seed, soft=1.0)
+        assert soft.sum() == pytest.approx(1, abs=0.01)
+        sigmas.append(np.sqrt(soft.sum(0) @ places**2 / soft.sum()))
+    # Half a pixel to two of 256. A quarter of a pixel is none.
+    assert 0.6 * (scale - 0.5) <= min(sigmas) < 0.8 * scale
+    assert 1.7 * scale < max(sigmas) <= 2.1 * scale
+
+
+def test_corners_lose_a_tenth_to_six_tenths_and_the_middle_little():
+    darkest = []
+    for seed in range(40):
+        corners, before = luminance(np.full((65, 65), 119), seed, vignette=1.0)
+        left = corners / before
+        y, x = np.unravel_index(left.argmax(), left.shape)
+        assert left.max() > 0.999 and abs(y - 32) < 11 and abs(x - 32) < 11
+        assert (np.diff(left[y, x:]) <= 0).all() and (np.diff(left[: y + 1, x]) >= 0).all()
+        darkest.append(left.min())
+        assert min(left[0, 0], left[0, -1], left[-1, 0], left[-1, -1]) == left.min()
+    assert 0.39 < min(darkest) < 0.6 and 0.8 < max(darkest) <= 0.9
+
+
+def test_a_curve_is_dark_or_harsh():
+    ramp = np.tile(np.arange(256), (4, 1))
+    dark = 0
+    for seed in range(60):
+        curved, before = luminance(ramp, seed, curve=1.0)
+        if curved.max() < 1 - 1e-6 or (curved <= before + 1e-6).all():
+            dark += 1
+            assert 0.35 <= curved.max() <= 1 and (curved <= before + 1e-6).all()
+            assert curved[0, 128] >= 0.35 * before[0, 128] ** 1.8
+        else:
+            # Black and white stay, and in between it is steeper.
+            assert curved[0, 0] == pytest.approx(0, abs=1e-6)
+            assert curved[0, -1] == pytest.approx(1, abs=1e-6)
+            slope = np.gradient(curved[0], before[0])
+            steepest = before[0, slope.argmax()]
+            assert slope.max() > 1.3 and 0.38 < steepest < 0.62
+    assert 20 < dark < 40
+
+
+def test_grain_is_strongest_in_the_middle_tones():
+    levels = np.zeros((64, 192), np.uint8) + np.repeat([30, 119, 225], 64).astype(np.uint8)
+    strengths = []
+    for seed in range(20):
+        grainy, before = luminance(levels, seed, grain=1.0)
+        dark, middle, light = (grainy - before).reshape(64, 3, 64).std(axis=(0, 2))
+        assert middle > 1.2 * max(dark, light)
+        strengths.append(middle)
+    # One hundredth to six of the range.
+    assert 0.008 < min(strengths) < 0.02 and 0.05 < max(strengths) < 0.065
+
+
+def test_a_faded_print_keeps_a_fifth_of_its_contrast():
+    ramp = np.tile(np.arange(256), (4, 1))
+    blacks, whites = [], []
+    for seed in range(60):
+        faded, before = luminance(ramp, seed, fade=1.0)
+        blacks.append(faded.min())
+        whites.append(faded.max())
+        assert whites[-1] - blacks[-1] > 0.2 - 1e-6
+        straight = blacks[-1] + (whites[-1] - blacks[-1]) * before
+        np.testing.assert_allclose(faded, straight, atol=1e-5)
+    assert min(blacks) < 0.15 and 0.5 < max(blacks) < 0.55 and 0.7 <= min(whites) < 0.77
+
+
+def test_paper_is_light_or_now_and_then_black_and_a_tenth_of_a_side():
+    shades, shares = [], []
+    for seed in range(100):
+        framed, _ = luminance(np.full((200, 100), 119), seed, border=1.0)
+        shades.append(framed[0, 0])
+        inner = framed != framed[0, 0]
+        rows, columns = np.flatnonzero(inner.any(1)), np.flatnonzero(inner.any(0))
+        shares.append([rows[0] / 200, columns[0] / 100, 1 - (rows[-1] + 1) / 200])
+    shades, shares = np.array(shades), np.array(shares)
+    assert ((shades >= 0.8) | (shades <= 0.15)).all() and 0.75 < (shades > 0.5).mean() < 0.95
+    assert shares.min() >= 0.01 and shares.max() < 0.175 and shares.max() > 0.12
+    # About as wide on every side, and never the same all round.
+    assert (shares.max(1) <= 2.2 * shares.min(1) + 0.01).all() and (np.ptp(shares, 1) > 0).any()
+
+
+def test_scratches_and_dust_are_few_and_thin():
+    changed, light = [], []
+    for seed in range(40):
+        scratched, before = luminance(np.full((128, 128), 100), seed, scratches=1.0)
+        marks = np.abs(scratched - before) > 0.02
+        changed.append(marks.mean())
+        light.append((scratched[marks] > before[marks]).mean() if marks.any() else 1.0)
+        # Nothing is wider than a speck of five pixels.
+        assert not cv2.erode(marks.astype(np.uint8), np.ones((9, 9))).any()
+    assert max(changed) < 0.1 and np.median(changed) > 0.002
+    assert np.mean(light) > 0.6
 
 
 @pytest.mark.parametrize("film", [0.0, 1.0])
