@@ -39,8 +39,9 @@ from cosmic_ray.mutating import use_mutation
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PACKAGE = "keras_refocus"
-# Modules of `pictures` without tests of their own are what these read and write through.
-SHARED = {"pictures": ("test_images", "test_reading")}
+# Of reading and writing, which these modules of `pictures` are for, there are tests by format.
+SHARED = ("test_images", "test_reading")
+SHARING = "code_points codestreams decoded decoders metadata photo png srgb staging tiff writing"
 # What tests wait for when they start.
 SLOW_TO_IMPORT = ("cv2", "imagecodecs", "keras", "scipy.ndimage", "tifffile")
 # Bits of numbers that have none: of fractions and arrays of them that is an error wherever the line
@@ -68,11 +69,13 @@ def modules(names):
 
 
 def tests_of(module):
+    """Files of a module's own tests; where it has none, of those of all its folder."""
     folder = ROOT / "tests" / module.parent.relative_to(PACKAGE)
-    own = folder / f"test_{module.stem}.py"
-    shared = [folder / f"{name}.py" for name in SHARED.get(folder.name, ())]
-    files = [own] if own.exists() else shared or sorted(folder.glob("test_*.py"))
-    return [str(file.relative_to(ROOT)) for file in files]
+    names = [f"test_{module.stem}"]
+    if folder.name == "pictures" and module.stem in SHARING.split():
+        names += SHARED
+    files = [file for name in names if (file := folder / f"{name}.py").exists()]
+    return [str(file.relative_to(ROOT)) for file in files or sorted(folder.glob("test_*.py"))]
 
 
 def idle(source):

@@ -100,9 +100,11 @@ def _jpeg(file):
 def _webp(start):
     kind, body = start[12:16], start[20:]
     if kind == b"VP8X":
-        width, height = (1 + int.from_bytes(body[i : i + 3], "little") for i in (4, 7))
+        # Each in three bytes.
+        low, high, low_rows, high_rows = struct.unpack("<HBHB", body[4:10])
+        width, height = 1 + (high << 16 | low), 1 + (high_rows << 16 | low_rows)
     elif kind == b"VP8L":
-        packed = int.from_bytes(body[1:5], "little")
+        (packed,) = struct.unpack("<I", body[1:5])
         width, height = 1 + (packed & 0x3FFF), 1 + (packed >> 14 & 0x3FFF)
     elif kind == b"VP8 ":
         width, height = (side & 0x3FFF for side in struct.unpack("<HH", body[6:10]))

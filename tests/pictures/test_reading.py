@@ -16,7 +16,7 @@ import tifffile
 from hypothesis import strategies
 from PIL import ExifTags, Image, ImageCms
 
-from keras_refocus.pictures import code_points, codestreams, images
+from keras_refocus.pictures import images
 
 
 def ramp(height=24, width=32):
@@ -236,11 +236,6 @@ def test_colours_of_bmp():
     for content in (bmp5(b"sRGB"), bmp5(bytes(4), ends=corners, gamma=2.2),
                     bmp5(bytes(4), ends=corners, gamma=0.45455), bmp5(bytes(4))):  # fmt: skip
         np.testing.assert_array_equal(images.read(content).rgb, ramp())
-
-
-def test_gray_stays_gray_in_any_primaries():
-    for primaries in code_points.PRIMARIES.values():
-        np.testing.assert_allclose(code_points.to_srgb_matrix(primaries) @ [1, 1, 1], 1, atol=1e-6)
 
 
 def test_high_dynamic_range():
@@ -556,19 +551,6 @@ def test_tiles_far_larger_than_the_picture():
             )
     with pytest.raises(ValueError, match="strips or tiles.*60000 x 60000"):
         images.read(content)
-
-
-def test_sizes_before_decoding():
-    for content in (
-        saved(ramp(), "JPEG"), saved(ramp(), "PNG"), saved(ramp(), "WEBP"),
-        saved(ramp(), "WEBP", lossless=True), saved(ramp(), "JPEG2000"),
-        imagecodecs.jpegxl_encode(ramp()),
-        imagecodecs.jpegxl_encode(ramp(), usecontainer=True),
-    ):  # fmt: skip
-        found = codestreams.header(content)
-        assert (found.width, found.height) == (32, 24)
-    wide = codestreams.header(imagecodecs.jpegxl_encode(np.zeros((37, 1001, 3), "uint8")))
-    assert (wide.width, wide.height) == (1001, 37)
 
 
 def test_too_little_memory_is_the_documented_error(monkeypatch):
