@@ -21,6 +21,7 @@ import difflib
 import hashlib
 import importlib
 import json
+import math
 import os
 import pathlib
 import re
@@ -125,13 +126,17 @@ def name_of(mutation):
 
 
 class QuickestFirst:
-    """A plugin of pytest: orders tests by the seconds that they took, and keeps those."""
+    """A plugin of pytest: orders tests by the seconds that they took, and keeps those.
 
-    def __init__(self, seconds, out=None):
-        self.seconds, self.out = seconds, out
+    Tests that took longer than so many seconds are left out.
+    """
+
+    def __init__(self, seconds, out=None, longest=math.inf):
+        self.seconds, self.out, self.longest = seconds, out, longest
 
     def pytest_collection_modifyitems(self, items):
         items.sort(key=lambda item: self.seconds.get(item.nodeid, 0))
+        items[:] = [item for item in items if self.seconds.get(item.nodeid, 0) <= self.longest]
 
     def pytest_runtest_logreport(self, report):
         self.seconds[report.nodeid] = self.seconds.get(report.nodeid, 0) + report.duration
@@ -227,7 +232,7 @@ def changed_lines(lines):
     return [line for line in lines[2:] if line[0] in "+-"]
 
 
-def run(chosen, out, others=()):
+def run(chosen, out, others=(), longest=math.inf):
     """Run the tests of modules, and others, on mutants, which have the names to write down."""
     seconds = {}
     for module, mutations in chosen:
@@ -243,7 +248,7 @@ def run(chosen, out, others=()):
             outcome = "no mutant"
             with mutated(mutation) as (old, new):
                 if new is not None:
-                    failed = fails(files, limit, QuickestFirst(dict(seconds[key])))
+                    failed = fails(files, limit, QuickestFirst(dict(seconds[key]), longest=longest))
                     outcome = "killed" if failed else "survived"
             row = {"mutant": name, "outcome": outcome, "diff": "\n".join(change(old, new))}
             with out.open("a", encoding="utf-8") as file:
@@ -295,6 +300,9 @@ def options():
     parser.add_argument("--list", action="store_true", help="only count the mutants")
     parser.add_argument("--again", type=pathlib.Path, help="run those that survived in this file")
     parser.add_argument("--tests", nargs="+", default=[], help="files of tests to run as well")
+    parser.add_argument(
+        "--longest", type=float, default=math.inf, help="leave out tests of more seconds"
+    )
     given = parser.parse_args()
     if bool(given.names) == bool(given.again):
         parser.error("Name folders or modules, or a file after --again.")
@@ -327,8 +335,8 @@ if __name__ == "__main__":
         for name in SLOW_TO_IMPORT:
             importlib.import_module(name)
         if given.again:
-            run(survivors(given.out), given.out, given.tests)
+            run(survivors(given.out), given.out, given.tests, given.longest)
         else:
             chosen = sample(given.names, given.count, given.seed, given.out)
-            run(chosen, given.out, given.tests)
+            run(chosen, given.out, given.tests, given.longest)
     report(given.out)
