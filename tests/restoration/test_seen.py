@@ -68,6 +68,24 @@ def test_faded_and_dark_pictures_are_stretched():
         assert (np.diff(stretched.ravel()) >= 0).all()
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "dark", "light"),
+    [
+        # Blacks at 0.6035, a tenth above the middle: four times as far below it.
+        (0.6, 0.95, 0.5 - 4 * 0.1035, 0.9465),
+        (0.0, 0.3, 0.003, 0.4 + 4 * 0.103),
+        (0.8, 0.9, 0.05, 0.899),  # but no farther
+        (0.1, 0.2, 0.101, 0.95),
+        (0.3, 0.6, 0.303, 0.597),  # a photo
+    ],
+)
+def test_contrast_by_hand(low, high, dark, light):
+    plane = np.linspace(low, high, 1001, dtype=np.float32).reshape(7, 143, 1)
+    stretched, contrast = with_contrast(plane)
+    np.testing.assert_allclose(np.quantile(stretched, (0.01, 0.99)), (dark, light), atol=1e-4)
+    assert contrast == pytest.approx(0.98 * (high - low) / (light - dark), rel=1e-3)
+
+
 def test_stretching_sets_in_softly():
     """A picture hardly darker than another is shown hardly otherwise."""
     for low, high in ((0.49, 0.95), (0.5, 0.95), (0.0, 0.41), (0.0, 0.4)):

@@ -57,6 +57,30 @@ def test_it_is_the_place_that_counts_and_its_lightness():
     np.testing.assert_allclose(lightness, [0.3, 0.6], atol=0.02)
 
 
+def test_a_share_by_hand():
+    # Two greys ten units apart: of the second counts exp(-(10 / 12)^2 / 2).
+    mixture = shares((nearest(0, 0), 0.6), (nearest(10, 0), 0.3), (nearest(10, -40), 0.1))
+    gray, blue = likeliest(mixture, np.array([0.5]), (0.5, 0.5), 5)
+    near = 0.3 * np.exp(-((10 / 12) ** 2) / 2)
+    assert gray.share == pytest.approx(0.6 + near, abs=5e-4)
+    assert chroma_of(gray)[0] == pytest.approx(10 * near / gray.share, abs=0.7)
+    assert blue.share == pytest.approx(0.1, abs=1e-3)
+    assert likeliest(mixture, np.array([0.5]), (0.5, 0.5), 1) == [gray]
+
+
+def test_what_is_beside_a_place_counts_too():
+    one = np.zeros((8, 8, color_bins.COUNT), np.float32)
+    one[3, 3, nearest(50, 30)] = 1.0
+
+    def share(x, y):
+        return [found.share for found in likeliest(one, np.array([0.5]), (x / 8, y / 8), 5)]
+
+    assert share(3.5, 3.5) == share(2, 4.9) == [pytest.approx(1 / 9, abs=1e-4)]
+    assert share(5.1, 3.5) == share(3.5, 1.9) == []
+    one[0, 0, nearest(50, 30)] = 1.0  # a corner has three neighbours
+    assert share(0, 0) == [pytest.approx(1 / 4, abs=1e-4)]
+
+
 class Engine:
     """A colorizer that is sure of one colour, in the place of networks."""
 
