@@ -233,3 +233,44 @@ def test_results_depend_on_nothing_beyond_the_margin():
     np.testing.assert_allclose(
         first[:, 20 + means.MARGIN :], second[:, 20 + means.MARGIN :], atol=1e-6
     )
+
+
+@pytest.mark.parametrize("deviation", [0.05, 0.1, 0.2])
+def test_white_noise_has_three_times_the_variance_of_what_is_twice_as_far_apart(deviation):
+    noise = deviation * np.random.default_rng(0).standard_normal((200, 200)).astype(np.float32)
+    inside = np.s_[70:-70, 70:-70]
+    assert means._noise_ratio(0.5 + noise)[inside].mean() == pytest.approx(3, abs=0.25)
+    # Its own unit does not matter, and blurred noise is none.
+    blurred = cv2.GaussianBlur(noise, (0, 0), 2.0)
+    assert means._noise_ratio(0.5 + blurred)[inside].max() < 0.1
+
+
+def pattern(plane):
+    return means._is_pattern(plane.astype(np.float32))
+
+
+def test_what_is_a_pattern_and_how_far_it_reaches():
+    checker = np.indices((400, 400)).sum(0) % 2.0
+    step = np.zeros((400, 400))
+    step[:, 200:] = 1.0
+    # Once in so many pixels a line: fine print.
+    lines = np.ones((400, 400))
+    lines[:, ::9] = 0.0
+    for plane, sure in ((checker, 1), (lines, 1), (step, 0), (smooth(side=400), 0)):
+        np.testing.assert_allclose(pattern(plane)[100:-100, 100:-100], sure, atol=1e-6)
+    # A strong pattern counts for what lies within 48 pixels of it, a faint one for itself.
+    for contrast, reach in ((1.0, 48), (0.05, 8)):
+        plane = np.full((400, 400), 0.5)
+        plane[:, :200] += contrast * (checker[:, :200] - 0.5)
+        row = pattern(plane)[200]
+        assert (row[: 200 + reach] == 1).all()
+        assert (row[200 + 2 * reach :] == 0).all()
+
+
+def test_only_what_moves_a_mean_too_far_is_blended_back_and_only_so_far():
+    plane = np.indices((SIDE, SIDE)).sum(0) % 2.0
+    for darker in (0.009, 0.02, 0.1):
+        result = keep(plane, 0.5 + 0.98 * (plane - 0.5) - darker)
+        moved = 0.5 - result[30:-30, 30:-30].mean()
+        # Means may move by a hundredth; less than that is left.
+        assert moved == pytest.approx(min(darker, means.ALLOWED), rel=0.02)
