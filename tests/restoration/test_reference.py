@@ -74,6 +74,19 @@ def test_lights_get_the_colours_of_lights_and_the_top_of_the_top():
     assert LAB * np.abs(given - true).mean() < 4
 
 
+def test_a_twin_whose_colours_are_guessed_right_changes_nothing():
+    rng = np.random.default_rng(0)
+    light = rng.random((24, 24, 1), np.float32)
+    chroma = rng.uniform(-0.3, 0.3, (24, 24, 2)).astype(np.float32)
+    own = Palette(light[..., 0], chroma)
+    np.testing.assert_allclose(own.give(light, chroma), chroma, atol=1e-6)
+    # Cells of a picture with fewer pixels are interpolated, of a larger one means.
+    assert reference._cells(np.full((3, 5, 1), 0.25, np.float32)).shape == (24, 24)
+    large = rng.random((48, 72, 2), np.float32)
+    means = large.reshape(24, 2, 24, 3, 2).mean((1, 3))
+    np.testing.assert_allclose(reference._cells(large), means, atol=1e-6)
+
+
 def test_a_reference_without_colours_is_refused(tmp_path):
     Image.fromarray(scene()).convert("L").save(tmp_path / "grey.png")
     with pytest.raises(ValueError, match=r"grey\.png.*must have some"):
