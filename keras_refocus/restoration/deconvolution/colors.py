@@ -38,7 +38,7 @@ def sharp_chroma(
     if finding.kernel is None or finding.share is None or min(height, width) < _LEAST:
         return None
     kernel = kernels.halved(finding.kernel)
-    size = (width + 1) // 2, (height + 1) // 2
+    size = width // 2, height // 2
     light = []
     for channel in range(3):
         plane = color.srgb_to_linear(rgb[..., channel]).astype(np.float32)
