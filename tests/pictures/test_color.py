@@ -316,3 +316,21 @@ def test_greys_and_their_luminance():
     ):
         tensor = function(ops.convert_to_tensor(values))
         np.testing.assert_allclose(ops.convert_to_numpy(tensor), function(values), atol=1e-6)
+
+
+def test_light_by_hand():
+    ops = pytest.importorskip("keras").ops
+    # The two greys of `test_grey_by_hand`, black and white.
+    gray = np.array([0.0, 0.04, 0.5, 1.0], "float32")
+    luminance = np.array([0.0, 0.0279657, 0.533890, 1.0], "float32")
+    light = np.array([0.0, 0.00309598, 0.214041, 1.0], "float32")
+    np.testing.assert_allclose(color.luminance_to_light(luminance), light, atol=2e-6)
+    np.testing.assert_allclose(color.light_to_luminance(light), luminance, atol=2e-6)
+    found = ops.convert_to_numpy(color.luminance_to_light(ops.convert_to_tensor(luminance)))
+    np.testing.assert_allclose(found, light, atol=2e-6)
+    np.testing.assert_allclose(color.srgb_to_linear(gray), light, atol=1e-6)
+    np.testing.assert_allclose(color.linear_to_srgb(light), gray, atol=1e-6)
+    codes = np.arange(256, dtype="uint8")
+    np.testing.assert_allclose(color.linear_to_srgb(color.srgb_to_linear(codes)) * 255, codes)
+    # More light than white, and less than none, are those.
+    np.testing.assert_allclose(color.light_to_luminance([-1.0, 2.0]), [0.0, 1.0], atol=1e-6)
