@@ -226,3 +226,30 @@ def test_a_level_is_shared_between_the_knots_beside_it(level, knot, share):
     expected[knot : knot + 2] = 1 - share, share
     for row in terms[:, : grayscale.KNOTS]:
         np.testing.assert_allclose(row, expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("pixels", [1, 5, 16])
+def test_cells_by_hand(pixels):
+    """12 rows and 16 columns of cells of up to 16 pixels; luma and chroma as JPEG has them."""
+    rgb = np.random.default_rng(0).integers(0, 256, (12, 16, 3)).astype("uint8")
+    luma, chroma, parts = grayscale.cells(np.kron(rgb, np.ones((pixels, pixels, 1), "uint8")))
+    red, green, blue = np.moveaxis(rgb.reshape(-1, 3).astype(float), 1, 0)
+    expected = 0.299 * red + 0.587 * green + 0.114 * blue
+    np.testing.assert_allclose(luma, expected, atol=1e-3)
+    differences = np.stack([(blue - expected) / 1.772, (red - expected) / 1.402], 1)
+    np.testing.assert_allclose(chroma, differences, atol=2e-3)
+    x, y = np.tile(np.arange(-15, 16, 2) / 16, 12), np.repeat(np.arange(-11, 12, 2) / 12, 16)
+    places = np.stack([x, y, x * x, x * y, y * y], 1)
+    found = parts[:, grayscale.KNOTS :]
+    np.testing.assert_allclose(found[:, :5], places, atol=1e-6)
+    np.testing.assert_allclose(found[:, 5:], places * expected[:, None] / 255, atol=1e-4)
+
+
+def test_cells_of_long_pictures_grow_and_of_small_ones_shrink():
+    for size, count in (
+        ((64, 64), 12 * 12),  # of 5 pixels; four rows are left over
+        ((8, 8), 8 * 8),
+        ((1000, 1000), 62 * 62),  # of 16
+        ((1500, 2000), 71 * 95),  # of 21: at most 96 along a side
+    ):
+        assert len(grayscale.cells(np.zeros((*size, 3), "uint8"))[0]) == count
