@@ -14,14 +14,20 @@ def scene(high=0.7):
     return np.clip(np.linspace(0, high, 128)[None] + rng.normal(0, 0.02, (128, 128)), 0, 1)
 
 
+def print_on(widths, level=0.9, noise=0.01):
+    top, bottom, left, right = widths
+    plane = level + np.random.default_rng(1).normal(0, noise, (128, 128))
+    box = slice(top, 128 - bottom), slice(left, 128 - right)
+    plane[box] = scene()[box]
+    return plane
+
+
 @pytest.mark.parametrize("level", [0.8, 0.95])
 @pytest.mark.parametrize("widths", [(20, 20, 20, 20), (4, 30, 10, 10), (0, 9, 9, 9)])
 def test_paper_is_found(widths, level):
     top, bottom, left, right = widths
-    plane = level + np.random.default_rng(1).normal(0, 0.01, (128, 128))
-    box = slice(top, 128 - bottom), slice(left, 128 - right)
-    plane[box] = scene()[box]
-    assert without_paper(plane) == box
+    expected = slice(top, 128 - bottom), slice(left, 128 - right)
+    assert without_paper(print_on(widths, level)) == expected
 
 
 def test_what_is_no_paper_is_left():
@@ -35,14 +41,6 @@ def test_what_is_no_paper_is_left():
     black = np.full((128, 128), 0.05)
     black[20:-20, 20:-20] = scene()[20:-20, 20:-20]
     assert without_paper(black) == WHOLE
-
-
-def print_on(widths, level=0.9, noise=0.01):
-    top, bottom, left, right = widths
-    plane = level + np.random.default_rng(1).normal(0, noise, (128, 128))
-    box = slice(top, 128 - bottom), slice(left, 128 - right)
-    plane[box] = scene()[box]
-    return plane
 
 
 @pytest.mark.parametrize(
