@@ -196,7 +196,7 @@ def folder(tmp_path, portrait, monkeypatch):
 
     def detect(rgb):
         is_there = len(rgb) > y and bool((rgb[y, x] == portrait[y, x]).all())
-        return np.array([[x - 30, y - 40, 60, 80]] * is_there).reshape(-1, 4)
+        return np.array([[x - 30, y - 40, 60, 80]] * is_there, np.int64).reshape(-1, 4)
 
     monkeypatch.setattr(faces, "detect", detect)
     Image.fromarray(portrait).save(tmp_path / "a.png")

@@ -8,7 +8,7 @@ import pytest
 
 from keras_refocus.pictures import color
 from keras_refocus.restoration.chroma import GuidedChroma, shrink
-from keras_refocus.restoration.hints import ColorHints, Hint
+from keras_refocus.restoration.hints import ColorHints, Hint, spread
 
 LAB = color.LAB_PER_CHROMA
 RED = (176, 30, 30)
@@ -133,6 +133,18 @@ def test_one_hint_colours_its_region_and_leaves_the_one_across_the_edge(guess):
     # Also the places that are furthest from the hint, and nearest to the edge.
     assert distance(after[260:, 150:190], LAB * red.chroma) < 10
     assert distance(after[:, 205:220], before[:, 205:220]) < 8
+
+
+@pytest.mark.parametrize(("noise", "least", "most"), [(0.0, 1.0, 1.0), (0.08, 0.2, 0.75)])
+def test_what_is_plain_is_filled_and_what_is_busy_is_not_wandered_through(noise, least, most):
+    plane = 0.5 + noise * np.random.default_rng(0).standard_normal((128, 128, 1))
+    is_hint = np.zeros((128, 128), bool)
+    is_hint[63:66, 63:66] = True
+    wanted = np.where(is_hint[..., np.newaxis], np.float32([0.5, 0.3]), 0)
+    change = spread(plane.astype(np.float32), np.zeros_like(wanted), is_hint, wanted)
+    reached = change[..., 0] > 0.25
+    assert least <= reached.mean() <= most and reached[is_hint].all()
+    np.testing.assert_allclose(change[is_hint], wanted[is_hint], atol=0.01)
 
 
 def test_no_hint_changes_nothing_to_the_bit():
