@@ -93,7 +93,17 @@ def test_a_region_that_sticks_out_is_clipped_and_one_that_lies_outside_is_refuse
 
 
 @pytest.mark.parametrize(
-    "region", [(0, 0, 0, 5), (-1, 0, 5, 5), (0, 0, 5), (0.5, 0, 5, 5), "abcd", (0, 0, None, 5)]
+    "region",
+    [
+        (0, 0, 0, 5),
+        (0, 0, 5, 0),
+        (-1, 0, 5, 5),
+        (0, -1, 5, 5),
+        (0, 0, 5),
+        (0.5, 0, 5, 5),
+        "abcd",
+        (0, 0, None, 5),
+    ],
 )
 def test_what_is_no_rectangle_is_refused(region):
     with pytest.raises(ValueError, match="left, top, width and height"):
@@ -143,6 +153,26 @@ def test_of_a_shape_at_the_edge_of_the_picture_nothing_fades_there():
     np.testing.assert_array_equal(soft[:, :30], 1)
     assert soft[0, 39] == pytest.approx(0.05, abs=1e-6) and (np.diff(soft[50, 29:]) < 0).all()
     assert (regions.weights(regions.Mask(np.ones((9, 9), bool)), (9, 9)) == 1).all()
+
+
+def test_the_rectangle_of_strokes_has_all_that_they_touch_and_ends_with_the_picture():
+    size = (50, 60)
+    corners = {
+        (2, 3): (0, 0, 8, 9),
+        (58, 3): (52, 0, 8, 9),
+        (2, 48): (0, 42, 8, 8),
+        (30.5, 20.5): (24, 14, 13, 13),
+    }
+    for point, expected in corners.items():
+        dab = regions.Strokes((regions.Stroke((point,), 5),))
+        assert regions.bounds(dab, size) == expected
+        left, top, width, height = expected
+        # It covers what lies within the radius.
+        y, x = np.mgrid[:50, :60] + 0.5
+        inside = np.hypot(x - point[0], y - point[1]) < 4
+        covered = np.zeros(size, bool)
+        covered[top : top + height, left : left + width] = dab.share(expected)
+        assert covered[inside].all() and not covered[np.hypot(x - point[0], y - point[1]) > 6].any()
 
 
 def test_thin_strokes_are_restored_in_full_beside_broad_ones():
