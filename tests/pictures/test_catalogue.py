@@ -1,4 +1,7 @@
+import errno
 import logging
+import os
+import pathlib
 import shutil
 
 import published_layouts as layouts
@@ -129,6 +132,24 @@ def test_the_half_that_was_taken_is_said(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         catalogue.list_pairs(root, split="train")
     assert "took 20 pairs of the half 'train'" in caplog.text
+
+
+def test_a_folder_that_may_not_be_read_is_named_and_the_rest_is_listed(tmp_path, monkeypatch):
+    photo = tiny.save(tmp_path / "a.png", tiny.scene(0))
+    tiny.save(tmp_path / "shut" / "b.png", tiny.scene(1))
+    plain = os.scandir
+
+    def scandir(path):
+        # As of a folder of somebody else; root may read all.
+        if pathlib.Path(path).name == "shut":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return plain(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    found = catalogue.list_folder(tmp_path)
+    assert (found.pictures, found.closed) == ([photo], [tmp_path / "shut"])
+    with pytest.raises(PermissionError):
+        catalogue.list_folder(tmp_path / "shut")
 
 
 def test_hidden_files_hidden_folders_and_folders_named_as_pictures_are_left_out(tmp_path):
