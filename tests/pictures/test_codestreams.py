@@ -169,3 +169,18 @@ def test_every_tile_of_jpeg_2000_has_a_header():
     with pytest.raises(ValueError, match="too short for its tiles"):
         codestreams.header(content)
     assert codestreams.header(content + bytes(8 * 14 - len(content))).width == 32
+
+
+def test_the_largest_sizes_of_webp():
+    def header(kind, body):
+        return codestreams.header(b"RIFF" + bytes(4) + b"WEBP" + kind + bytes(4) + body + bytes(9))
+
+    # RFC 9649: three bytes a side less one; 14 bits a side less one; 14 bits a side and scaling.
+    sides = (0x6789A).to_bytes(3, "little") + (0x12345).to_bytes(3, "little")
+    assert header(b"VP8X", bytes(4) + sides) == codestreams.Header(0x6789B, 0x12346, 8)
+    packed = struct.pack("<I", 16383 | 9876 << 14 | 0xF << 28)
+    assert header(b"VP8L", b"\x2f" + packed) == codestreams.Header(16384, 9877, 8)
+    frame = bytes(6) + struct.pack("<HH", 16383 | 0x4000, 9876 | 0x8000)
+    assert header(b"VP8 ", frame) == codestreams.Header(16383, 9876, 8)
+    with pytest.raises(ValueError, match="no picture"):
+        header(b"ALPH", bytes(10))
