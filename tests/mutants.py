@@ -214,8 +214,9 @@ def survivors(out):
         for row in rows:
             if row["mutant"].partition(":")[0] != module:
                 continue
+            line = int(row["mutant"].split(":")[1])
             # Lines above may have come or gone since.
-            for mutation in sorted(made, key=lambda item: name_of(item) != row["mutant"]):
+            for mutation in sorted(made, key=lambda item: abs(item.start_pos[0] - line)):
                 if name_of(mutation).split()[1] != row["mutant"].split()[1]:
                     continue
                 with mutated(mutation) as (old, new):

@@ -76,7 +76,11 @@ def test_ratios_of_jpeg_xl(across, down):
 
 def test_bits_and_processes():
     for kind, marker in (("JPEG", 0xC0), ("JPEG, progressive", 0xC2), ("JPEG-LS", 0xF7)):
-        assert codestreams.header(STREAMS[kind](24, 32)) == codestreams.Header(32, 24, 8, marker)
+        content = STREAMS[kind](24, 32)
+        found = codestreams.header(content)
+        assert (found.width, found.height, found.bits, found.marker) == (32, 24, 8, marker)
+        # Behind the frame header, in front of its channels.
+        assert content[: found.position].endswith(bytes([8, 0, 24, 0, 32, 3]))
     lossless = codestreams.header(imagecodecs.ljpeg_encode(picture(24, 32)[..., 0]))
     assert (lossless.bits, lossless.marker) == (8, 0xC3)
     twelve = imagecodecs.jpeg_encode(picture(24, 32, "uint16") >> 4, bitspersample=12)

@@ -82,6 +82,17 @@ def test_smoothing_lends_to_neighbours():
     assert weights[class_of(0, 0)] < weights[class_of(1, 0)] < weights[class_of(3, 0)]
 
 
+def test_smoothing_by_hand():
+    counts = np.zeros(313)
+    counts[class_of(0, 0)] = 7.0
+    weights = color_bins.rarity(counts, uniform=0.5, sigma=1.0)
+    # A Gaussian of one step keeps 1 / (2 pi) of all; its neighbour gets exp(-1 / 2) of that.
+    own, beside = (0.5 * share / (2 * np.pi) + 0.5 / 313 for share in (1.0, np.exp(-0.5)))
+    assert weights[class_of(1, 0)] / weights[class_of(0, 0)] == pytest.approx(
+        own / beside, rel=1e-4
+    )
+
+
 @pytest.mark.parametrize(
     ("counts", "uniform", "message"),
     [
