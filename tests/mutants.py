@@ -202,7 +202,8 @@ def mutated(mutation):
 
 def change(old, new):
     """What a mutant changes, as a diff with a line around it."""
-    return list(difflib.unified_diff(old.splitlines(), (new or old).splitlines(), n=1))
+    lines = old.splitlines(), (new or old).splitlines()
+    return list(difflib.unified_diff(*lines, n=1, lineterm=""))
 
 
 def survivors(out):
@@ -230,7 +231,7 @@ def survivors(out):
 
 
 def changed_lines(lines):
-    return [line for line in lines[2:] if line[0] in "+-"]
+    return [line for line in lines if re.match(r"[+-](?!--|\+\+)", line)]
 
 
 def run(chosen, out, others=(), longest=math.inf):
