@@ -81,6 +81,28 @@ def test_ripples_that_blur_to_nothing_are_taken_for_a_wrong_kernel(height, share
     assert taken[:, 40:220].mean() > 0.98
 
 
+def test_ripples_are_seen_on_what_is_hardly_wider_than_a_neighbourhood():
+    level = kernels.motion_kernel(15, 0)
+    light = scene((200, 500))
+    light[:, 200:300] = 0.3  # a pillar
+    seen, sharp = blurred(light, level)
+    noisy = seen + np.random.default_rng(0).normal(0, 0.004, seen.shape).astype(np.float32)
+    sharp = sharp.copy()
+    sharp[:, 215:260] += 0.06 * np.sin(2 * np.pi * np.arange(45) / 5)
+    photo, sharp = color.light_to_luminance(noisy), color.light_to_luminance(sharp)
+    taken = acceptance._better(photo, sharp, photo, level, acceptance._FIT)[0]
+    assert taken[:, 230:256].mean() < 0.4
+
+
+@pytest.mark.parametrize(("place", "counts"), [(2, False), (9, True), (60, True), (90, False)])
+def test_an_error_counts_but_within_half_a_kernel_of_the_border(place, counts):
+    level = kernels.motion_kernel(15, 0)
+    sharp = color.light_to_luminance(scene((90, 96)))
+    photo = acceptance.again(sharp, level)
+    photo[:, place : place + 3] += 0.1
+    assert (acceptance._error(sharp, photo, level)[45, place] > 1e-4) == counts
+
+
 def test_a_short_blur_is_left_to_the_restorer(shaken):
     light, truth, plain = shaken
     mixed, found = acceptance.choose(light, truth, plain, kernels.motion_kernel(3, 0))
