@@ -257,7 +257,9 @@ def test_what_is_a_pattern_and_how_far_it_reaches():
     lines = np.ones((400, 400))
     lines[:, ::9] = 0.0
     noise = 0.5 + 0.1 * np.random.default_rng(0).standard_normal((400, 400))
-    found = ((checker, 1), (lines, 1), (noise, 1), (step, 0), (smooth(side=400), 0))
+    # A faint checker over shades, where its steps are small beside the range: energy alone.
+    slopes = 0.2 + 0.6 * np.abs(np.arange(400) % 80 / 40 - 1) + 0.2 * (checker - 0.5)
+    found = ((checker, 1), (lines, 1), (noise, 1), (slopes, 1), (step, 0), (smooth(side=400), 0))
     for plane, sure in found:
         np.testing.assert_allclose(pattern(plane)[100:-100, 100:-100], sure, atol=1e-6)
     # A strong pattern counts for what lies within 48 pixels of it, a faint one for itself.
