@@ -701,6 +701,15 @@ def test_every_mode_of_pillow_is_taken_for_what_it_is(mode, image, expected, tol
     assert found.is_gray == (mode in ("L", "LA", "1", "I;16", "I", "F"))
 
 
+@pytest.mark.parametrize(
+    "levels", [np.uint16([[0, 65535]]), np.int32([[0, 65535]]), np.float32([[0, 1]])]
+)
+def test_deep_grey_in_memory_has_black_and_white(levels):
+    found = images.from_image(Image.fromarray(levels))
+    assert found.bits == 16 and found.is_gray
+    np.testing.assert_array_equal(found.rgb[0], [[0] * 3, [65535] * 3])
+
+
 def test_lab_of_pillow_has_its_own_white():
     profiles = [ImageCms.createProfile(name) for name in ("sRGB", "LAB")]
     lab = ImageCms.profileToProfile(Image.fromarray(ramp()), *profiles, outputMode="LAB")
