@@ -281,6 +281,16 @@ def test_adobe_rgb_by_exif():
     assert "not those of sRGB" in unknown.notices[0]
 
 
+@pytest.mark.parametrize(("resolution", "is_kept"), [(0, False), (1, True), (300, True)])
+def test_a_resolution_that_says_something_is_kept(resolution, is_kept):
+    photo = images.read(saved(ramp(), "JPEG", dpi=(resolution, resolution)))
+    exif = Image.Exif()
+    if photo.metadata:
+        exif.load(photo.metadata)
+    found = [exif.get(tag) for tag in (282, 283)]
+    assert found == ([resolution] * 2 if is_kept else [None] * 2)
+
+
 # BigTIFF
 
 
