@@ -42,7 +42,9 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 PACKAGE = "keras_refocus"
 # Of reading and writing, which these modules of `pictures` are for, there are tests by format.
 SHARED = ("test_images", "test_reading")
-SHARING = "code_points codestreams decoded decoders metadata photo png srgb staging tiff writing"
+SHARING = (
+    "code_points codestreams decoded decoders metadata photo png reading srgb staging tiff writing"
+)
 # What tests wait for when they start.
 SLOW_TO_IMPORT = ("cv2", "imagecodecs", "keras", "scipy.ndimage", "tifffile")
 # Bits of numbers that have none: of fractions and arrays of them that is an error wherever the line

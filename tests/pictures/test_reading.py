@@ -128,6 +128,13 @@ def linear_to_srgb(light):
     return np.where(light <= 0.0031308, light * 12.92, 1.055 * light ** (1 / 2.4) - 0.055)
 
 
+@pytest.mark.parametrize("gamma", [0.37, 0.55, 1.8])
+def test_every_gamma_of_png_but_that_of_srgb_is_applied(gamma):
+    photo = images.read(png_with(chunk(b"gAMA", struct.pack(">I", round(gamma * 100_000)))))
+    expected = linear_to_srgb((ramp() / 255) ** (1 / gamma)) * 255
+    assert np.abs(photo.rgb - expected).max() < 0.51
+
+
 def test_png_gamma():
     photo = images.read(png_with(chunk(b"gAMA", struct.pack(">I", 100_000))))
     expected = linear_to_srgb(ramp() / 255) * 255
