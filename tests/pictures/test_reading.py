@@ -501,6 +501,14 @@ def test_palettes_of_tiff():
     np.testing.assert_array_equal(photo.rgb[0], palette[:, index[0]].T)
 
 
+@pytest.mark.parametrize("compression", ["tiff_ccitt", "group3", "group4", "packbits", "tiff_lzw"])
+def test_faxes_are_read(compression):
+    page = Image.fromarray(ramp()).convert("1")
+    photo = images.read(saved(page, "TIFF", compression=compression))
+    np.testing.assert_array_equal(photo.rgb[..., 0], np.asarray(page.convert("L")))
+    assert photo.is_gray
+
+
 def test_large_texts_and_profiles_of_png():
     text = chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(2 << 20)))
     np.testing.assert_array_equal(images.read(png_with(text)).rgb, ramp())
