@@ -34,7 +34,13 @@ from keras_refocus.restoration.hints import ColorHints
 from keras_refocus.restoration.inputs import open_input
 from keras_refocus.restoration.reference import Palette
 from keras_refocus.restoration.suggestions import Suggestion, likeliest
-from keras_refocus.restoration.tiling import TILE, Tiles, default_overlap, fitting_tile
+from keras_refocus.restoration.tiling import (
+    FITTING_AREA,
+    TILE,
+    Tiles,
+    default_overlap,
+    fitting_tile,
+)
 from keras_refocus.system import extras
 
 Mode = Literal["restore", "restore+colorize", "colorize"]
@@ -42,6 +48,9 @@ MODES: tuple[str, ...] = get_args(Mode)
 
 # Pixels of a band in which colours are computed at once.
 _BAND = 2**20
+# Pixels of a tile where heavy shake is taken away: 1280x720 in two. As one tile it took 1.6 GiB, all
+# but a few MiB of what came on top in the network.
+_PATIENT_AREA = 5 * 2**17
 # Of what lies around a part the colorizer judges by a picture of this shorter side, in pixels: four
 # times what it sees.
 _AROUND = 4 * WORKING_SIZE
@@ -325,7 +334,9 @@ def choose_tiles(source: np.ndarray, options: RestoreOptions, engine: contract.E
     tile = options.tile
     if tile is None:
         # Who takes one at a time takes any shape.
-        tile = fitting_tile(height, width, options.overlap) if engine.batch_size == 1 else TILE
+        area = _PATIENT_AREA if options.deconvolves else FITTING_AREA
+        fitting = fitting_tile(height, width, options.overlap, area)
+        tile = fitting if engine.batch_size == 1 else TILE
     return Tiles(height, width, tile, options.overlap)
 
 
@@ -744,7 +755,7 @@ class _Shake:
     def plan(self, tiles: int) -> int:
         """Count the steps of stage 1, for which one restoration takes so many."""
         patient = _patient_module()
-        self.count = tiles * (1 + patient.passes(self.kernel))
+        self.count = 2 * tiles
         self.count += patient.steps(self._size, self.kernel)
         return self.count
 

@@ -30,7 +30,7 @@ OVERLAP = 256
 
 # Area of the tiles that `fitting_tile` chooses, in pixels: as much as our networks can do at once
 # with 1.5 GiB for the whole process.
-_FITTING_AREA = 2**20
+FITTING_AREA = 2**20
 
 # A multiple of the factor by which our networks reduce a picture inside: `blind_wiener` gives every
 # second window, one in 64 pixels, a filter, and `pyramid` does so at a quarter of the size too.
@@ -45,16 +45,19 @@ def default_overlap(tile: int) -> int:
     return min(OVERLAP, tile // 2) if tile else OVERLAP
 
 
-def fitting_tile(height: int, width: int, overlap: int = OVERLAP) -> tuple[int, int]:
+def fitting_tile(
+    height: int, width: int, overlap: int = OVERLAP, area: int = FITTING_AREA
+) -> tuple[int, int]:
     """Choose the tile with which least of a picture is computed twice, for who takes any shape.
 
     Args:
         height: Rows of the picture, at least 1.
         width: Columns of the picture, at least 1.
         overlap: Pixels that neighbouring tiles share, at least 0.
+        area: Pixels of a tile that lie inside the picture, at most.
 
     Returns:
-        Height and width of the tile. Of it no more than 2^20 pixels lie inside the picture,
+        Height and width of the tile. Of it no more than `area` pixels lie inside the picture,
         unless the overlap alone makes tiles larger than that. Tiles that end with the picture are
         computed in part only (`Tiles.cut` without `fill`).
     """
@@ -62,8 +65,8 @@ def fitting_tile(height: int, width: int, overlap: int = OVERLAP) -> tuple[int, 
 
     def rank(choice):
         (tall, down), (wide, across) = choice
-        area = min(tall, height) * min(wide, width)
-        return max(area, _FITTING_AREA), down * across, area
+        inside = min(tall, height) * min(wide, width)
+        return max(inside, area), down * across, inside
 
     (tall, _), (wide, _) = min(itertools.product(rows, columns), key=rank)
     return tall, wide

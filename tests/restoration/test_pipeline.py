@@ -611,6 +611,17 @@ def test_an_engine_that_takes_one_tile_at_a_time_gets_tiles_that_fit_the_picture
         assert engine.calls[0][1][1:3] == expected
 
 
+def test_tiles_are_smaller_where_heavy_shake_is_taken_away():
+    image, engine = photo((720, 1280, 3)), FakeEngine(batch_size=1)
+    for options, count in (
+        (RestoreOptions(), 1),
+        (RestoreOptions(patient=True), 2),
+        (RestoreOptions(kernel="motion:25,30"), 2),
+        (RestoreOptions(patient=True, tile=0), 1),
+    ):
+        assert len(pipeline.choose_tiles(image, options, engine)) == count
+
+
 @pytest.mark.parametrize(
     ("width", "rows", "tile"),
     [

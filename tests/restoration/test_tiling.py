@@ -185,5 +185,10 @@ def test_a_picture_of_up_to_a_megapixel_fits_into_one_tile():
     assert len(Tiles(1024, 1025, fitting_tile(1024, 1025), 256)) == 2
 
 
+def test_a_fitting_tile_may_be_asked_to_be_smaller():
+    assert fitting_tile(720, 1280, area=5 * 2**17) == (768, 768)
+    assert fitting_tile(500, 500, area=5 * 2**17) == fitting_tile(500, 500)
+
+
 def test_a_wide_overlap_makes_the_smallest_tiles_that_have_it():
     assert fitting_tile(3000, 3000, overlap=1024) == (1280, 1280)

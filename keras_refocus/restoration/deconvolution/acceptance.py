@@ -7,8 +7,9 @@ and more directions than the plain one, by the measure by which its kernel was c
 
 Before the restorer has seen it, what any kernel gave blurs to the photo. With a wrong one the
 restorer does not know what it sees, and changes it so much that it does not any more. So with a
-kernel that was found the error must be far below that of the plain result, not only below it; that
-of the plain result is not small, since it is blurred by the kernel on top of what blur it has left.
+kernel that was found the error must be far below that of the plain result, not only below it (that
+of the plain result is not small, since it is blurred by the kernel on top of what blur it has left)
+and small beside what was changed: much moved for little is the mark of a kernel that is half right.
 """
 
 import cv2
@@ -30,8 +31,9 @@ _FLAT, _RIPPLE = 0.012, 2.5
 # Share of the picture below which nothing is taken.
 _LEAST = 0.05
 # With a kernel that was found: the squared error in a neighbourhood over that of the plain result;
-# the same of all that is taken; and how far above the least error noise alone may be.
-_FIT, _FIT_OF_ALL, _NOISE = 0.3, 0.26**2, 1.5
+# the same of all that is taken; that over the square of what was changed; and how far above the
+# least error noise alone may be.
+_FIT, _FIT_OF_ALL, _LEFT, _NOISE = 0.3, 0.35**2, 0.085**2, 1.5
 # Share of a pixel from which on it is well inside what is taken, and of the picture that must be.
 _SURE, _MOST = 0.9, 0.5
 
@@ -71,7 +73,12 @@ def choose(
     changed = float(share.mean())
     # At the rim of what is taken the error of both is seen.
     sure = share > _SURE
-    fits = sure.mean() > _MOST and error[sure].sum() < _FIT_OF_ALL * plain_error[sure].sum()
+    left, moved = error[sure].sum(), (sharp - plain)[sure] ** 2
+    fits = (
+        sure.mean() > _MOST
+        and left < _FIT_OF_ALL * plain_error[sure].sum()
+        and left < _LEFT * moved.sum()
+    )
     if changed < _LEAST or not (given or fits):
         return plain, nothing(Reason.NOT_THE_PHOTO, kernel)
     mixed = plain + share[..., np.newaxis] * (sharp - plain)

@@ -1,11 +1,12 @@
 """The kernel of a shaken photo, found from the photo alone, from coarse to fine.
 
 At each scale two steps alternate: a picture of the edges that the present kernel leaves, and the
-kernel that takes these edges to those of the photo. A short path looks long, and a long one short,
-to a search with room of the wrong size, so it is made with several, and also from a straight motion
-in the direction in which the photo has least detail (`search`). Of the results that is taken which
-has the fewest edges for its contrast, as blur, ringing and noise all add to their number, and edges
-in every direction, as scenes have and shaken ones have not (`judged`).
+kernel that takes these edges to those of the photo. Where that ends depends on how many edges it
+begins with, so it begins in several ways, of which the best go on from half-way (`search`). Best is
+which gives a picture of few edges for its contrast, as blur, ringing and noise all add to their
+number, and with edges in every direction, as scenes have and shaken ones have not (`judged`). Of 21
+photos shaken by 17 to 44 pixels the true kernel was as good by this measure as what had been found,
+or better, but for four: what is missed is missed by the search.
 
 References:
     Cho and Lee, "Fast motion deblurring", 2009 (alternation; edges chosen by direction).
@@ -21,7 +22,9 @@ References:
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable
+from concurrent import futures
 
 import cv2
 import numpy as np
@@ -31,11 +34,7 @@ from keras_refocus.restoration.deconvolution import fourier, kernels, known
 # Factor between scales, and side of the kernel at the coarsest.
 _STEP = math.sqrt(0.5)
 _COARSEST = 5
-# Weight of the count of gradients at the coarsest scale and what it is divided by after each fit:
-# few edges, soon more of them, or fewer for longer. What is best differs from photo to photo.
-WEIGHTS = ((1e-2, 1.05), (3e-2, 1.05))
-# The same for a search that begins at full size; and the least weight.
-_FINE_WEIGHT = (1e-3, 1.1)
+# The least weight of the count of gradients.
 _LEAST_WEIGHT = 1e-4
 # Standard deviation of the light to which these weights belong.
 _CONTRAST = 0.3
@@ -51,10 +50,42 @@ _FAINT = 0.05
 _FITS, _SOLVER_STEPS = 4, 25
 # What evenness of directions counts beside sparsity, and from where on more of it is no better.
 _EVENNESS, _EVEN_ENOUGH = 0.2, 0.6
-# Lengths of straight motions to begin with, of the side of a search.
-_STRAIGHT = 0.6
+# Of the starts that were half-way so many go on, and of those that are as like as `_SAME` one. From
+# a similarity of `_ALIKE` on one counts as a vote for the other.
+_BEAM, _SAME, _ALIKE = 4, 0.9, 0.7
 
 Check = Callable[[], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Start:
+    """How a search begins, and goes on.
+
+    Attributes:
+        weight: Of the count of gradients at the coarsest scale.
+        decay: What it is divided by after each fit: few edges first, soon more of them, or fewer
+            for longer.
+        power: That light is raised to: below 1 edges in the dark count more.
+    """
+
+    weight: float
+    decay: float
+    power: float = 1.0
+
+
+# What is best differs from photo to photo.
+STARTS = (
+    Start(1e-2, 1.05),
+    Start(3e-2, 1.05),
+    Start(3e-2, 1.1),
+    Start(1e-1, 1.1),
+    Start(3e-1, 1.15),
+    Start(1.0, 1.2),
+    Start(3e-2, 1.05, 0.7),
+    Start(1e-1, 1.1, 0.7),
+)
+# The same for a search that begins at full size.
+_FINE = Start(1e-3, 1.1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,11 +96,13 @@ class Found:
         kernel: Square, centred.
         sparsity: Of the picture that it gives, see `sparsity`; less is better.
         evenness: Of its directions, see `evenness`; more is better, up to what scenes have.
+        votes: Starts of the search that led to one like it.
     """
 
     kernel: np.ndarray
     sparsity: float
     evenness: float
+    votes: int = 0
 
     @property
     def cost(self) -> float:
@@ -159,51 +192,87 @@ def estimate(
     side: int,
     *,
     start: np.ndarray | None = None,
-    weights: tuple[float, float] = WEIGHTS[0],
     fits: int = _FITS,
     check: Check = lambda: None,
 ) -> np.ndarray:
-    """Find the kernel of a photo, of one size of the search.
+    """Find the kernel of a photo, of one size of the search, from one start.
 
     Args:
         light: float32 (height, width), linear light in [0, 1].
         side: Of the kernel, odd.
-        start: A kernel of that side to begin with at full size, instead of at the coarsest scale:
-            coarse scales forget a long and straight one.
-        weights: Of the count of gradients: the first, and what it is divided by after each fit.
+        start: A kernel of that side to begin with at full size, instead of at the coarsest scale.
         fits: Fits at each scale.
         check: Called between fits; what it raises ends the search.
 
     Returns:
         Kernel (side, side), centred.
     """
-    sides, kernel, (weight, decay) = [side], start, _FINE_WEIGHT
-    if kernel is None:
-        sides, (weight, decay) = _sides(side), weights
-        # A path of two pixels: what blurs nothing would be left as it is.
-        kernel = kernels.dot(sides[0])
-        kernel[sides[0] // 2, sides[0] // 2 + 1] = 1
-    gain = np.float32(_CONTRAST / max(float(light.std()), 1e-3))
-    light = light * gain
-    for size in sides:
-        small = light
-        if size < side:
-            scale = size / side
-            shape = [max(round(length * scale), size) for length in light.shape]
-            small = cv2.resize(light, shape[::-1], interpolation=cv2.INTER_AREA)
-        scale = _Scale(small, size, known.SATURATED * gain)
-        kernel = kernels.resized(kernel, size)
-        threshold = None
-        for _ in range(fits):
-            check()
-            gradients = scale.edges(kernel, weight)
-            if threshold is None:
-                threshold = scale.threshold(*gradients)
-            kernel = kernels.pruned(scale.fit(*gradients, threshold))
-            threshold /= _DECAY
-            weight = max(weight / decay, _LEAST_WEIGHT)
-        kernel = kernels.centred(kernel)
-    return kernels.centred(kernels.pruned(kernel, faint=_FAINT))
+    if start is None:
+        climb = _Climb(light, side, STARTS[0], fits, check)
+        climb.rise(_sides(side))
+    else:
+        climb = _Climb(light, side, _FINE, fits, check, start)
+        climb.rise([side])
+    return climb.result
+
+
+class _Climb:
+    """A search on its way from coarse to fine.
+
+    Attributes:
+        kernel: As it is at the present scale.
+    """
+
+    def __init__(
+        self,
+        light: np.ndarray,
+        side: int,
+        start: Start,
+        fits: int,
+        check: Check,
+        kernel: np.ndarray | None = None,
+    ):
+        if start.power != 1:
+            light = np.maximum(light, 0) ** np.float32(start.power)
+        self._gain = np.float32(_CONTRAST / max(float(light.std()), 1e-3))
+        self._light, self._side = light * self._gain, side
+        self._weight, self._decay = start.weight, start.decay
+        self._fits, self._check = fits, check
+        self.kernel = kernel
+
+    def rise(self, sides: list[int]) -> None:
+        """Fit the kernel anew at the scale of each of these sides, in their order."""
+        for size in sides:
+            if self.kernel is None:
+                # A path of two pixels: what blurs nothing would be left as it is.
+                self.kernel = kernels.dot(size)
+                self.kernel[size // 2, size // 2 + 1] = 1
+            small = _shrunk(self._light, size, self._side)
+            scale = _Scale(small, size, known.SATURATED * self._gain)
+            kernel = kernels.resized(self.kernel, size)
+            threshold = None
+            for _ in range(self._fits):
+                self._check()
+                gradients = scale.edges(kernel, self._weight)
+                if threshold is None:
+                    threshold = scale.threshold(*gradients)
+                kernel = kernels.pruned(scale.fit(*gradients, threshold))
+                threshold /= _DECAY
+                self._weight = max(self._weight / self._decay, _LEAST_WEIGHT)
+            self.kernel = kernels.centred(kernel)
+
+    @property
+    def result(self) -> np.ndarray:
+        """The kernel without what is taken for noise."""
+        return kernels.centred(kernels.pruned(self.kernel, faint=_FAINT))
+
+
+def _shrunk(light: np.ndarray, size: int, side: int) -> np.ndarray:
+    """A plane at the scale at which a kernel of `side` has the side `size`."""
+    if size == side:
+        return light
+    shape = [max(round(length * size / side), size) for length in light.shape]
+    return cv2.resize(light, shape[::-1], interpolation=cv2.INTER_AREA)
 
 
 def refine(
@@ -225,25 +294,47 @@ def refine(
     return kernels.centred(kernel)
 
 
-def search(light: np.ndarray, sides: list[int], check: Check = lambda: None) -> Iterator[Found]:
-    """Find a kernel with room of each of several sizes.
+def search(light: np.ndarray, side: int, check: Check = lambda: None) -> list[Found]:
+    """Find a kernel with room of one size, from several starts.
+
+    All of `STARTS` climb to the scale at which the picture is half as large, which costs little;
+    those of least cost there, as far as they differ, climb to the top (a beam search).
 
     Args:
         light: float32 (height, width), linear light in [0, 1].
-        sides: Of the kernels, odd.
+        side: Of the kernel, odd.
         check: Called between fits.
 
-    Yields:
-        The best of three for each side, in their order: from the coarsest scale on with either of
-        `WEIGHTS`, and from a straight motion.
+    Returns:
+        What reached the top, the one of least cost first. `votes` of each counts the starts whose
+        kernel was like it half-way.
     """
-    direction = least_direction(light)
-    for side in sides:
-        straight = kernels.motion_kernel(round(_STRAIGHT * side), direction)
-        straight = np.pad(straight, (side - len(straight)) // 2)
-        made = [estimate(light, side, weights=weights, check=check) for weights in WEIGHTS]
-        made.append(estimate(light, side, start=straight, check=check))
-        yield min((judged(light, kernel, check) for kernel in made), key=lambda one: one.cost)
+    sides = _sides(side)
+    halfway = next(number for number, size in enumerate(sides) if 2 * size >= side - 2) + 1
+    half = sides[halfway - 1]
+    small = _shrunk(light, half, side)
+
+    def begin(start):
+        climb = _Climb(light, side, start, _FITS, check)
+        climb.rise(sides[:halfway])
+        return judged(small, climb.result, check), climb
+
+    def finish(climb):
+        climb.rise(sides[halfway:])
+        drawn = kernels.resized(climb.kernel, half)
+        votes = sum(kernels.similarity(drawn, other.kernel) >= _ALIKE for other, _ in climbs)
+        return dataclasses.replace(judged(light, climb.result, check), votes=votes)
+
+    # They know nothing of each other, and transforms hold no lock: as many at once as there are
+    # cores give the same.
+    with futures.ThreadPoolExecutor(min(os.cpu_count() or 1, len(STARTS))) as pool:
+        climbs = sorted(pool.map(begin, STARTS), key=lambda one: one[0].cost)
+        chosen: list[tuple[Found, _Climb]] = []
+        for one, climb in climbs:
+            if all(kernels.similarity(one.kernel, other.kernel) < _SAME for other, _ in chosen):
+                chosen.append((one, climb))
+        found = pool.map(finish, [climb for _, climb in chosen[:_BEAM]])
+        return sorted(found, key=lambda one: one.cost)
 
 
 def judged(light: np.ndarray, kernel: np.ndarray, check: Check = lambda: None) -> Found:

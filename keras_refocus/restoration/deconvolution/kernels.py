@@ -156,7 +156,9 @@ def dot(side: int = 1) -> np.ndarray:
 
 def resized(kernel: np.ndarray, side: int) -> np.ndarray:
     """Draw a kernel larger or smaller, for another scale of the picture."""
-    drawn = np.maximum(cv2.resize(kernel, (side, side), interpolation=cv2.INTER_CUBIC), 0)
+    # Made smaller by other means than the mean, a thin path would have gaps.
+    means = cv2.INTER_AREA if side < len(kernel) else cv2.INTER_CUBIC
+    drawn = np.maximum(cv2.resize(kernel, (side, side), interpolation=means), 0)
     return drawn / drawn.sum()
 
 

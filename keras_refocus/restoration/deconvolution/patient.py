@@ -1,15 +1,13 @@
 """Heavy shake: the kernel is looked for, inverted, and the restorer cleans up.
 
-    plain result of the restorer ──────────────┐ edges
-    photo ─ kernels of several searches ─ best ┴─ deconvolve ─ restorer ─ kernel again, from its
-    edges ─ deconvolve ─ restorer ─ taken where it explains the photo better than the plain result
+    photo ─ kernels of several searches ─ the best ─┬─ deconvolve ─ restorer ─┬─ deconvolve all
+    plain result ─ edges ─ a kernel ────────────────┘    └── kernel anew ─────┘  of it, restorer
+    taken where it explains the photo better than the plain result
 
-The network is the prior. Of the kernels whose pictures are about as sparse that one is best of
-which the restorer leaves most: its result, blurred again, is nearest to the photo. What it takes
-for sharp gives the edges to which the last kernel is fitted, and what deconvolution leaves of noise
-and ringing it removes, as the proximal step of plug and play (Zhang et al., "Plug-and-play image
-restoration with deep denoiser prior", 2021), made once and twice, since each costs as much as a
-restoration.
+The network is the prior: what it takes for sharp gives the edges to which the kernel is fitted
+again and again, and what deconvolution leaves of noise and ringing it removes, as the proximal step
+of plug and play (Zhang et al., "Plug-and-play image restoration with deep denoiser prior", 2021).
+The kernel needs the part with most detail only; all of the picture is restored once.
 """
 
 import math
@@ -24,7 +22,8 @@ from keras_refocus.restoration.deconvolution import acceptance, blind, kernels, 
 from keras_refocus.restoration.deconvolution.finding import SMALLEST, Finding, Reason, nothing
 from keras_refocus.restoration.tiling import Tiles
 
-# Sides of the kernels that are looked for, in pixels.
+# Sides of the kernels that are looked for, in pixels; the first two where a picture has no room for
+# the third, the last where the third is not enough.
 _SIDES = (21, 37, 61, 95)
 # How much longer than a kernel the shorter side of a picture must be.
 _ROOM = SMALLEST // _SIDES[0]
@@ -32,12 +31,13 @@ _ROOM = SMALLEST // _SIDES[0]
 _WINDOW_AREA = 320 * 480
 # By how much the cost of a picture must fall for its kernel to be believed (`blind.Found.cost`).
 _GAIN = 0.12
-# How like the kernel one must be that another size of the search, or the plain result, led to.
-_AGREEMENT = 0.65
-# Kernels that cost so much more than the best one may be better still, and so many are tried.
-_CLOSE, _TRIED = 0.03, 3
-# So many sizes in a row that are no better end the search.
-_VAIN = 2
+# So many starts must have been on the way to the kernel, or one like it so far must have come of
+# another, or of the plain result.
+_VOTES, _AGREEMENT = 3, 0.7
+# A search has had room enough if that many were, and the kernel covers no more of its side.
+_COVERED = 0.6
+# So often the kernel is fitted to what the network makes of the picture it gives.
+_REFINED = 3
 # Of what the network makes of a deconvolved picture the kernel is fitted this much wider.
 _WIDER = 1.25
 
@@ -73,17 +73,13 @@ def steps(size: tuple[int, int], given: np.ndarray | None) -> int:
         size: `(height, width)` of the picture.
         given: The kernel, if it is known.
     """
-    return 2 if given is not None else len(sides(size)) + 4
-
-
-def passes(given: np.ndarray | None) -> int:
-    """Number of calls of `sharpen` in `improve` at most."""
-    return 1 if given is not None else 2
+    return 2 if given is not None else len(sides(size)) + 3
 
 
 def sides(size: tuple[int, int]) -> list[int]:
-    """Sides of the kernels that are looked for in a picture."""
-    return [side for side in _SIDES if side * _ROOM <= min(size)]
+    """Sides of the kernels that are looked for in a picture, one after the other."""
+    room = [side for side in _SIDES if side * _ROOM <= min(size)]
+    return room[2:] or room[-1:]
 
 
 def improve(
@@ -143,91 +139,68 @@ class _Work:
         return self.best
 
     def blind(self):
-        found = self._search()
+        window = _informative(self.light)
+        part = self.light[window]
+        found = self._search(part, window)
         if isinstance(found, Reason):
             return self.plain, nothing(found, self.kernel)
-        self.kernel = found.kernel
+        self.kernel = self._refined(part, found.kernel)
+        self.done()
         sharp = self._sharp()
-        self.best = self._chosen(sharp)
-        self.done()
-        window = _informative(self.light)
-        side = min(round(max(found.kernel.shape) * _WIDER) // 2 * 2 + 1, kernels.LARGEST)
-        edges = color.luminance_to_light(sharp[..., 0])[window]
-        refined = blind.refine(self.light[window], edges, side, self.check)
-        refined = blind.judged(self.light[window], refined, self.check)
-        self.done()
-        if refined.cost < found.cost:
-            self.kernel = refined.kernel
-            second = self._chosen(self._sharp())
-            if second[1].changed >= self.best[1].changed:
-                self.best = second
+        self.best = acceptance.choose(self.light, sharp, self.plain, self.kernel)
         self.done()
         return self.best
 
-    def _search(self):
+    def _search(self, part, window):
         """The best kernel, or why there is none."""
         room = sides(self.light.shape)
         if not room:
             return Reason.TOO_SMALL
-        window = _informative(self.light)
-        part = self.light[window]
         found: list[blind.Found] = []
-        for one in blind.search(part, room, self.check):
+        for side in room:
+            if found and _had_room(found[0], room[0]):
+                self.done()
+                continue
+            found += blind.search(part, side, self.check)
+            found.sort(key=lambda one: one.cost)
+            self.kernel = found[0].kernel
             self.done()
-            found.append(one)
-            best = min(found, key=lambda one: one.cost)
-            self.kernel = best.kernel
-            since = [other is best for other in reversed(found)].index(True)
-            if since == _VAIN:
-                # More room made it worse: it is not the room that is missing.
-                break
         edges = color.luminance_to_light(self.plain[..., 0])[window]
-        side = min(max(round(max(best.kernel.shape) * _WIDER) // 2 * 2 + 1, room[0]), room[-1])
+        side = min(_room(self.kernel), room[-1])
         start = blind.refine(part, edges, side, self.check)
         kernel = blind.estimate(part, side, start=start, check=self.check)
         found.append(blind.judged(part, kernel, self.check))
-        best = self._tried(part, found)
+        best = min(found, key=lambda one: one.cost)
         self.done()
         self.kernel = best.kernel
-        others = [one.kernel for one in found if one is not best]
-        agreement = max(kernels.similarity(best.kernel, other) for other in others)
         if kernels.extent(best.kernel).length < acceptance.SHORTEST:
             return Reason.NO_SHAKE
         if best.cost > blind.judged(part, kernels.dot(3), self.check).cost - _GAIN:
             return Reason.NO_KERNEL
-        if agreement < _AGREEMENT:
+        others = [one.kernel for one in found if one is not best]
+        agreement = max(kernels.similarity(best.kernel, other) for other in others)
+        if best.votes < _VOTES and agreement < _AGREEMENT:
             return Reason.DISAGREEMENT
         return best
 
-    def _tried(self, part, found):
-        """The kernel of which the restorer leaves most, of those that are about as good."""
-        least = min(one.cost for one in found)
-        close = sorted(
-            (
-                one
-                for one in found
-                if one.cost <= least + _CLOSE
-                and kernels.extent(one.kernel).length >= acceptance.SHORTEST
-            ),
-            key=lambda one: one.cost,
-        )[:_TRIED]
-        if len(close) < 2:
-            return min(found, key=lambda one: one.cost)
+    def _refined(self, part, kernel):
+        """The kernel, fitted to the edges of what the restorer makes of the picture it gives."""
         photo = color.light_to_luminance(part)
-
-        def misfit(one):
-            sharp = deconvolve(part, one.kernel, self.check)
-            plane = color.light_to_luminance(sharp)[..., np.newaxis]
-            return acceptance.misfit(photo, self.look(plane)[..., 0], one.kernel)
-
-        return min(close, key=misfit)
+        least, best = math.inf, kernel
+        for _ in range(_REFINED):
+            sharp = deconvolve(part, kernel, self.check)
+            made = self.look(color.light_to_luminance(sharp)[..., np.newaxis])[..., 0]
+            error = acceptance.misfit(photo, made, kernel)
+            if error >= least:
+                break
+            least, best = error, kernel
+            edges = color.luminance_to_light(made)
+            kernel = blind.refine(part, edges, _room(kernel), self.check)
+        return best
 
     def _sharp(self):
         sharp = deconvolve(self.light, self.kernel, self.check)
         return self.sharpen(color.light_to_luminance(sharp)[..., np.newaxis])
-
-    def _chosen(self, sharp):
-        return acceptance.choose(self.light, sharp, self.plain, self.kernel)
 
 
 def deconvolve(
@@ -248,6 +221,17 @@ def deconvolve(
     )
     sharp = (part[..., np.newaxis] for part in made)
     return np.concatenate([band for _, band in tiles.blend(sharp)])[..., 0]
+
+
+def _had_room(found: blind.Found, side: int) -> bool:
+    """Whether a search with room of a side was not too narrow for what it found."""
+    return kernels.extent(found.kernel).length <= _COVERED * side and found.votes >= _VOTES
+
+
+def _room(kernel: np.ndarray) -> int:
+    """Side of the kernel that is fitted in the place of another."""
+    side = max(round(max(kernel.shape) * _WIDER) // 2 * 2 + 1, _SIDES[0])
+    return min(side, kernels.LARGEST)
 
 
 def _informative(light: np.ndarray) -> tuple[slice, slice]:

@@ -119,6 +119,17 @@ def test_what_only_half_explains_the_photo_is_taken_if_the_kernel_was_given(shak
     np.testing.assert_allclose(mixed, half_way, atol=0.02)
 
 
+def test_much_moved_for_little_is_not_taken(shaken, monkeypatch):
+    light, truth, plain = shaken
+    near = plain + np.float32(0.8) * (truth - plain)
+    _, found = acceptance.choose(light, near, plain, KERNEL)
+    assert found.changed > 0.95
+    # The same error is too much for a change of half the size.
+    monkeypatch.setattr(acceptance, "_LEFT", acceptance._LEFT / 16)
+    mixed, found = acceptance.choose(light, near, plain, KERNEL)
+    assert mixed is plain and found.reason is Reason.NOT_THE_PHOTO
+
+
 def test_large_pictures_are_judged_in_tiles(wide, monkeypatch):
     light, half, plain = wide
     whole = acceptance.choose(light, half, plain, KERNEL)[1].share

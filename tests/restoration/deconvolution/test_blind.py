@@ -34,6 +34,19 @@ def test_a_kernel_is_found_from_the_photo_alone(length, angle):
     assert np.abs(kernels.centroid(found)).max() <= 0.5
 
 
+def test_a_search_from_several_starts_gives_the_best_first_and_counts_those_that_agree():
+    kernel = kernels.motion_kernel(13, 30)
+    rng = np.random.default_rng(0)
+    seen, _ = blurred(scene((150, 180)), kernel)
+    seen = seen + rng.normal(0, 0.002, seen.shape).astype(np.float32)
+    found = blind.search(seen, 21)
+    assert 1 <= len(found) <= blind._BEAM
+    costs = [one.cost for one in found]
+    assert costs == sorted(costs)
+    assert kernels.similarity(found[0].kernel, kernel) > 0.75
+    assert 2 <= found[0].votes <= len(blind.STARTS)
+
+
 def test_the_same_photo_gives_the_same_kernel_to_the_bit():
     seen, _ = blurred(scene(), kernels.motion_kernel(9, 0))
     first, second = (blind.estimate(seen, 11, fits=2) for _ in range(2))
