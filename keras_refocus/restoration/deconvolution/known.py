@@ -31,8 +31,8 @@ WEIGHT = 3e-4
 _POWER = 0.8
 # Iterations for a result, and for a look.
 ITERATIONS, QUICK = 30, 12
-# Penalties that tie the blurred picture, and the gradients, to their copies.
-_TIE, _SMOOTH = 0.5, 0.02
+# Penalties that tie the blurred picture, the gradients and the picture to their copies.
+_TIE, _SMOOTH, _LIT = 0.5, 0.02, 0.005
 # Light from which on a pixel may be saturated; error beyond which it counts as an outlier.
 SATURATED, _OUTLIER = 0.98, 0.1
 # Of the slope of lightness: from which light on, over which neighbourhood (sigma in pixels), and
@@ -71,10 +71,10 @@ def deconvolve(
     share, bound = trust / (trust + _TIE), trust * (_OUTLIER / _TIE)
     threshold = slope * (weight / _SMOOTH)
     factor = fourier.transfer(kernel, shape)
-    divisor = _TIE * np.abs(factor) ** 2 + _SMOOTH * fourier.roughness(shape)
+    divisor = _TIE * np.abs(factor) ** 2 + _SMOOTH * fourier.roughness(shape) + _LIT
 
     sharp, blurred = seen, fourier.blur(seen, factor)
-    owed = [np.zeros_like(seen) for _ in range(3)]
+    owed = [np.zeros_like(seen) for _ in range(4)]
     for _ in range(iterations):
         check()
         wanted = blurred + owed[0]
@@ -83,10 +83,14 @@ def deconvolve(
         gradients = fourier.across(sharp) + owed[1], fourier.down(sharp) + owed[2]
         size = np.hypot(*gradients) + np.float32(1e-12)
         kept = np.maximum(1 - threshold * size ** np.float32(_POWER - 2), 0)
-        owed[1:] = [gradient * (1 - kept) for gradient in gradients]
+        owed[1:3] = [gradient * (1 - kept) for gradient in gradients]
         sparse = [gradient * (2 * kept - 1) for gradient in gradients]
+        # No light is less than none.
+        lit = sharp + owed[3]
+        owed[3] = np.minimum(lit, 0)
+        lit -= 2 * owed[3]
         spectrum = _TIE * np.conj(factor) * fourier.forward(own - owed[0])
-        spectrum += _SMOOTH * fourier.forward(fourier.divergence(*sparse))
+        spectrum += fourier.forward(_SMOOTH * fourier.divergence(*sparse) + _LIT * lit)
         spectrum /= divisor
         sharp = fourier.inverse(spectrum, shape)
         blurred = fourier.inverse(spectrum * factor, shape)
