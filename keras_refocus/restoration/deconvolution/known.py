@@ -2,8 +2,9 @@
 
 Least squares with few and small gradients as the prior, where pixels count only as far as they can
 be trusted: what lies beyond the border is unknown, and so is the light of a saturated pixel (to ask
-that it be at least so much is worse: what is too much pulls on the rest). Splitting (ADMM) makes
-each of these a step of its own; what is left for the Fourier transform is a division.
+that it be at least so much is worse: what is too much pulls on the rest). No light is less than
+none. Splitting (ADMM) makes each of these a step of its own; what is left for the Fourier transform
+is a division.
 
 Blur acts in linear light, and noise and the eye on about the cube root of it, so that in the dark
 differences count more: errors and gradients are weighted by the slope of lightness.
@@ -59,7 +60,7 @@ def deconvolve(
         check: Called between iterations; what it raises ends the work.
 
     Returns:
-        float32 of the shape of `light`; light may leave [0, 1].
+        float32 of the shape of `light`; light may leave [0, 1], below 0 by little.
     """
     rows, columns = light.shape
     shape = fourier.fast_shape(light.shape, min(*light.shape, max(kernel.shape)))

@@ -39,6 +39,20 @@ def test_a_saturated_lamp_leaves_no_rings():
     assert psnr(sharp[dark], truth[dark]) > psnr(believed[dark], truth[dark]) + 10
 
 
+def test_no_light_is_less_than_none(monkeypatch):
+    light = np.maximum(scene() - 0.3, 0.002)
+    seen, truth = blurred(light, kernels.motion_kernel(13, 40))
+    rng = np.random.default_rng(0)
+    seen = seen + rng.normal(0, 0.001, seen.shape).astype(np.float32)
+    # A kernel that is not quite right takes too much away in the dark.
+    near = kernels.motion_kernel(12, 47)
+    sharp = known.deconvolve(seen, near)
+    monkeypatch.setattr(known, "_LIT", np.float32(0))
+    free = known.deconvolve(seen, near)
+    assert np.minimum(sharp, 0).sum() > 0.3 * np.minimum(free, 0).sum()
+    assert psnr(sharp, truth) > psnr(free, truth) + 0.1
+
+
 def test_whoever_checks_can_stop_it():
     calls = []
 
