@@ -22,9 +22,8 @@ from keras_refocus.restoration.deconvolution import acceptance, blind, kernels, 
 from keras_refocus.restoration.deconvolution.finding import SMALLEST, Finding, Reason, nothing
 from keras_refocus.restoration.tiling import Tiles
 
-# Sides of the kernels that are looked for, in pixels; the first two where a picture has no room for
-# the third, the last where the third is not enough.
-_SIDES = (21, 37, 61, 95)
+# Sides of the kernels that are looked for, in pixels, and the one to begin with.
+_SIDES, _FIRST = (21, 31, 45, 61, 95), 61
 # How much longer than a kernel the shorter side of a picture must be.
 _ROOM = SMALLEST // _SIDES[0]
 # Area of the part in which the kernel is looked for, in pixels.
@@ -34,7 +33,7 @@ _GAIN = 0.12
 # So many starts must have been on the way to the kernel, or one like it so far must have come of
 # another, or of the plain result.
 _VOTES, _AGREEMENT = 3, 0.7
-# A search has had room enough if that many were, and the kernel covers no more of its side.
+# A search had room enough if the kernel covers no more of its side.
 _COVERED = 0.6
 # So often the kernel is fitted to what the network makes of the picture it gives.
 _REFINED = 3
@@ -77,9 +76,11 @@ def steps(size: tuple[int, int], given: np.ndarray | None) -> int:
 
 
 def sides(size: tuple[int, int]) -> list[int]:
-    """Sides of the kernels that are looked for in a picture, one after the other."""
+    """Sides of the kernels that are looked for in a picture: the first, and if need be another."""
     room = [side for side in _SIDES if side * _ROOM <= min(size)]
-    return room[2:] or room[-1:]
+    first = [side for side in room if side <= _FIRST][-1:]
+    larger = [side for side in room if side > _FIRST]
+    return first + (larger or room[-2:-1])
 
 
 def improve(
@@ -158,7 +159,7 @@ class _Work:
             return Reason.TOO_SMALL
         found: list[blind.Found] = []
         for side in room:
-            if found and _had_room(found[0], room[0]):
+            if found and _enough(found, room):
                 self.done()
                 continue
             found += blind.search(part, side, self.check)
@@ -166,22 +167,19 @@ class _Work:
             self.kernel = found[0].kernel
             self.done()
         edges = color.luminance_to_light(self.plain[..., 0])[window]
-        side = min(_room(self.kernel), room[-1])
+        side = min(_room(self.kernel), max(room))
         start = blind.refine(part, edges, side, self.check)
         kernel = blind.estimate(part, side, start=start, check=self.check)
         found.append(blind.judged(part, kernel, self.check))
-        best = min(found, key=lambda one: one.cost)
+        found.sort(key=lambda one: one.cost)
+        best = found[0]
         self.done()
         self.kernel = best.kernel
         if kernels.extent(best.kernel).length < acceptance.SHORTEST:
             return Reason.NO_SHAKE
         if best.cost > blind.judged(part, kernels.dot(3), self.check).cost - _GAIN:
             return Reason.NO_KERNEL
-        others = [one.kernel for one in found if one is not best]
-        agreement = max(kernels.similarity(best.kernel, other) for other in others)
-        if best.votes < _VOTES and agreement < _AGREEMENT:
-            return Reason.DISAGREEMENT
-        return best
+        return best if _supported(found) else Reason.DISAGREEMENT
 
     def _refined(self, part, kernel):
         """The kernel, fitted to the edges of what the restorer makes of the picture it gives."""
@@ -223,9 +221,18 @@ def deconvolve(
     return np.concatenate([band for _, band in tiles.blend(sharp)])[..., 0]
 
 
-def _had_room(found: blind.Found, side: int) -> bool:
-    """Whether a search with room of a side was not too narrow for what it found."""
-    return kernels.extent(found.kernel).length <= _COVERED * side and found.votes >= _VOTES
+def _enough(found: list[blind.Found], room: list[int]) -> bool:
+    """Whether the search with the first room is not to be made with the second."""
+    first, second = room
+    wide = second < first or kernels.extent(found[0].kernel).length <= _COVERED * first
+    return wide and _supported(found)
+
+
+def _supported(found: list[blind.Found]) -> bool:
+    """Whether the first of what was found was found more than once."""
+    best, *others = found
+    alike = (kernels.similarity(best.kernel, other.kernel) >= _AGREEMENT for other in others)
+    return best.votes >= _VOTES or any(alike)
 
 
 def _room(kernel: np.ndarray) -> int:

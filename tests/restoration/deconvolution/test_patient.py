@@ -51,19 +51,30 @@ def test_the_kernel_is_fitted_to_what_the_restorer_makes_as_long_as_that_explain
 
 
 @pytest.mark.parametrize(
-    ("size", "room"), [((83, 500), []), ((84, 90), [21]), ((150, 200), [37]), ((300, 244), [61])]
+    ("size", "room"),
+    [
+        ((83, 500), []),
+        ((84, 90), [21]),
+        ((150, 200), [31, 21]),
+        ((300, 244), [61, 45]),
+        ((380, 1000), [61, 95]),
+    ],
 )
 def test_small_pictures_have_room_for_small_kernels(size, room):
     assert patient.sides(size) == room
 
 
-def test_a_search_with_more_room_is_made_where_the_first_was_narrow():
-    assert patient.sides((380, 1000)) == [61, 95]
+def test_another_search_is_made_where_the_first_was_narrow_or_found_the_kernel_once():
     found = blind.Found(kernels.motion_kernel(30, 0), 0.3, 0.6, votes=3)
-    assert patient._had_room(found, 61)
-    assert not patient._had_room(dataclasses.replace(found, votes=2), 61)
+    assert patient._enough([found], [61, 95])
+    other = dataclasses.replace(found, kernel=kernels.motion_kernel(30, 90))
+    once = dataclasses.replace(found, votes=2)
+    assert not patient._enough([once, other], [61, 95])
+    assert patient._enough([once, other, found], [61, 95])
     long = dataclasses.replace(found, kernel=kernels.motion_kernel(40, 0))
-    assert not patient._had_room(long, 61)
+    assert not patient._enough([long], [61, 95])
+    # A smaller one has no more room for it.
+    assert patient._enough([long], [61, 45])
 
 
 def test_a_kernel_that_is_not_found_in_two_ways_changes_nothing(shaken, monkeypatch):
