@@ -48,9 +48,9 @@ MODES: tuple[str, ...] = get_args(Mode)
 
 # Pixels of a band in which colours are computed at once.
 _BAND = 2**20
-# Pixels of a tile where heavy shake is taken away: 1280x720 in two. As one tile it took 1.6 GiB, of
-# which the search for the kernel had a few MiB.
-_PATIENT_AREA = 5 * 2**17
+# Pixels of a tile where heavy shake is taken away: 1280x720 in four. As one tile it took 1.6 GiB,
+# of which the search for the kernel had a few MiB.
+_PATIENT_AREA = 2**19
 # Of what lies around a part the colorizer judges by a picture of this shorter side, in pixels: four
 # times what it sees.
 _AROUND = 4 * WORKING_SIZE

@@ -615,8 +615,8 @@ def test_tiles_are_smaller_where_heavy_shake_is_taken_away():
     image, engine = photo((720, 1280, 3)), FakeEngine(batch_size=1)
     for options, count in (
         (RestoreOptions(), 1),
-        (RestoreOptions(patient=True), 2),
-        (RestoreOptions(kernel="motion:25,30"), 2),
+        (RestoreOptions(patient=True), 4),
+        (RestoreOptions(kernel="motion:25,30"), 4),
         (RestoreOptions(patient=True, tile=0), 1),
     ):
         assert len(pipeline.choose_tiles(image, options, engine)) == count

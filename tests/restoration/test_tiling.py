@@ -186,8 +186,8 @@ def test_a_picture_of_up_to_a_megapixel_fits_into_one_tile():
 
 
 def test_a_fitting_tile_may_be_asked_to_be_smaller():
-    assert fitting_tile(720, 1280, area=5 * 2**17) == (768, 768)
-    assert fitting_tile(500, 500, area=5 * 2**17) == fitting_tile(500, 500)
+    assert fitting_tile(720, 1280, area=2**19) == (768, 512)
+    assert fitting_tile(500, 500, area=2**19) == fitting_tile(500, 500)
 
 
 def test_a_wide_overlap_makes_the_smallest_tiles_that_have_it():

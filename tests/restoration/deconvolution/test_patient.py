@@ -83,9 +83,11 @@ def test_a_kernel_that_is_not_found_in_two_ways_changes_nothing(shaken, monkeypa
     def across(light, side, **_):
         return np.pad(kernels.motion_kernel(15, 110), (side - SIDE) // 2)
 
-    # The photo alone leads to the right one, the edges of the plain result to another.
-    judged = blind.judged(color.luminance_to_light(photo[..., 0]), KERNEL)
-    monkeypatch.setattr(blind, "search", lambda *_: [judged])
+    # One search leads to the right one, that with other room and the edges of the plain result to
+    # another.
+    light = color.luminance_to_light(photo[..., 0])
+    found = iter([KERNEL, across(light, SIDE)])
+    monkeypatch.setattr(blind, "search", lambda *_: [blind.judged(light, next(found))])
     monkeypatch.setattr(blind, "estimate", across)
     better, found = patient.improve(photo, photo, lambda plane: plane)
     assert better is photo and found.reason is Reason.DISAGREEMENT
