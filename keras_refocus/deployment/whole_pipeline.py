@@ -26,7 +26,7 @@ from keras_refocus.engines import contract, store
 from keras_refocus.pictures import color, grayscale
 from keras_refocus.restoration import means
 from keras_refocus.restoration.chroma import WORKING_SIZE
-from keras_refocus.restoration.tiling import ALIGNMENT, TILE, default_overlap, ramp
+from keras_refocus.restoration.tiling import ALIGNMENT, ROOM, SMALL, TILE, default_overlap, ramp
 
 MAX_PIXELS = 200_000_000
 
@@ -279,7 +279,9 @@ class RefocusGraph(tf.Module):
             def add_tile(position, band):
                 left = lefts[position]
                 cut = strip[:, left : left + tile]
-                out = run(**{contract.LUMINANCE: cut[tf.newaxis]})[contract.RESTORED][0]
+                seen, above, aside = _with_room(cut)
+                out = run(**{contract.LUMINANCE: seen[tf.newaxis]})[contract.RESTORED][0]
+                out = out[above : above + tf.shape(cut)[0], aside : aside + tf.shape(cut)[1]]
                 missing = [[0, tile - tf.shape(cut)[axis]] for axis in (0, 1)]
                 out = tf.pad(out, [*missing, [0, 0]])
                 weight = row_weights[index, :, tf.newaxis] * column_weights[position]
@@ -522,7 +524,7 @@ def _keep_means(restored, luminance):
     return _by_bands(restored, tf.float32, 1, compute, least_rows=means.LEAST_ROWS)
 
 
-def _kept_means(original, restored, everywhere):
+def _kept_means(original, restored, is_small):
     """The blend of planes [1,H,W,1] and their restored versions."""
     change = restored - original
 
@@ -531,8 +533,9 @@ def _kept_means(original, restored, everywhere):
         return functools.reduce(tf.maximum, found)
 
     def blend():
-        pattern = tf.maximum(_is_pattern(original), tf.cast(everywhere, tf.float32))
-        noise = _ramp(_noise_ratio(original), *means.NOISE)
+        ratio = _noise_ratio(original)
+        noise = tf.where(is_small, _ramp(ratio, *means.NOISE_SMALL), _ramp(ratio, *means.NOISE))
+        pattern = _is_pattern(original)
         kept = change
         for _ in range(means.PASSES):
             now = moved(kept)
@@ -600,6 +603,19 @@ def _opened(planes, side):
 
 def _smallest(planes, side):
     return -_largest(-planes, side)
+
+
+def _with_room(plane):
+    """`tiling.with_room` on [H,W,1]; returns what is seen, and the first row and column of it."""
+    height, width = tf.shape(plane)[0], tf.shape(plane)[1]
+    is_small = tf.minimum(height, width) < SMALL
+    first = []
+    for axis, length in enumerate((height, width)):
+        missing = tf.where(is_small, tf.maximum(ROOM - length, 0), 0)
+        first.append(missing // 2)
+        place = _mirrored(-first[-1], length + missing - first[-1], length)
+        plane = tf.gather(plane, place, axis=axis)
+    return plane, *first
 
 
 def _mirrored(start, end, length):

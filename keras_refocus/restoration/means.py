@@ -27,9 +27,7 @@ It is mostly noise where this says so:
   same difference of pixels twice as far apart, in a square of 65 pixels: 3 for white noise, mostly
   below 1 in blurred photos with some noise. (Immerkaer 1996, "Fast Noise Variance Estimation".)
 
-Networks look at windows, so what lies within 48 pixels of a strong pattern is treated as it is. And
-a picture of fewer than 16 pixels in height or width keeps its means wherever they are taken: no
-blur can be told in it.
+Networks look at windows, so what lies within 48 pixels of a strong pattern is treated as it is.
 """
 
 from collections.abc import Callable
@@ -55,6 +53,9 @@ STEPS_SIDE = 33
 # The same for noise, and the side of the square whose variances are compared.
 NOISE = (1.75, 2.0)
 NOISE_SIDE = 65
+# The same in pictures that are lower or less wide than so many pixels, where little noise is seen.
+NOISE_SMALL = (1.4, 1.8)
+LEAST_SIDE = 16
 # Of a mean over so many pixels neighbouring detail is told apart.
 DETAIL = 3
 # Side of what the detail of a window depends on: of all that, the variance is taken.
@@ -74,9 +75,6 @@ EPSILON_RANGE = 1e-3
 # that the first keeps the variance of white noise.
 FINE = np.float32([1, -2, 1]) / np.float32(np.sqrt(6))
 COARSE = np.float32([1, 0, -2, 0, 1]) / np.float32(np.sqrt(2))
-
-# Below this height or width, in pixels, a picture shows no blur.
-LEAST_SIDE = 16
 
 # Blending weights are smoothed, so the first pass does not reach the bound everywhere.
 PASSES = 3
@@ -120,14 +118,14 @@ def keep(restored: np.ndarray, luminance: Callable[[slice], np.ndarray]) -> None
             (MARGIN, MARGIN),
         )
         given, original = (np.pad(plane, sides, mode="symmetric") for plane in (given, original))
-        kept = _keep(original, given, everywhere=min(height, width) < LEAST_SIDE)
+        kept = _keep(original, given, is_small=min(height, width) < LEAST_SIDE)
         if kept is not None:
             start = top - first + sides[0][0]
             restored[top:bottom, :, 0] = kept[start : start + bottom - top, MARGIN:-MARGIN]
 
 
 def _keep(
-    original: np.ndarray, restored: np.ndarray, *, everywhere: bool = False
+    original: np.ndarray, restored: np.ndarray, *, is_small: bool = False
 ) -> np.ndarray | None:
     """The blend of a plane and its restored version, `None` if nothing is to be blended."""
     change = restored - original
@@ -139,8 +137,8 @@ def _keep(
         if moved.max() <= ALLOWED:
             break
         if pattern is None:
-            pattern = np.ones_like(original) if everywhere else _is_pattern(original)
-            noise = _ramp(_noise_ratio(original), *NOISE)
+            pattern = _is_pattern(original)
+            noise = _ramp(_noise_ratio(original), *(NOISE_SMALL if is_small else NOISE))
             if not (pattern.any() or noise.any()):
                 return None
         weight = np.minimum(_weight(moved, ALLOWED, pattern), _weight(moved, ALLOWED_NOISE, noise))

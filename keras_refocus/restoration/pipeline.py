@@ -40,6 +40,7 @@ from keras_refocus.restoration.tiling import (
     Tiles,
     default_overlap,
     fitting_tile,
+    with_room,
 )
 from keras_refocus.system import extras
 
@@ -627,7 +628,8 @@ class Restorer:
 
         def restore(cut):
             step.check()
-            results = self.engine.restore(cut, model=options.restorer)
+            seen, place = with_room(cut)
+            results = self.engine.restore(seen, model=options.restorer)[:, *place]
             step.done(len(cut))
             return results
 

@@ -107,8 +107,7 @@ def test_equals_the_pipeline(signatures, restorer, size, grey):
     assert difference(image, expected.image) <= 1
     if size != (1, 1):
         assert is_grayscale == grey
-        # Something was done at all, if less where no blur can be told and means are kept.
-        assert difference(image, rgb) > (5 if min(size) >= means.LEAST_SIDE else 2)
+        assert difference(image, rgb) > 5  # something was done at all
 
 
 @pytest.mark.parametrize("grey", [False, True], ids=["colour", "grey"])
@@ -151,7 +150,9 @@ def keep_means():
         return function.get_concrete_function()
 
 
-@pytest.mark.parametrize("size", [(1, 1), (1, 70), (90, 120), (700, 40), (150, 190)], ids=str)
+@pytest.mark.parametrize(
+    "size", [(1, 1), (1, 70), (12, 90), (90, 120), (700, 40), (150, 190)], ids=str
+)
 def test_patterns_keep_their_means_as_in_the_pipeline(keep_means, size):
     rng = np.random.default_rng(0)
     plane = (np.indices(size).sum(0) % 2).astype(np.float32)

@@ -234,6 +234,18 @@ def test_any_size_in_tiles_of_one_shape(size):
     np.testing.assert_allclose(lab(result.image)[0], 0.5 * lab(image)[0], atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("size", "seen"),
+    [((1, 1), (64, 64)), ((5, 90), (64, 90)), ((200, 15), (200, 64)), ((16, 16), (16, 16))],
+)
+def test_networks_see_more_than_a_few_pixels(size, seen):
+    engine = FakeEngine(batch_size=1)
+    image = photo((*size, 3), np.float32)
+    result = Restorer(engine).restore(image)
+    assert engine.calls == [("restorer", (1, *seen, 1))]
+    np.testing.assert_allclose(lab(result.image)[0], 0.5 * lab(image)[0], atol=1e-5)
+
+
 def test_tile_zero_shows_the_whole_picture():
     engine = FakeEngine()
     Restorer(engine).restore(photo((45, 67, 3)), RestoreOptions(tile=0))
