@@ -352,11 +352,14 @@ class MotionConfig(TrainingConfig):
     reblur_weight: float = _field(
         0.1, "weight of how far the mean of the frames is from the blurred picture, in light"
     )
+    trajectory_weight: float = _field(
+        0.0, "weight of the distance of the ways beside a loss of frames"
+    )
 
     def __post_init__(self):
         super().__post_init__()
         self._check_at_least(1, "parts")
-        for name in ("frequency_weight", "reblur_weight"):
+        for name in ("frequency_weight", "reblur_weight", "trajectory_weight"):
             self._check_at_least(0, name)
         if self.adversarial_epochs:
             raise ValueError(

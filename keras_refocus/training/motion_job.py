@@ -363,6 +363,7 @@ def build_motion_model(config: Any) -> Any:
         either_direction=not config.coded,
         frequency_weight=config.frequency_weight,
         reblur_weight=config.reblur_weight,
+        trajectory_weight=config.trajectory_weight,
         gradient_accumulation=config.gradient_accumulation,
         average_decay=config.average_decay,
         seed=config.seed,

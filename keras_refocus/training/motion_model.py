@@ -141,6 +141,8 @@ class MotionModel(gan.GAN):
             counts.
         frequency_weight: See `motion_losses.distance`.
         reblur_weight: Weight of `motion_losses.reblurred`.
+        trajectory_weight: Weight of `motion_losses.trajectories` beside the loss of frames, which
+            alone says nothing of a way that is wrong by more than what is seen is wide.
         gradient_accumulation: Parts in which a batch is computed.
         average_decay: See `gan.GAN`.
         seed: See `gan.GAN`.
@@ -159,6 +161,7 @@ class MotionModel(gan.GAN):
         either_direction: bool = True,
         frequency_weight: float = 0.03,
         reblur_weight: float = 0.1,
+        trajectory_weight: float = 0.0,
         gradient_accumulation: int = 1,
         average_decay: float = 0.999,
         seed: int = 0,
@@ -169,7 +172,7 @@ class MotionModel(gan.GAN):
                 "The loss must be sequence, jin or trajectories. Received: "
                 f"loss_name={loss_name!r}."
             )
-        names = ["loss", "sequence_loss", "reblur_loss"]
+        names = ["loss", "sequence_loss", "reblur_loss", "trajectory_loss"]
         names += ["psnr", "others_psnr", "middle_psnr", "forward"]
         super().__init__(metric_names=names, average_decay=average_decay, seed=seed, name=name)
         self.generator = generator
@@ -178,6 +181,7 @@ class MotionModel(gan.GAN):
         self.either_direction = either_direction
         self.frequency_weight = frequency_weight
         self.reblur_weight = reblur_weight
+        self.trajectory_weight = trajectory_weight
         self.gradient_accumulation = gradient_accumulation
         self.built = True
 
@@ -223,12 +227,15 @@ class MotionModel(gan.GAN):
             own = self._trajectory_loss(frames[..., from_blur.FRAMES :], motion[..., :4])
             # What is added to the light is left at zero, with a gradient of zero.
             mean, zero = ops.mean(own), 0.0 * ops.mean(motion[..., 4:])
-            return mean + zero, {"loss": mean, "sequence_loss": zero, "reblur_loss": zero}
+            parts = {"sequence_loss": zero, "reblur_loss": zero, "trajectory_loss": mean}
+            return mean + zero, {"loss": mean} | parts
 
         def loss(seen, frames):
-            frames = frames[..., : from_blur.FRAMES]
-            predicted = render(seen, self.generator(seen, training=True))
-            parts = self._loss_parts(seen, frames, predicted)
+            motion = self.generator(seen, training=True)
+            parts = self._loss_parts(seen, frames[..., : from_blur.FRAMES], render(seen, motion))
+            ways = self._trajectory_loss(frames[..., from_blur.FRAMES :], motion[..., :4])
+            parts["loss"] = parts["loss"] + self.trajectory_weight * ways
+            parts["trajectory_loss"] = ways
             means = {name: ops.mean(values) for name, values in parts.items()}
             return means["loss"], means
 
@@ -257,6 +264,7 @@ class MotionModel(gan.GAN):
             "either_direction": self.either_direction,
             "frequency_weight": self.frequency_weight,
             "reblur_weight": self.reblur_weight,
+            "trajectory_weight": self.trajectory_weight,
             "gradient_accumulation": self.gradient_accumulation,
             "average_decay": self.average_decay,
             "seed": self.seed,

@@ -116,11 +116,35 @@ def test_steps_lower_the_loss_and_reach_every_variable(name, loss):
     assert all(changed[:-2]) and all(changed[-2:]) == (loss != "trajectories")
 
 
+def test_ways_count_beside_frames():
+    model = motion_model.MotionModel(
+        networks.build("motion_unet", **TINY["motion_unet"]),
+        frequency_weight=0.0,
+        reblur_weight=0.5,
+        trajectory_weight=2.0,
+    )
+    model.compile("adam")
+    plane = picture(32, 32)
+    # Of a way of five pixels three are known: of two coefficients one lacks two of 16 pixels.
+    truth = np.stack(
+        from_blur.frames_along(plane, np.full((32, 32, 2), (5, 0), "float32"), from_blur.moments(7))
+    )
+    ways = np.broadcast_to(np.float32([5, 0, 0, 0]), (32, 32, 4))
+    truth = np.concatenate([np.moveaxis(truth, 0, -1), ways], axis=-1)[None]
+    found = model.fit(seen_of(plane, (3.0, 0.0)), truth, verbose=0).history
+    assert found["trajectory_loss"][0] == pytest.approx(0.5 * 2 / 16, abs=1e-5)
+    own = found["sequence_loss"][0] + 0.5 * found["reblur_loss"][0]
+    assert found["loss"][0] == pytest.approx(own + 2 * found["trajectory_loss"][0], abs=1e-5)
+
+
 def test_configuration_survives(tmp_path):
     model = motion_model.MotionModel(
-        networks.build("motion_unet", **TINY["motion_unet"]), either_direction=False
+        networks.build("motion_unet", **TINY["motion_unet"]),
+        either_direction=False,
+        trajectory_weight=0.25,
     )
     copy = motion_model.MotionModel.from_config(model.get_config())
     assert copy.either_direction is False and copy.loss_name == "sequence"
+    assert copy.trajectory_weight == 0.25
     with pytest.raises(ValueError, match="jin or trajectories"):
         motion_model.MotionModel(model.generator, loss_name="pairs")
