@@ -32,16 +32,25 @@ def run(job: Any, *, resume: bool = False) -> Any:
 
     Raises:
         ValueError: If the pictures or the configuration cannot be used, if the folder already
-            holds a run, or if a resumed run's pictures have changed.
+            holds a run, if another program trains in it, or if a resumed run's pictures have
+            changed.
         OSError: If a file cannot be read or written; the last whole epoch stays.
     """
-    config, folder = job.config, pathlib.Path(job.folder)
     configs.check_backend(keras.backend.backend())
     # Before anything else: `multi-worker` must come before TensorFlow has done any work.
     strategy = devices.open_strategy(job.strategy)
+    if not resume and devices.place(strategy)[0] == 0:
+        _check_new(pathlib.Path(job.folder))
+    with contextlib.ExitStack() as held:
+        return _run(job, strategy, held, resume=resume)
+
+
+def _run(job, strategy, held, *, resume):
+    """Train; `held` takes what is kept until the end."""
+    config, folder = job.config, pathlib.Path(job.folder)
     index, processes = devices.place(strategy)
-    if not resume and index == 0:
-        _check_new(folder)
+    if resume and index == 0 and folder.is_dir():
+        held.enter_context(_alone_in(folder))
     if strategy:
         devices.check_batches(
             strategy,
@@ -63,6 +72,8 @@ def run(job: Any, *, resume: bool = False) -> Any:
     )
     if index == 0:
         folder.mkdir(parents=True, exist_ok=True)
+        if not resume:
+            held.enter_context(_alone_in(folder))
         files.remove_left_overs(folder)
         run_folder.write_text(folder / run_folder.MANIFEST, pictures.manifest)
         run_folder.write_json(folder / run_folder.RECORD, record)
@@ -101,6 +112,20 @@ def run(job: Any, *, resume: bool = False) -> Any:
             f"if they are good: --init-from {folder}."
         )
     return model
+
+
+@contextlib.contextmanager
+def _alone_in(folder):
+    """Keep other programs from training in a folder: each would write over the other's state."""
+    # Not the record: that is replaced by another file. It stays, since who deletes it while another
+    # program opens it would let two in.
+    with (folder / run_folder.LOCK).open("ab") as file:
+        if not files.lock(file):
+            raise ValueError(
+                f"One program at a time trains in a folder. Received: {folder}, in which another "
+                "is at work. Wait for it or stop it, or choose another folder."
+            )
+        yield
 
 
 def _check_new(folder):

@@ -12,6 +12,7 @@ A run folder holds
     samples/             before, after and truth of some validation pictures, each epoch
     report.md            all of this on one page
     tensorboard/         curves and samples for TensorBoard
+    .lock                empty; held by the program that trains here
 """
 
 import configparser
@@ -35,6 +36,7 @@ from keras_refocus.system.run_files import (
     AVERAGED,
     BEST,
     CURVES,
+    LOCK,
     LOG,
     MANIFEST,
     RECORD,
@@ -48,6 +50,7 @@ __all__ = [
     "AVERAGED",
     "BEST",
     "CURVES",
+    "LOCK",
     "LOG",
     "MANIFEST",
     "RECORD",

@@ -2,6 +2,7 @@ import contextlib
 import dataclasses
 import errno
 import math
+import os
 import shutil
 
 import keras
@@ -22,6 +23,7 @@ from tiny_training import (
 from tiny_training import tiny as tiny_config
 
 from keras_refocus import networks
+from keras_refocus.system import files
 from keras_refocus.training import (
     configs,
     keeper,
@@ -140,6 +142,27 @@ def test_a_folder_with_a_run_is_refused(pairs, tmp_path):
     (tmp_path / "run" / "record.json").write_text("{}")
     with pytest.raises(ValueError, match="holds a run.*--resume"):
         run.run(small_job(tmp_path / "run", pairs))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows keeps an open file from being replaced")
+def test_a_folder_is_trained_in_by_one_program_at_a_time(pairs, tmp_path):
+    job = small_job(tmp_path / "run", pairs, tiny(epochs=1))
+    (tmp_path / "run").mkdir()
+    with (tmp_path / "run" / run_folder.LOCK).open("ab") as other:
+        assert files.lock(other)
+        with pytest.raises(ValueError, match=r"another is at work\. Wait for it or stop it"):
+            run.run(job)
+        assert [path.name for path in (tmp_path / "run").iterdir()] == [run_folder.LOCK]
+    run.run(job)
+    state = (tmp_path / "run" / run_folder.STATE).read_bytes()
+    longer = dataclasses.replace(job, config=tiny(epochs=2))
+    with (tmp_path / "run" / run_folder.LOCK).open("ab") as other:
+        assert files.lock(other)
+        with pytest.raises(ValueError, match="another is at work"):
+            run.run(longer, resume=True)
+    assert (tmp_path / "run" / run_folder.STATE).read_bytes() == state
+    run.run(longer, resume=True)
+    assert len(run_folder.read_log(tmp_path / "run" / run_folder.LOG)) == 2
 
 
 def test_unknown_blur_is_said_before_pictures_are_read(pairs, tmp_path):
