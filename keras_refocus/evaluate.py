@@ -523,11 +523,14 @@ def _evaluate_colorizer(parser, arguments):
             temperature=arguments.temperature,
             gain=arguments.gain,
             smoothing=arguments.smoothing,
+            several_views=arguments.several_views,
         )
         notes = [part.protocol for part in (lpips, inception) if part]
         for name in ("smoothing", "gain", "temperature"):
             if getattr(arguments, name) is not None:
                 notes.insert(0, f"{name} {getattr(arguments, name):g}")
+        if arguments.several_views:
+            notes.insert(0, "several views")
         report = {
             "model": models.relative(file),
             "protocol": "; ".join([protocol.label, *notes]),

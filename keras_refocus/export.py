@@ -124,6 +124,7 @@ def _export_file(file: Path, arguments: argparse.Namespace, out: Path) -> Path:
         temperature=arguments.temperature,
         gain=arguments.gain,
         smoothing=arguments.smoothing,
+        several_views=arguments.several_views,
     )
     return saved_model.export_model(
         model,

@@ -63,13 +63,15 @@ def load_colorizer(
     temperature: float | None = None,
     gain: float | None = None,
     smoothing: float | None = None,
+    several_views: bool = False,
 ) -> tuple[Network, pathlib.Path]:
     """Load a colorizer; as `load_restorer`, but to chroma of shape `(1, height, width, 2)`.
 
-    `temperature`, `gain` and `smoothing`, see `networks.tune_colors`, are chosen before a run is
-    exported.
+    `temperature`, `gain`, `smoothing` and `several_views`, see `networks.tune_colors`, are chosen
+    before a run is exported.
     """
     tuning = {"temperature": temperature, "gain": gain, "smoothing": smoothing}
+    tuning["several_views"] = several_views
     return _load(path, contract.COLORIZER, contract.CHROMA, channels=2, best=best, tuning=tuning)
 
 
@@ -91,7 +93,9 @@ def _load(path, servable, output, *, channels, best, tuning=None, given=contract
     path = store.find_models() / servable if path is None else pathlib.Path(path)
     version = store.saved_model_folder(path)
     if version is not None:
-        asked = {name: value for name, value in (tuning or {}).items() if value is not None}
+        asked = {
+            name: value for name, value in (tuning or {}).items() if value not in (None, False)
+        }
         if asked:
             raise ValueError(
                 f"The colours of a SavedModel are as they were exported. Received: {asked} for "

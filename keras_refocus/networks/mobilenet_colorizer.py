@@ -1,6 +1,7 @@
 """Fast colorizer: a MobileNetV2 encoder and a light decoder to chroma at a part of the size."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -127,6 +128,7 @@ def tune_colors(
     temperature: float | None = None,
     gain: float | None = None,
     smoothing: float | None = None,
+    several_views: bool = False,
 ) -> keras.Model:
     """Choose how much colour a trained colorizer gives, and how even.
 
@@ -140,23 +142,29 @@ def tune_colors(
             classes are evened out before one of them wins; edges of luminance are kept. A plain
             surface for which two colours are likely takes one of them then, not patches of both.
             0 or `None`: as the network was built.
+        several_views: Take the mean of the shares over the picture, its mirror image, and both at
+            three quarters of the size: what the network says of all of them is more often right,
+            and takes three times as long. The signature of shares (`saved_model`) stays that of
+            the picture alone.
 
     Returns:
-        The network to use: `model` itself, changed, or another where `smoothing` is given.
+        The network to use: `model` itself, changed, or another where `smoothing` or
+        `several_views` is given.
 
     Raises:
         ValueError: If the network has no such head, or a value has no meaning.
     """
-    if temperature is None and gain is None and smoothing is None:
+    if temperature is None and gain is None and smoothing is None and not several_views:
         return model
     layers = {layer.name: layer for layer in model.layers}
     if _CHOICE in layers:
         layers |= {layer.name: layer for layer in layers[_CHOICE].layers}
     if _SHARPEN not in layers or _COLORS not in layers:
         raise ValueError(
-            "Temperature, gain and smoothing are for colorizers that predict a distribution over "
-            f"colours (head 'bins'). Received: temperature={temperature}, gain={gain}, "
-            f"smoothing={smoothing} for {model.name!r}. Leave them out."
+            "Temperature, gain, smoothing and views are for colorizers that predict a distribution "
+            f"over colours (head 'bins'). Received: temperature={temperature}, gain={gain}, "
+            f"smoothing={smoothing}, several_views={several_views} for {model.name!r}. Leave them "
+            "out."
         )
     if temperature is not None:
         _check_temperature(temperature)
@@ -167,18 +175,22 @@ def tune_colors(
         layers[_COLORS].set_weights([_color_kernel() * np.float32(gain)])
     if smoothing is not None:
         _check_smoothing(smoothing)
-    return _smoothed(model, layers, smoothing) if smoothing else model
+    if not smoothing and not several_views:
+        return model
+    return _chosen_anew(model, layers, smoothing, several_views)
 
 
-def _smoothed(model, layers, radius):
-    """The same network with its shares evened out; it has the same weights in the same order."""
+def _chosen_anew(model, layers, radius, several_views):
+    """The same network with another choice; it has the same weights in the same order."""
     # A network of its own: names of operations that were loaded may return in new ones.
     picture, logits = blocks.luminance_input(), keras.Input((None, None, color_bins.COUNT))
     padded, size = blocks.pad_to_multiple(picture, 32)
     # The finest scale of the decoder is there only where chroma is predicted at a half.
     chroma_scale = 2 if "lateral4" in layers else 4
-    guide = ops.average_pool(padded, chroma_scale, chroma_scale)
-    shares = _even_out(ops.softmax(logits, axis=-1), guide, radius)
+    shares = ops.softmax(logits, axis=-1)
+    if radius:
+        guide = ops.average_pool(padded, chroma_scale, chroma_scale)
+        shares = _even_out(shares, guide, radius)
     x = _choose(
         ops.log(ops.maximum(shares, _LEAST_SHARE)),
         temperature=1.0 / layers[_SHARPEN].scale,
@@ -187,9 +199,59 @@ def _smoothed(model, layers, radius):
     for _ in range(chroma_scale // 2):
         x = blocks.enlarge_bilinear(x)
     choice = keras.Model([picture, logits], blocks.crop_to_size(x, size), name=_CHOICE)
-    return keras.Model(
-        model.input, choice([model.input, layers[color_bins.LOGITS].output]), name=model.name
-    )
+    found = layers[color_bins.LOGITS].output
+    if several_views:
+        found = MeanOfViews(keras.Model(model.input, found))([model.input, found])
+    return keras.Model(model.input, choice([model.input, found]), name=model.name)
+
+
+@keras.saving.register_keras_serializable(package="keras_refocus")
+class MeanOfViews(keras.layers.Layer):
+    """Mean of shares over a picture, its mirror image, and both at three quarters of the size.
+
+    Args:
+        network: `keras.Model` from luminance (batch, height, width, 1) to logits.
+    """
+
+    # Three quarters of these are multiples of what the network pads to.
+    _MULTIPLE = 128
+
+    def __init__(self, network: keras.Model, *, name: str = "views", **options: Any):
+        super().__init__(name=name, **options)
+        self.network = network
+
+    def call(self, inputs: Sequence[Any]) -> Any:
+        """From luminance and its logits to the logarithm of the mean shares, as of the logits."""
+        picture, logits = inputs
+        padded, _ = blocks.pad_to_multiple(picture, self._MULTIPLE)
+        count, height, width = (ops.shape(padded)[axis] for axis in range(3))
+        small = ops.image.resize(padded, (height * 3 // 4, width * 3 // 4))
+        total = _mirrored(self._shares(_mirrored(padded)))
+        both = self._shares(ops.concatenate([small, _mirrored(small)], axis=0))
+        both = both[:count] + _mirrored(both[count:])
+        total = total + ops.image.resize(both, (ops.shape(total)[1], ops.shape(total)[2]))
+        total = total[:, : ops.shape(logits)[1], : ops.shape(logits)[2]]
+        mean = (total + ops.softmax(logits, axis=-1)) / 4.0
+        return ops.log(ops.maximum(mean, _LEAST_SHARE))
+
+    def _shares(self, picture):
+        return ops.softmax(self.network(picture), axis=-1)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        return input_shape[1]
+
+    def get_config(self) -> dict[str, Any]:
+        network = keras.saving.serialize_keras_object(self.network)
+        return super().get_config() | {"network": network}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "MeanOfViews":
+        network = keras.saving.deserialize_keras_object(config.pop("network"))
+        return cls(network, **config)
+
+
+def _mirrored(x):
+    return ops.flip(x, axis=2)
 
 
 def _choose(logits, temperature, *, kernel=None):

@@ -91,7 +91,7 @@ def add_border(group: Options) -> None:
 
 
 def add_color_tuning(group: Options) -> None:
-    """Add `--temperature`, `--gain` and `--smoothing`, see `networks.tune_colors`."""
+    """Add `--temperature`, `--gain` and what else `networks.tune_colors` takes."""
     group.add_argument(
         "--temperature",
         type=float,
@@ -111,4 +111,10 @@ def add_color_tuning(group: Options) -> None:
         metavar="R",
         help="of such a colorizer: radius, in pixels of the chroma that it predicts, within which "
         "a plain surface is to have one colour (default: 0, none)",
+    )
+    group.add_argument(
+        "--several-views",
+        action="store_true",
+        help="of such a colorizer: take the mean over the picture, its mirror image, and both at "
+        "three quarters of the size, which takes three times as long",
     )

@@ -173,6 +173,45 @@ def test_evened_out_shares_keep_the_weights_and_the_tuning(chroma_scale, tmp_pat
     assert networks.tune_colors(even, gain=1.0) is even
 
 
+def test_several_views_are_the_mean_over_them(tmp_path):
+    network = bins_network()
+    luminance = np.random.default_rng(0).random((2, 128, 128, 1), "float32")
+    logits = network.get_layer(color_bins.LOGITS).output
+    shares = keras.Model(network.input, keras.ops.softmax(logits))
+    small = np.asarray(keras.ops.image.resize(luminance, (96, 96)))
+    views = [np.asarray(shares(luminance)), np.asarray(shares(luminance[:, :, ::-1]))[:, :, ::-1]]
+    for view in (np.asarray(shares(small)), np.asarray(shares(small[:, :, ::-1]))[:, :, ::-1]):
+        views.append(np.asarray(keras.ops.image.resize(view, (32, 32))))
+    several = networks.tune_colors(network, several_views=True, temperature=1.0)
+    mean = keras.Model(several.input, several.get_layer("views").output)(luminance)
+    np.testing.assert_allclose(np.exp(mean), np.mean(views, axis=0), atol=1e-5)
+    # At temperature 1 chroma is linear in the shares: at each fourth pixel's middle theirs.
+    chroma = np.asarray(several(luminance))
+    np.testing.assert_allclose(
+        chroma.mean(axis=(1, 2)),
+        (np.mean(views, axis=0) @ color_bins.centers()).mean(axis=(1, 2)),
+        atol=2e-3,
+    )
+    np.testing.assert_allclose(
+        np.asarray(several(luminance[:, :, ::-1]))[:, :, ::-1], chroma, atol=1e-4
+    )
+
+
+def test_several_views_of_any_size_keep_the_weights(tmp_path):
+    network = bins_network()
+    weights = network.get_weights()
+    several = networks.tune_colors(network, several_views=True, smoothing=3)
+    for found, weight in zip(several.get_weights(), weights, strict=True):
+        np.testing.assert_array_equal(found, weight)
+    luminance = np.random.default_rng(0).random((1, 37, 150, 1), "float32")
+    expected = np.asarray(several(luminance))
+    assert expected.shape == (1, 37, 150, 2)
+    several.save(tmp_path / "several.keras")
+    keras.backend.clear_session()  # as in another process
+    again = keras.saving.load_model(tmp_path / "several.keras", compile=False)
+    np.testing.assert_allclose(again(luminance), expected, atol=1e-6)
+
+
 def test_evened_out_shares_follow_the_edges_of_luminance():
     """Left and right have a luminance and a class of their own, and a spot of the other class."""
     guide = np.full((1, 24, 24, 1), 0.2, "float32")
