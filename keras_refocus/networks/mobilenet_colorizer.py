@@ -225,11 +225,11 @@ class MeanOfViews(keras.layers.Layer):
         picture, logits = inputs
         padded, _ = blocks.pad_to_multiple(picture, self._MULTIPLE)
         count, height, width = (ops.shape(padded)[axis] for axis in range(3))
-        small = ops.image.resize(padded, (height * 3 // 4, width * 3 // 4))
+        small = _resized(padded, height * 3 // 4, width * 3 // 4)
         total = _mirrored(self._shares(_mirrored(padded)))
         both = self._shares(ops.concatenate([small, _mirrored(small)], axis=0))
         both = both[:count] + _mirrored(both[count:])
-        total = total + ops.image.resize(both, (ops.shape(total)[1], ops.shape(total)[2]))
+        total = total + _resized(both, ops.shape(total)[1], ops.shape(total)[2])
         total = total[:, : ops.shape(logits)[1], : ops.shape(logits)[2]]
         mean = (total + ops.softmax(logits, axis=-1)) / 4.0
         return ops.log(ops.maximum(mean, _LEAST_SHARE))
@@ -252,6 +252,20 @@ class MeanOfViews(keras.layers.Layer):
 
 def _mirrored(x):
     return ops.flip(x, axis=2)
+
+
+def _resized(x, height, width):
+    """Bilinear; `ops.image.resize` wants to know sizes before there is a batch."""
+    for axis, size in ((1, height), (2, width)):
+        last = ops.shape(x)[axis] - 1
+        places = ops.cast(ops.arange(size), "float32") + 0.5
+        places = places * (ops.cast(last + 1, "float32") / ops.cast(size, "float32")) - 0.5
+        lower = ops.floor(ops.maximum(places, 0.0))
+        share = ops.reshape(ops.maximum(places, 0.0) - lower, (-1,) + (1,) * (3 - axis))
+        lower = ops.cast(lower, "int32")
+        upper = ops.minimum(lower + 1, last)
+        x = ops.take(x, lower, axis) * (1.0 - share) + ops.take(x, upper, axis) * share
+    return x
 
 
 def _choose(logits, temperature, *, kernel=None):

@@ -10,7 +10,9 @@ from PIL import Image
 from tiny_training import defocus, save, texture, without_tracing
 
 from keras_refocus import evaluate, export, networks, restore, train
+from keras_refocus.deployment import saved_model
 from keras_refocus.engines import contract
+from keras_refocus.evaluation import models
 from keras_refocus.networks import blocks, mobilenet_colorizer
 from keras_refocus.pictures import color, color_bins
 from keras_refocus.training import colorizer_job, run_folder
@@ -206,6 +208,9 @@ def test_several_views_of_any_size_keep_the_weights(tmp_path):
     luminance = np.random.default_rng(0).random((1, 37, 150, 1), "float32")
     expected = np.asarray(several(luminance))
     assert expected.shape == (1, 37, 150, 2)
+    version = saved_model.export_model(several, tmp_path / "colorizer")
+    served, _ = models.load_colorizer(version)
+    np.testing.assert_allclose(served(luminance), expected.clip(-1, 1), atol=1e-5)
     several.save(tmp_path / "several.keras")
     keras.backend.clear_session()  # as in another process
     again = keras.saving.load_model(tmp_path / "several.keras", compile=False)
