@@ -37,6 +37,10 @@ _STILL = 1e-4
 #: Name of the row of the classical search.
 CLASSICAL = "classical lines"
 
+# Of the row that tells what the restored picture is good for: how it would move is taken from the
+# true frames. No way to find the motion alone comes further.
+_TRUE_WAYS = "restored, along the true ways"
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Protocol:
@@ -153,9 +157,9 @@ def score(
         done: Called after each exposure.
 
     Returns:
-        List of `Row`: blurred, restored, classical, then the networks.
+        List of `Row`: blurred, restored, classical, along the true ways, then the networks.
     """
-    names = ["blurred, seven times", "restored, seven times", CLASSICAL]
+    names = ["blurred, seven times", "restored, seven times", CLASSICAL, _TRUE_WAYS]
     names += [name for name, _ in networks]
     found = {name: [] for name in names}
     moving = []
@@ -166,6 +170,8 @@ def score(
         way = seen[..., 4:6] * from_blur.SCALE
         sequences = [[blurred] * from_blur.FRAMES, [restored] * from_blur.FRAMES]
         sequences.append(from_blur.frames_along(restored, way, times))
+        true = from_blur.true_trajectories(frames[None])[0]
+        sequences.append(from_blur.frames_along(restored, true, times))
         for _, network in networks:
             # A network of luminance sees no chroma.
             own = seen if network.channels == 7 else np.delete(seen, (1, 2), axis=-1)

@@ -311,7 +311,7 @@ class MotionJob(TrainingJob):
 
 
 def _with_trajectories(frames):
-    return np.concatenate([frames, motion_model.true_trajectories(frames)], axis=-1)
+    return np.concatenate([frames, from_blur.true_trajectories(frames)], axis=-1)
 
 
 def _usable_windows(folder):

@@ -8,7 +8,7 @@ from keras import ops
 
 from keras_refocus.pictures.color import Tensor
 from keras_refocus.training import gan, motion_losses
-from keras_refocus.video import from_blur, optical_flow
+from keras_refocus.video import from_blur
 
 _MIDDLE = from_blur.FRAMES // 2
 
@@ -70,24 +70,6 @@ def _sample(picture, right, down):
     return upper * (1.0 - along) + lower * along
 
 
-def true_trajectories(frames: np.ndarray) -> np.ndarray:
-    """How things moved between the true frames: optical flow from the outer ones to the middle one.
-
-    Args:
-        frames: float32 array (batch, height, width, 7).
-
-    Returns:
-        float32 array (batch, height, width, 4): `first` and `second`, as of `from_blur`.
-    """
-    found = []
-    for one in frames:
-        first, middle, last = (np.ascontiguousarray(one[..., index]) for index in (0, 3, 6))
-        # A pixel of a frame comes from where the flow leads in the middle one.
-        start, end = (-optical_flow.estimate(outer, middle) for outer in (first, last))
-        found.append(np.concatenate([end - start, 2 * (start + end)], axis=-1))
-    return np.stack(found).astype(np.float32)
-
-
 def _psnr(errors):
     return -10.0 * ops.log10(ops.maximum(errors, 1e-5))  # At most 50 dB, as of the restorer.
 
@@ -128,7 +110,7 @@ class MotionModel(gan.GAN):
 
     Data are pairs `(seen, frames)`: float32 tensors (batch, height, width, channels + 4), as
     `from_blur.see` makes them, and (batch, height, width, 11): luminance of the seven frames in
-    order, and the four coefficients of the true trajectories (`true_trajectories`).
+    order, and the four coefficients of the true trajectories (`from_blur.true_trajectories`).
     `averaged_generator` is what is validated and exported.
 
     Args:

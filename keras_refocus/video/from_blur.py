@@ -24,6 +24,7 @@ import numpy as np
 
 from keras_refocus.engines import contract
 from keras_refocus.pictures import color
+from keras_refocus.video import optical_flow
 
 #: Frames that a network gives, from the first to the last moment of the exposure.
 FRAMES = 7
@@ -256,6 +257,24 @@ def frames_along(
             )
         )
     return frames
+
+
+def true_trajectories(frames: np.ndarray) -> np.ndarray:
+    """How things moved between the true frames: optical flow from the outer ones to the middle one.
+
+    Args:
+        frames: float32 array (batch, height, width, 7), luminance.
+
+    Returns:
+        float32 array (batch, height, width, 4): `first` and `second`.
+    """
+    found = []
+    for one in frames:
+        first, middle, last = (np.ascontiguousarray(one[..., index]) for index in (0, 3, 6))
+        # A pixel of a frame comes from where the flow leads in the middle one.
+        start, end = (-optical_flow.estimate(outer, middle) for outer in (first, last))
+        found.append(np.concatenate([end - start, 2 * (start + end)], axis=-1))
+    return np.stack(found).astype(np.float32)
 
 
 def lead_of_blue(rgb: np.ndarray, lines: Lines) -> float:

@@ -54,14 +54,6 @@ def test_a_straight_way_moves_the_picture_there():
     assert [int(frames[:, 10, index].argmax()) for index in (0, 3, 6)] == [6, 3, 6]
 
 
-def test_true_trajectories_are_those_that_the_frames_were_made_along():
-    plane = cv2.resize(picture(12, 15), (96, 80), interpolation=cv2.INTER_CUBIC).clip(0, 1)
-    field = np.broadcast_to(np.float32([6.0, -4.0, 0.0, 3.0]), (80, 96, 4))
-    frames = np.stack(from_blur.frames_along(plane, field, from_blur.moments(7)), -1)
-    found = motion_model.true_trajectories(frames[None])[0, 20:-20, 20:-20]
-    np.testing.assert_allclose(np.median(found, axis=(0, 1)), [6, -4, 0, 3], atol=0.5)
-
-
 def test_loss_of_trajectories_by_hand():
     true, given = np.zeros((2, 2, 2, 4), "float32"), np.zeros((2, 2, 2, 4), "float32")
     true[0, ..., 0], given[0, ..., 0] = 16, -16  # the other way round
@@ -104,7 +96,7 @@ def test_steps_lower_the_loss_and_reach_every_variable(name, loss):
     seen = seen_of(plane, (3.0, 0.0))
     field = np.broadcast_to(np.float32([5.0, 3.0]), (32, 32, 2))
     truth = np.stack(from_blur.frames_along(plane, field, from_blur.moments(7)), -1)[None]
-    truth = np.concatenate([truth, motion_model.true_trajectories(truth)], axis=-1)
+    truth = np.concatenate([truth, from_blur.true_trajectories(truth)], axis=-1)
     before = [weight.copy() for weight in model.generator.get_weights()]
     start = model.evaluate(seen, truth, verbose=0, return_dict=True)
     model.fit(seen, truth, epochs=6, verbose=0)

@@ -105,3 +105,11 @@ def test_any_size(shape):
 def test_planes_of_two_shapes_are_refused():
     with pytest.raises(ValueError, match="one shape"):
         from_blur.find_lines(np.zeros((4, 4)), np.zeros((4, 5)))
+
+
+def test_true_trajectories_are_those_that_the_frames_were_made_along():
+    plane = scene(80, 96)
+    field = np.broadcast_to(np.float32([6.0, -4.0, 0.0, 3.0]), (80, 96, 4))
+    frames = np.stack(from_blur.frames_along(plane, field, from_blur.moments(7)), -1)
+    found = from_blur.true_trajectories(frames[None])[0, 20:-20, 20:-20]
+    np.testing.assert_allclose(np.median(found, axis=(0, 1)), [6, -4, 0, 3], atol=0.5)
