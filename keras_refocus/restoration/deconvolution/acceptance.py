@@ -9,7 +9,15 @@ Before the restorer has seen it, what any kernel gave blurs to the photo. With a
 restorer does not know what it sees, and changes it so much that it does not any more. So with a
 kernel that was found the error must be far below that of the plain result, not only below it (that
 of the plain result is not small, since it is blurred by the kernel on top of what blur it has left)
-and small beside what was changed: much moved for little is the mark of a kernel that is half right.
+and small beside what was changed. Noise is no error: it is smoothed away before errors are squared.
+
+And what a right kernel leaves is noise, in which neighbours do not resemble each other; what a
+wrong one leaves has the shapes of the picture. So the less sparser than the photo a kernel made the
+picture, the more like noise the residual must be: of all that was measured of right and wrong
+kernels that searches had found, these two together told best which of them help.
+
+Where the error is small, but not very small, a part of the plain result stays: the kernel is then
+slightly wrong there, and its blotches and ripples are weakened by as much.
 """
 
 import cv2
@@ -30,10 +38,21 @@ _NEIGHBOURHOOD = 65
 _FLAT, _RIPPLE = 0.012, 2.5
 # Share of the picture below which nothing is taken.
 _LEAST = 0.05
+# Sigma in pixels of the smoothing by which noise is left out of errors.
+_SMOOTHING = 1.0
 # With a kernel that was found: the squared error in a neighbourhood over that of the plain result;
 # the same of all that is taken; that over the square of what was changed; and how far above the
 # least error noise alone may be.
-_FIT, _FIT_OF_ALL, _LEFT, _NOISE = 0.3, 0.35**2, 0.085**2, 1.5
+_FIT, _FIT_OF_ALL, _LEFT, _NOISE = 0.3, 0.3**2, 0.06**2, 1.5
+# How much sparser the picture must be than the photo (`blind.Found.cost`) for a residual that is
+# noise: with a kernel that was found more than once, or once only; and for each unit by which
+# neighbours correlate in the residual.
+_EVIDENCE, _EVIDENCE_ALONE, _RESEMBLANCE = 0.04, 0.1, 0.35
+# How much less sparse than the plain result a picture may be that is not rougher.
+_ROUGHNESS = 0.05
+# Root of the error over that of the plain result from which on some of the plain result stays; how
+# much of it for each unit above; and what of the deconvolved picture is left at least.
+_CLEAR, _FADE, _LEAST_LEFT = 0.1, 1.5, 0.6
 # Share of a pixel from which on it is well inside what is taken, and of the picture that must be.
 _SURE, _MOST = 0.9, 0.5
 
@@ -45,6 +64,8 @@ def choose(
     kernel: np.ndarray,
     *,
     given: bool = False,
+    gain: float = np.inf,
+    alone: bool = False,
 ) -> tuple[np.ndarray, Finding]:
     """Blend the deconvolved and the plain picture by which of them is better where.
 
@@ -55,6 +76,9 @@ def choose(
         kernel: That of the blur.
         given: Whether somebody named the kernel. Then it is not doubted: it may be short, and to
             be better than the plain result is enough.
+        gain: By how much the cost of the picture that the search saw is below that of the photo
+            (`blind.Found.cost`).
+        alone: Whether the kernel was found once only, so that more is asked of it.
 
     Returns:
         Tuple of luminance, float32 (height, width, 1) in [0, 1], and what is to be said of it.
@@ -66,13 +90,15 @@ def choose(
         blind.measured(color.luminance_to_light(side[..., 0]), kernel).cost
         for side in (sharp, plain)
     )
-    if cost > plain_cost:
+    if cost > plain_cost + _ROUGHNESS:
         return plain, nothing(Reason.ROUGHER, kernel)
     photo = color.light_to_luminance(light)
-    share, error, plain_error = _judged(photo, sharp, plain, kernel, 1.0 if given else _FIT)
+    share, error, plain_error, power, product = _judged(
+        photo, sharp, plain, kernel, 1.0 if given else _FIT
+    )
     changed = float(share.mean())
     # At the rim of what is taken the error of both is seen.
-    sure = share > _SURE
+    sure = share > _SURE * _LEAST_LEFT
     left, moved = error[sure].sum(), (sharp - plain)[sure] ** 2
     fits = (
         sure.mean() > _MOST
@@ -81,6 +107,10 @@ def choose(
     )
     if changed < _LEAST or not (given or fits):
         return plain, nothing(Reason.NOT_THE_PHOTO, kernel)
+    resemblance = product[sure].sum() / max(power[sure].sum(), 1e-12)
+    least = _EVIDENCE_ALONE if alone else _EVIDENCE
+    if not given and gain < least + _RESEMBLANCE * max(resemblance, 0):
+        return plain, nothing(Reason.DISAGREEMENT if alone else Reason.NOT_THE_PHOTO, kernel)
     mixed = plain + share[..., np.newaxis] * (sharp - plain)
     reason = Reason.NONE if changed > 0.995 else Reason.PARTLY
     return mixed, Finding(kernel, found.length, found.direction, changed, reason, share)
@@ -94,7 +124,8 @@ def misfit(photo: np.ndarray, restored: np.ndarray, kernel: np.ndarray) -> float
         restored: What the restorer makes of the deconvolved picture, of that shape.
         kernel: That of the blur.
     """
-    return float(np.sqrt(_error(restored, photo, kernel).mean()))
+    residual, reach = _residual(restored, photo, kernel)
+    return float(np.sqrt(_local(residual**2, reach).mean()))
 
 
 def _judged(
@@ -114,10 +145,14 @@ def _better(
     """Judge each pixel by its neighbourhood.
 
     Returns:
-        float32 (3, height, width): share of the deconvolved picture, in [0, 1]; mean squared error
-        of it and of the plain one, blurred again.
+        float32 (5, height, width): share of the deconvolved picture, in [0, 1]; mean squared error
+        of it and of the plain one, blurred again, without noise; mean square of what it differs
+        from the photo, with noise, and mean product of that with what it is a pixel further.
     """
-    error, plain_error = (_error(side, photo, kernel) for side in (sharp, plain))
+    residual, reach = _residual(sharp, photo, kernel)
+    error = _local(_smooth(residual) ** 2, reach)
+    plain_error = _local(_smooth(_residual(plain, photo, kernel)[0]) ** 2, reach)
+    beside, below = (np.roll(residual, -1, axis) * residual for axis in (1, 0))
     near = _NEIGHBOURHOOD // 4
     # An edge as far as the kernel reaches is in the blurred neighbourhood, too.
     flat = _deviation(photo, near + max(kernel.shape)) < _FLAT
@@ -126,15 +161,31 @@ def _better(
     # Where there is only noise both are as good.
     noise = _NOISE * np.percentile(error, 10)
     good = (error < fit * plain_error + (1 - fit) * noise) & (rings < 0.3)
-    return np.stack([_mean(_mean(good.astype(np.float32))), error, plain_error])
+    share = _mean(good.astype(np.float32))
+    if fit < 1:
+        # Running means of squares may be below zero by rounding.
+        part = np.sqrt(np.maximum(error, 0) / np.maximum(plain_error, 1e-12))
+        share *= np.clip(1 - _FADE * (part - _CLEAR), _LEAST_LEFT, 1)
+    products = _local((beside + below) / 2, reach)
+    return np.stack([_mean(share), error, plain_error, _local(residual**2, reach), products])
 
 
-def _error(side: np.ndarray, photo: np.ndarray, kernel: np.ndarray) -> np.ndarray:
-    """Mean squared error about each pixel of a picture that is blurred again."""
-    squared = (again(side, kernel) - photo) ** 2
-    # What was blurred into the picture from beyond its border nobody knows.
+def _residual(side: np.ndarray, photo: np.ndarray, kernel: np.ndarray) -> tuple[np.ndarray, int]:
+    """What a picture, blurred again, differs from the photo, and how near the border nobody knows.
+
+    What was blurred into the picture from beyond its border is unknown.
+    """
     reach = min(max(kernel.shape) // 2, (min(photo.shape) - 1) // 4)
-    inner = squared[reach : len(squared) - reach, reach : squared.shape[1] - reach]
+    return again(side, kernel) - photo, reach
+
+
+def _smooth(plane: np.ndarray) -> np.ndarray:
+    return cv2.GaussianBlur(plane, (0, 0), _SMOOTHING, borderType=cv2.BORDER_REFLECT)
+
+
+def _local(plane: np.ndarray, reach: int) -> np.ndarray:
+    """Mean about each pixel of a plane whose border is left out."""
+    inner = plane[reach : len(plane) - reach, reach : plane.shape[1] - reach]
     return cv2.copyMakeBorder(_mean(inner), *[reach] * 4, cv2.BORDER_REPLICATE)
 
 

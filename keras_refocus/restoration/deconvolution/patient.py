@@ -35,8 +35,9 @@ _GAIN = 0.12
 _VOTES, _AGREEMENT = 3, 0.7
 # A search had room enough if the kernel covers no more of its side.
 _COVERED = 0.6
-# So often the kernel is fitted to what the network makes of the picture it gives.
-_REFINED = 3
+# So many kernels are tried, each fitted to what the network makes of the picture of the one before,
+# as long as the error grows by no more than this factor: it hardly tells good kernels apart.
+_REFINED, _WORSE = 4, 1.15
 # Of what the network makes of a deconvolved picture the kernel is fitted this much wider.
 _WIDER = 1.25
 
@@ -145,15 +146,21 @@ class _Work:
         found = self._search(part, window)
         if isinstance(found, Reason):
             return self.plain, nothing(found, self.kernel)
+        found, gain, alone = found
         self.kernel = self._refined(part, found.kernel)
         self.done()
         sharp = self._sharp()
-        self.best = acceptance.choose(self.light, sharp, self.plain, self.kernel)
+        self.best = acceptance.choose(
+            self.light, sharp, self.plain, self.kernel, gain=gain, alone=alone
+        )
         self.done()
         return self.best
 
     def _search(self, part, window):
-        """The best kernel, or why there is none."""
+        """The best kernel, by how much sparser it makes the picture, and whether it is alone.
+
+        Or why there is none.
+        """
         room = sides(self.light.shape)
         if not room:
             return Reason.TOO_SMALL
@@ -177,9 +184,8 @@ class _Work:
         self.kernel = best.kernel
         if kernels.extent(best.kernel).length < acceptance.SHORTEST:
             return Reason.NO_SHAKE
-        if best.cost > blind.judged(part, kernels.dot(3), self.check).cost - _GAIN:
-            return Reason.NO_KERNEL
-        return best if _supported(found) else Reason.DISAGREEMENT
+        gain = blind.judged(part, kernels.dot(3), self.check).cost - best.cost
+        return (best, gain, not _supported(found)) if gain >= _GAIN else Reason.NO_KERNEL
 
     def _refined(self, part, kernel):
         """The kernel, fitted to the edges of what the restorer makes of the picture it gives."""
@@ -189,9 +195,9 @@ class _Work:
             sharp = deconvolve(part, kernel, self.check)
             made = self.look(color.light_to_luminance(sharp)[..., np.newaxis])[..., 0]
             error = acceptance.misfit(photo, made, kernel)
-            if error >= least:
+            if error > _WORSE * least:
                 break
-            least, best = error, kernel
+            least, best = min(error, least), kernel
             edges = color.luminance_to_light(made)
             kernel = blind.refine(part, edges, _room(kernel), self.check)
         return best
