@@ -42,6 +42,10 @@ _CONTRAST = 0.3
 _GROWTH, _LAST = 2.0, 1e5
 # Weight of the kernel's energy, of that of the edges.
 _RIDGE = 2e-3
+# Weight of differences between neighbours in a kernel that is fitted to what a network made, of the
+# energy of the edges. Without it a path falls apart into dots, fit by fit, as every dot takes the
+# light around it.
+_SMOOTH = 0.1
 # What the least size of an edge is divided by after each fit.
 _DECAY = 1.1
 # What of a found kernel is taken for noise, of its largest value.
@@ -157,10 +161,13 @@ class _Scale:
             return 0.0
         return min(float(np.partition(part, -self.least)[-self.least]) for part in values)
 
-    def fit(self, horizontal: np.ndarray, vertical: np.ndarray, least: float) -> np.ndarray:
+    def fit(
+        self, horizontal: np.ndarray, vertical: np.ndarray, least: float, smooth: float = 0.0
+    ) -> np.ndarray:
         """The kernel that takes drawn edges to those of the photo, by least squares.
 
         No value of it is negative: what comes out so is left out, and the rest fitted again.
+        `smooth` is the weight of its own differences, of the energy of the edges.
         """
         keep = self.inside & (horizontal * horizontal + vertical * vertical >= least * least)
         drawn = [fourier.forward(part * keep) for part in (horizontal, vertical)]
@@ -173,7 +180,8 @@ class _Scale:
         size = 2 * side
         table = np.zeros((size, size))
         table[np.ix_(far, far)] = alike[np.ix_(far, far)]
-        response = np.fft.rfft2(table) + _RIDGE * table[0, 0]
+        penalty = _RIDGE + smooth * fourier.roughness((size, size))
+        response = np.fft.rfft2(table) + penalty * table[0, 0]
 
         def apply(kernel):
             spectrum = np.fft.rfft2(kernel, (size, size))
@@ -290,8 +298,8 @@ def refine(
     scale = _Scale(light, side)
     wide = fourier.extend(sharp, scale.shape)
     gradients = fourier.across(wide), fourier.down(wide)
-    kernel = kernels.pruned(scale.fit(*gradients, scale.threshold(*gradients)), faint=_FAINT)
-    return kernels.centred(kernel)
+    kernel = scale.fit(*gradients, scale.threshold(*gradients), _SMOOTH)
+    return kernels.centred(kernels.pruned(kernel, faint=_FAINT))
 
 
 def search(light: np.ndarray, side: int, check: Check = lambda: None) -> list[Found]:

@@ -37,7 +37,7 @@ _VOTES, _AGREEMENT = 3, 0.7
 _COVERED = 0.6
 # So many kernels are tried, each fitted to what the network makes of the picture of the one before,
 # as long as the error grows by no more than this factor: it hardly tells good kernels apart.
-_REFINED, _WORSE = 4, 1.15
+_REFINED, _WORSE = 4, 1.25
 # Of what the network makes of a deconvolved picture the kernel is fitted this much wider.
 _WIDER = 1.25
 
