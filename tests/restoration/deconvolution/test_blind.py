@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from shaken_scenes import blurred, scene
 
-from keras_refocus.restoration.deconvolution import blind, fourier, kernels
+from keras_refocus.restoration.deconvolution import blind, fourier, kernels, known
 
 
 def test_scales_go_from_coarse_to_fine_and_are_odd():
@@ -15,12 +15,34 @@ def test_scales_go_from_coarse_to_fine_and_are_odd():
         assert sides == sorted(set(sides)) and sides[-1] == side
 
 
-def test_the_fit_finds_the_kernel_between_true_edges_and_the_photo():
+def test_the_fit_finds_the_kernel_between_true_edges_and_the_photo(monkeypatch):
     kernel = kernels.motion_kernel(9, 40)
     seen, truth = blurred(scene(), kernel)
+    # What keeps a path together makes it wider.
+    assert 0.97 > kernels.similarity(blind.refine(seen, truth, 13), kernel) > 0.85
+    monkeypatch.setattr(blind, "_SMOOTH", 0.0)
     found = blind.refine(seen, truth, 13)
     assert kernels.similarity(found, kernel) > 0.97
     assert found.min() >= 0 and found.sum() == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("angle", [0, 20])
+def test_a_path_that_fell_apart_into_dots_is_put_together_again(angle, monkeypatch):
+    kernel = kernels.motion_kernel(21, angle)
+    seen, _ = blurred(scene((170, 210)), kernel)
+    seen = seen + np.random.default_rng(0).normal(0, 0.003, seen.shape).astype(np.float32)
+    dots = kernel.copy()
+    dots[:, 1::3] = 0
+    dots /= dots.sum()
+    edges = known.deconvolve(seen, dots)
+
+    def alike():
+        return kernels.similarity(blind.refine(seen, edges, 27), kernel)
+
+    fitted = alike()
+    assert fitted > kernels.similarity(dots, kernel) + 0.1
+    monkeypatch.setattr(blind, "_SMOOTH", 0.0)
+    assert fitted > alike() + 0.05
 
 
 @pytest.mark.parametrize(("length", "angle"), [(9, 90), (13, 30)])
