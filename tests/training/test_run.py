@@ -344,6 +344,7 @@ def test_no_room_for_an_epoch_is_said_before_anything_is_written(pairs, tmp_path
     with pytest.raises(OSError, match="must have room"):
         run.run(small_job(tmp_path / "full", pairs, tiny(epochs=1)))
     assert sorted(path.name for path in (tmp_path / "full").iterdir()) == [
+        ".lock",
         "manifest.txt",
         "record.json",
         "tensorboard",
