@@ -93,8 +93,11 @@ def _load(path, servable, output, *, channels, best, tuning=None, given=contract
     path = store.find_models() / servable if path is None else pathlib.Path(path)
     version = store.saved_model_folder(path)
     if version is not None:
+        # Not by equality: a smoothing of 0 is asked for.
         asked = {
-            name: value for name, value in (tuning or {}).items() if value not in (None, False)
+            name: value
+            for name, value in (tuning or {}).items()
+            if value is not None and value is not False
         }
         if asked:
             raise ValueError(

@@ -246,8 +246,8 @@ class MeanOfViews(keras.layers.Layer):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "MeanOfViews":
-        network = keras.saving.deserialize_keras_object(config.pop("network"))
-        return cls(network, **config)
+        options = dict(config)
+        return cls(keras.saving.deserialize_keras_object(options.pop("network")), **options)
 
 
 def _mirrored(x):

@@ -210,6 +210,9 @@ def test_several_views_of_any_size_keep_the_weights(tmp_path):
     assert expected.shape == (1, 37, 150, 2)
     version = saved_model.export_model(several, tmp_path / "colorizer")
     served, _ = models.load_colorizer(version)
+    for asked in ({"smoothing": 0}, {"several_views": True}):
+        with pytest.raises(ValueError, match="as they were exported.*" + next(iter(asked))):
+            models.load_colorizer(version, **asked)
     np.testing.assert_allclose(served(luminance), expected.clip(-1, 1), atol=1e-5)
     several.save(tmp_path / "several.keras")
     keras.backend.clear_session()  # as in another process
