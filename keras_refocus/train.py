@@ -47,7 +47,7 @@ def _add_restorer(stages):
         epilog="Example: refocus train restorer --photos my_photos --run runs/first",
     )
     data = restorer.add_argument_group("data")
-    data.add_argument("--photos", type=pathlib.Path, metavar="FOLDER", help="sharp photos")
+    _add_photos(data, "sharp photos")
     data.add_argument(
         "--videos",
         type=pathlib.Path,
@@ -86,16 +86,20 @@ def _add_colorizer(stages):
         '--generator-options \'{"weights": "mobilenet_v2.npz"}\'',
     )
     data = colorizer.add_argument_group("data")
+    _add_photos(data, "colour photos")
+    _add_validation(data)
+    _add_run(colorizer, configs.ColorizerConfig, presets.COLORIZER_PRESETS)
+
+
+def _add_photos(data, what):
     data.add_argument(
         "--photos",
         type=pathlib.Path,
         metavar="FOLDER",
         nargs="+",
         action="extend",
-        help="colour photos, in one folder or more",
+        help=f"{what}, in one folder or more",
     )
-    _add_validation(data)
-    _add_run(colorizer, configs.ColorizerConfig, presets.COLORIZER_PRESETS)
 
 
 def _add_motion(stages):
@@ -108,7 +112,7 @@ def _add_motion(stages):
         epilog="Example: refocus train motion --photos my_photos --run runs/motion",
     )
     data = motion.add_argument_group("data")
-    data.add_argument("--photos", type=pathlib.Path, metavar="FOLDER", help="sharp photos")
+    _add_photos(data, "sharp photos")
     data.add_argument(
         "--clips",
         type=pathlib.Path,
@@ -360,7 +364,7 @@ def _kind(stage):
 
 
 def _frames_of_videos(parser, arguments):
-    """Put the sharpest frames of clips beside the run; the folder of them."""
+    """Put the sharpest frames of clips beside the run; list of their folder."""
     if arguments.photos is not None:
         parser.error("--videos are learned from instead of --photos; leave one of them out")
     extras.require("video", "Learning from videos", "av")
@@ -373,7 +377,7 @@ def _frames_of_videos(parser, arguments):
         progress=lambda clip: _log.info("looking for sharp frames in %s", clip),
     )
     _log.info("%d frames of videos are in %s", len(paths), folder)
-    return folder
+    return [folder]
 
 
 def _make_triplets(parser, arguments):
@@ -407,25 +411,23 @@ def _pictures(arguments, kind, told):
         given = {name: getattr(arguments, name) for name in ("triplets", "validation_triplets")}
     else:
         given = {
+            "photos": tuple(arguments.photos or ()),
             "data": arguments.data,
             "data_dir": arguments.data_dir,
             "validation_photos": arguments.validation_photos,
         }
     if arguments.stage == "restorer":
         given |= {
-            "photos": arguments.photos,
             "pairs": tuple(arguments.pairs or ()),
             "validation_pairs": arguments.validation_pairs,
             "teacher": arguments.teacher,
         }
     elif arguments.stage == "motion":
-        names = ("photos", "clips", "validation_clips", "models", "examples")
+        names = ("clips", "validation_clips", "models", "examples")
         given |= {name: getattr(arguments, name) for name in names}
         for name in ("restorer", "example_count"):
             if getattr(arguments, name) is not None:
                 given[name] = getattr(arguments, name)
-    elif arguments.stage == "colorizer":
-        given["photos"] = tuple(arguments.photos or ())
     others = {
         "validation_count": arguments.validation_count,
         "data_license": arguments.data_license,

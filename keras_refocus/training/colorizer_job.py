@@ -47,9 +47,7 @@ def _color_photos(folders):
         Tuple `(facts, grays)`: those of `job.inspect_pictures` for each photo in colour, and the
         number of grey photos.
     """
-    facts = {}
-    for folder in folders:
-        facts |= usable_photos(folder, look=_count_colors)
+    facts = usable_photos(folders, look=_count_colors)
     kept = {path: fact for path, fact in facts.items() if fact[2] is not None}
     grays = len(facts) - len(kept)
     if grays:

@@ -3,6 +3,7 @@
 import concurrent.futures
 import dataclasses
 import logging
+import os
 import pathlib
 import shlex
 import sys
@@ -129,20 +130,30 @@ def log_bad(bad: Mapping[pathlib.Path, str]) -> None:
 
 
 def usable_photos(
-    folder: pathlib.Path, *, look: Callable[..., Any] | None = None
+    folders: Iterable[pathlib.Path], *, look: Callable[..., Any] | None = None
 ) -> dict[pathlib.Path, Any]:
-    """Inspect the photos of a folder, and say which are left out.
+    """Inspect the photos of folders, and say which are left out.
+
+    Args:
+        folders: Paths of folders.
+        look: As for `inspect_pictures`.
+
+    Returns:
+        Dict from path to `(sha256, (height, width), seen)`.
 
     Raises:
-        ValueError: If none can be read.
+        ValueError: If none can be read in one of the folders.
     """
-    facts, bad = inspect_pictures(catalogue.list_photos(folder), look=look)
-    log_bad(bad)
-    if not facts:
-        raise ValueError(
-            f"At least one picture must be readable. Received: {folder}, where none of {len(bad)} "
-            "is. The messages above say why."
-        )
+    facts = {}
+    for folder in folders:
+        found, bad = inspect_pictures(catalogue.list_photos(folder), look=look)
+        log_bad(bad)
+        if not found:
+            raise ValueError(
+                f"At least one picture must be readable. Received: {folder}, where none of "
+                f"{len(bad)} is. The messages above say why."
+            )
+        facts |= found
     return facts
 
 
@@ -197,13 +208,16 @@ class TrainingJob:
     # What the two sides of a prepared data set must be, and the flags of folders.
     sides: typing.ClassVar[tuple]
     _folder_flags: typing.ClassVar[str]
-    # Fields that are a path or `None`, and those that are tuples of paths.
+    # Fields that are a path or `None`, and those that are tuples of paths, for which one path or
+    # `None` may be given.
     _paths: typing.ClassVar[tuple] = ("data_dir", "validation_photos")
     _path_lists: typing.ClassVar[tuple] = ()
     # Other fields that a command line repeats.
     _options: typing.ClassVar[tuple] = ()
 
     def __post_init__(self):
+        for name in self._path_lists:
+            object.__setattr__(self, name, as_paths(getattr(self, name)))
         folders = [
             name for name in ("photos", "pairs", "clips", "triplets") if getattr(self, name, None)
         ]
@@ -269,7 +283,7 @@ class TrainingJob:
             config=dataclasses.replace(config, **changes or {}),
             **cls.pictures_of(record),
             # It is in the weights by now; the report's command still needs it.
-            init_from=_as_paths(record.get("init_from")),
+            init_from=as_paths(record.get("init_from")),
             workers=workers,
             strategy=strategy,
         )
@@ -281,7 +295,7 @@ class TrainingJob:
         # Records of older runs know no data sets.
         given = {name: values.get(name) for name in cls._paths}
         paths = {name: path and pathlib.Path(path) for name, path in given.items()}
-        lists = {name: tuple(map(pathlib.Path, values[name])) for name in cls._path_lists}
+        lists = {name: as_paths(values.get(name)) for name in cls._path_lists}
         return {
             "data": values.get("data"),
             **paths,
@@ -394,7 +408,7 @@ def _next_steps_of_interpolator(run):
     ]
 
 
-def _as_paths(recorded):
-    """Tuple of paths of what a record holds: a list, in older records one path, or `None`."""
-    recorded = [recorded] if isinstance(recorded, str) else recorded or ()
-    return tuple(map(pathlib.Path, recorded))
+def as_paths(given: str | os.PathLike | Iterable[str | os.PathLike] | None) -> tuple:
+    """Tuple of paths of what is given: several, one (as in older records), or `None`."""
+    given = [given] if isinstance(given, str | os.PathLike) else given or ()
+    return tuple(map(pathlib.Path, given))

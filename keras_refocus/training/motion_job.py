@@ -60,7 +60,7 @@ class MotionJob(TrainingJob):
     """A training of a motion network; see `TrainingJob`.
 
     Attributes:
-        photos: Path of a folder of sharp photos, which are exposed while they move, or `None`.
+        photos: Tuple of paths of folders of sharp photos, which are exposed while they move.
         clips: Path of a folder of high-speed clips, each a folder of frames, or `None`.
         validation_clips: Path of a folder of clips to validate on.
         models: Folder with the restorer, or `None`: that which came with the installation.
@@ -71,7 +71,7 @@ class MotionJob(TrainingJob):
         example_count: How many exposures are kept there.
     """
 
-    photos: pathlib.Path | None = None
+    photos: tuple = ()
     clips: pathlib.Path | None = None
     validation_clips: pathlib.Path | None = None
     models: pathlib.Path | None = None
@@ -83,8 +83,9 @@ class MotionJob(TrainingJob):
     config_class = configs.MotionConfig
     columns = ("blurred", "restored", "first", "middle", "last", "true first", "true last")
     sides = ("blurred", "frames")
-    _paths = ("data_dir", "photos", "clips", "validation_photos", "validation_clips", "models")
+    _paths = ("data_dir", "clips", "validation_photos", "validation_clips", "models")
     _paths += ("examples",)
+    _path_lists = ("photos",)
     _options = ("restorer", "example_count")
     _folder_flags = "--photos or --clips"
 
@@ -128,7 +129,7 @@ class MotionJob(TrainingJob):
     def collect(self) -> Any:
         """Find and check photos and clips; see `TrainingJob`."""
         blur = exposure.settings(self.config.blur, **self.config.blur_options)
-        photos = usable_photos(self.photos) if self.photos else {}
+        photos = usable_photos(self.photos)
         found, training, validation = dict(photos), [], []
         paths, windows, scenes = list(photos), [], []
         if self.clips:
@@ -136,7 +137,7 @@ class MotionJob(TrainingJob):
             found |= facts
         held_out_photos, held_out = [], []
         if self.validation_photos:
-            facts = usable_photos(self.validation_photos)
+            facts = usable_photos([self.validation_photos])
             held_out_photos = list(facts)
             found |= facts
         if self.validation_clips:

@@ -35,7 +35,7 @@ class RestorerJob(TrainingJob):
     """A training of the restorer; see `TrainingJob`.
 
     Attributes:
-        photos: Path of a folder of sharp photos, or `None`. Photos to validate on get seeded
+        photos: Tuple of paths of folders of sharp photos. Photos to validate on get seeded
             synthetic blur.
         pairs: Tuple of paths of folders of pairs.
         validation_pairs: Path of a folder of pairs to validate on.
@@ -43,7 +43,7 @@ class RestorerJob(TrainingJob):
             `initial_weights.load_network` takes it, or `None`.
     """
 
-    photos: pathlib.Path | None = None
+    photos: tuple = ()
     pairs: tuple = ()
     validation_pairs: pathlib.Path | None = None
     teacher: pathlib.Path | None = None
@@ -52,8 +52,8 @@ class RestorerJob(TrainingJob):
     config_class = configs.RestorerConfig
     columns = ("blurred", "restored", "sharp")
     sides = ("blurred", "sharp")
-    _paths = ("data_dir", "photos", "validation_photos", "validation_pairs", "teacher")
-    _path_lists = ("pairs",)
+    _paths = ("data_dir", "validation_photos", "validation_pairs", "teacher")
+    _path_lists = ("photos", "pairs")
     _folder_flags = "--photos or --pairs"
 
     def collect(self) -> Any:
@@ -126,7 +126,7 @@ def _collect(job):
     if config.pair_degradations is not None:
         exposure.settings(config.pair_degradations)
     data_set = job.data_set()
-    photos = usable_photos(job.photos) if job.photos else {}
+    photos = usable_photos(job.photos)
     found = dict(photos)
     photo_paths, held_out_photos = list(photos), []
     pairs = []
@@ -136,7 +136,7 @@ def _collect(job):
         found.update(facts)
     held_out_pairs = []
     if job.validation_photos:
-        facts = usable_photos(job.validation_photos)
+        facts = usable_photos([job.validation_photos])
         held_out_photos = list(facts)
         found.update(facts)
     if job.validation_pairs:

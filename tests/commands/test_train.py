@@ -63,14 +63,16 @@ def train_restorer(*arguments):
 
 def test_flags_and_preset_make_the_job(no_training, tmp_path):
     train_restorer(
-        "--run", tmp_path / "run", "--photos", "p", "--pairs", "a", "--pairs", "b",
+        "--run", tmp_path / "run", "--photos", "p", "q", "--photos", "r",
+        "--pairs", "a", "--pairs", "b",
         "--preset", "quick_test", "--epochs", 7, "--no-flip", "--data-license", "CC0",
         "--validation-pairs", "v", "--workers", 3,
     )  # fmt: skip
     ((job, resume),) = no_training
     assert not resume
     assert job.pairs == (pathlib.Path("a"), pathlib.Path("b"))
-    assert (job.photos, job.validation_pairs) == (pathlib.Path("p"), pathlib.Path("v"))
+    assert job.photos == tuple(map(pathlib.Path, "pqr"))
+    assert job.validation_pairs == pathlib.Path("v")
     assert (job.config.epochs, job.config.flip, job.config.patch_size) == (7, False, 64)
     assert (job.data_license, job.workers, job.strategy) == ("CC0", 3, None)
 
@@ -201,7 +203,8 @@ def test_the_record_of_a_run_repeats_it(no_training, tmp_path, capsys):
     assert again.data_record() == first.data_record()
     train_restorer("--run", tmp_path / "run", "--config", file, "--photos", "p")
     other = no_training[2][0]
-    assert (other.photos, other.pairs, other.config) == (pathlib.Path("p"), (), first.config)
+    assert (other.photos, other.pairs) == ((pathlib.Path("p"),), ())
+    assert other.config == first.config
     with pytest.raises(SystemExit):
         train.main(["colorizer", "--run", "r", "--config", str(file)])
     assert "that of a restorer" in capsys.readouterr().err
@@ -341,8 +344,8 @@ def test_sharp_frames_of_videos_are_learned_from_as_photos(tmp_path, monkeypatch
     monkeypatch.setattr("keras_refocus.training.run.run", lambda job, resume: jobs.append(job))
     videos = ["--videos", str(tmp_path / "clips"), "--run", str(tmp_path / "run")]
     train.main(["restorer", *videos, *TINY])
-    assert jobs[0].photos == tmp_path / "run" / "frames"
-    assert len(list(jobs[0].photos.glob("*.png"))) == 2
+    assert jobs[0].photos == (tmp_path / "run" / "frames",)
+    assert len(list(jobs[0].photos[0].glob("*.png"))) == 2
     with pytest.raises(SystemExit):
         train.main(["restorer", *videos, "--photos", str(tmp_path), *TINY])
 

@@ -117,6 +117,22 @@ def test_pictures_that_do_not_fit_into_memory_are_read_once_for_several_batches(
         assert made.sampler(large, phase).echo == expected
 
 
+def test_photos_of_several_folders_are_learned_and_remembered(tmp_path):
+    for name in ("one", "other"):
+        write_photos(tmp_path / name)
+    folders = (tmp_path / "one", tmp_path / "other")
+    made = restorer_job.RestorerJob(config=tiny(), folder=tmp_path / "run", photos=folders)
+    (source,) = made.collect().sources
+    assert {path.parent.name for path in source.paths} == {"one", "other"}
+    again = restorer_job.RestorerJob.pictures_of({"data": made.data_record()})
+    assert again["photos"] == tuple(path.resolve() for path in folders)
+    # Older records have one path, or none.
+    old = made.data_record() | {"photos": str(folders[0])}
+    assert restorer_job.RestorerJob.pictures_of({"data": old})["photos"] == folders[:1]
+    old["photos"] = None
+    assert restorer_job.RestorerJob.pictures_of({"data": old})["photos"] == ()
+
+
 def test_the_teacher_of_a_run_is_kept_with_it(pairs, tmp_path):
     networks.build("unet", **GENERATOR).save(tmp_path / "teacher.keras")
     job = small_job(

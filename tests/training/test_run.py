@@ -190,7 +190,7 @@ def test_run_folder_holds_the_whole_story(pairs, tmp_path):
     )
     record = run_folder.read_record(folder)
     assert configs.from_json(configs.RestorerConfig, record["config"]) == config
-    assert record["data"]["photos"] == str(photos.resolve())
+    assert record["data"]["photos"] == [str(photos.resolve())]
     assert record["data"]["license"] == "CC0"
     assert record["data"]["files"] == 4 + 8
     assert record["validation"]["pictures"] == 2
