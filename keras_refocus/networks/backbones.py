@@ -40,6 +40,7 @@ class _Backbone:
             three channels.
         offset: What is added behind them.
         same_padding: Whether its unpadded convolutions are given padding.
+        bgr: Whether it expects blue first.
     """
 
     application: str
@@ -48,6 +49,7 @@ class _Backbone:
     scale: tuple
     offset: tuple
     same_padding: bool = False
+    bgr: bool = False
 
 
 BACKBONES = {
@@ -79,6 +81,7 @@ BACKBONES = {
         perceptual="block3_conv3",
         scale=(color.EIGHT_BIT,) * 3,
         offset=tuple(-mean for mean in _VGG_MEAN_BGR),
+        bgr=True,
     ),
     "vgg16": _Backbone(
         application="VGG16",
@@ -86,6 +89,7 @@ BACKBONES = {
         perceptual="block3_conv3",
         scale=(color.EIGHT_BIT,) * 3,
         offset=tuple(-mean for mean in _VGG_MEAN_BGR),
+        bgr=True,
     ),
 }
 
@@ -113,10 +117,11 @@ def find(name: str) -> _Backbone:
 
 def _unlisted(name, preprocess):
     """Describe a network of `keras.applications` that has no entry in `BACKBONES`."""
-    # What a network expects is an affine map of each channel, so two greys tell it.
-    black, white = (
-        np.ravel(preprocess(np.full((1, 1, 1, 3), grey, np.float32)))
-        for grey in (0.0, color.EIGHT_BIT)
+    # What a network expects is an affine map of each channel, so two greys tell it, and a red which
+    # of them comes first.
+    black, white, red = (
+        np.ravel(preprocess(np.array(shade, np.float32).reshape(1, 1, 1, 3)))
+        for shade in ([0.0] * 3, [color.EIGHT_BIT] * 3, [color.EIGHT_BIT, 0.0, 0.0])
     )
     return _Backbone(
         application=name,
@@ -124,6 +129,7 @@ def _unlisted(name, preprocess):
         perceptual=None,
         scale=tuple(map(float, white - black)),
         offset=tuple(map(float, black)),
+        bgr=bool(red[2] != black[2]),
     )
 
 
@@ -218,9 +224,10 @@ def feature_extractor(
     required: bool = False,
     freeze_batch_normalization: bool | None = None,
     dtype: Any = None,
+    colored: bool = False,
     **options: Any,
 ) -> keras.Model:
-    """Build a network from luminance to feature maps of a classification network.
+    """Build a network from luminance, or from sRGB, to feature maps of a classification network.
 
     Luminance is repeated to three channels and brought to the range the network was trained on. The
     tone curve of CIELAB lightness is close enough to that of sRGB to be left as it is: they differ
@@ -237,11 +244,13 @@ def feature_extractor(
         freeze_batch_normalization: Whether batch normalisation keeps its statistics and scales when
             the network is trained on; `None` freezes it when weights are given.
         dtype: Precision of all layers; `None` follows the policy of Keras.
+        colored: Whether it takes sRGB, `(batch, height, width, 3)`, instead of luminance.
         **options: Options of the builder in `keras.applications`, such as `alpha`.
 
     Returns:
-        `keras.Model` from `(batch, height, width, 1)` float32 in [0, 1], sides multiples of 32, to
-        a list of feature maps; to the map itself where one layer is asked for.
+        `keras.Model` from `(batch, height, width, 1)` float32 in [0, 1], or three channels of it
+        where it is `colored`, sides multiples of 32, to a list of feature maps; to the map itself
+        where one layer is asked for.
 
     Raises:
         FileNotFoundError: If the file of weights does not exist.
@@ -299,10 +308,18 @@ def feature_extractor(
     if weights not in (None, "imagenet"):
         _log.info("%s starts from the weights in %s.", backbone.application, weights)
 
-    luminance = keras.Input((None, None, 1), dtype="float32", name="luminance")
+    given = keras.Input(
+        (None, None, 3 if colored else 1), dtype="float32", name="srgb" if colored else "luminance"
+    )
+    planes = [given] * 3
+    if colored:
+        order = (2, 1, 0) if backbone.bgr else (0, 1, 2)
+        planes = [given[..., index : index + 1] for index in order]
     channels = [
-        keras.layers.Rescaling(scale, offset=offset, dtype=dtype, name=f"channel{index}")(luminance)
-        for index, (scale, offset) in enumerate(zip(backbone.scale, backbone.offset, strict=True))
+        keras.layers.Rescaling(scale, offset=offset, dtype=dtype, name=f"channel{index}")(plane)
+        for index, (plane, scale, offset) in enumerate(
+            zip(planes, backbone.scale, backbone.offset, strict=True)
+        )
     ]
     picture = keras.layers.Concatenate(dtype=dtype, name="channels")(channels)
-    return keras.Model(luminance, trunk(picture), name=f"{name}_features")
+    return keras.Model(given, trunk(picture), name=f"{name}_features")

@@ -273,8 +273,8 @@ class ColorizerConfig(TrainingConfig):
 
     color_losses: dict = _dict_field(
         {"color_aware": 1.0},
-        "colour losses and their weights, as JSON; names of `losses.COLOR_LOSSES`, with options: "
-        '{"color_aware": {"weight": 1.0, "strength": 10.0}}',
+        "colour losses and their weights, as JSON; names of `losses.COLOR_LOSSES`, or perceptual, "
+        'with options: {"color_aware": {"weight": 1.0, "strength": 10.0}}',
     )
     rebalance: float | None = _field(
         None,

@@ -163,6 +163,10 @@ class PerceptualLoss:
             backbone has no usual layer.
     """
 
+    # Whether it sees sRGB, and the flag by which it is chosen.
+    _colored = False
+    _flag = "--content"
+
     def __init__(
         self,
         *,
@@ -180,13 +184,18 @@ class PerceptualLoss:
         self.scale = _PERCEPTUAL_SCALES.get(backbone, 1.0) if scale is None else scale
         try:
             self.extractor = backbones.feature_extractor(
-                backbone, [layer], weights=weights, required=True, dtype="float32"
+                backbone,
+                [layer],
+                weights=weights,
+                required=True,
+                dtype="float32",
+                colored=self._colored,
             )
         except (FileNotFoundError, ValueError) as error:
             # The same error, with where this is set.
             options = {"perceptual": {"weight": 0.006, "backbone": backbone, "weights": "FILE"}}
             raise type(error)(
-                f"{error} The perceptual loss asks for it: --content '{json.dumps(options)}'."
+                f"{error} The perceptual loss asks for it: {self._flag} '{json.dumps(options)}'."
             ) from error
         self.extractor.trainable = False
 
@@ -198,6 +207,30 @@ class PerceptualLoss:
 
     def _features(self, picture):
         return self.extractor(picture, training=False)
+
+
+class ColorPerceptualLoss(PerceptualLoss):
+    """The same of coloured pictures: features of the result in sRGB against the photo's.
+
+    A colour that makes a thing look like another thing costs more than one that it could have. With
+    the weights that the colorizer's encoder starts from, the network compared is that encoder as it
+    was, which stays as it is. Colours count as far as sRGB goes.
+    """
+
+    _colored = True
+    _flag = "--color-losses"
+
+    def __init__(self, *, backbone: str = "mobilenet_v2", **options: Any):
+        """Arguments of `PerceptualLoss`, of another backbone by default."""
+        super().__init__(backbone=backbone, **options)
+
+    def __call__(self, luminance, chroma, predicted):
+        """Compare chroma `(batch, height, width, 2)` on the same luminance; a scalar."""
+        luminance, chroma, predicted = _float32(luminance, chroma, predicted)
+        true, result = (
+            ops.clip(color.lab_to_rgb(luminance, side), 0.0, 1.0) for side in (chroma, predicted)
+        )
+        return super().__call__(true, result)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -454,7 +487,7 @@ def color_loss(name: str, **options: Any) -> Callable[..., Tensor]:
     """Look a colour loss up.
 
     Args:
-        name: A key of `COLOR_LOSSES`.
+        name: A key of `COLOR_LOSSES`, or `"perceptual"`.
         **options: Options of that loss, such as the `strength` of `color_aware`.
 
     Returns:
@@ -464,7 +497,9 @@ def color_loss(name: str, **options: Any) -> Callable[..., Tensor]:
     Raises:
         ValueError: If there is none of that name or it has no such option.
     """
-    loss = _look_up(COLOR_LOSSES, name, "colour loss")
+    if name == "perceptual":
+        return ColorPerceptualLoss(**options)
+    loss = _look_up(COLOR_LOSSES, name, "colour loss", also=["perceptual"])
     unknown = sorted(options.keys() - inspect.signature(loss).parameters.keys())
     if unknown:
         raise ValueError(f"The colour loss {name!r} has no option {unknown[0]!r}.")

@@ -843,3 +843,17 @@ def test_architecture_needs_no_file_of_weights():
     assert networks.architecture(name, kept) == kept | {"weights": None}
     assert networks.architecture(name, {"weights": None}) == {"weights": None}
     assert networks.architecture("unet", {"widths": [8]}) == {"widths": [8]}
+
+
+def test_a_colored_backbone_sees_its_channels_in_its_own_order():
+    assert backbones.find("ResNet50").bgr
+    assert not backbones.find("DenseNet121").bgr
+    red = np.zeros((1, 32, 32, 3), "float32")
+    red[..., 0] = 1.0
+    for name, layer, expected in (
+        ("vgg16", "block1_conv1", [-103.939, -116.779, 255.0 - 123.68]),
+        ("mobilenet_v2", "Conv1", [1.0, -1.0, -1.0]),
+    ):
+        extractor = backbones.feature_extractor(name, [layer], weights=None, colored=True)
+        seen = keras.Model(extractor.input, extractor.get_layer("channels").output)
+        np.testing.assert_allclose(seen(red)[0, 0, 0], expected, rtol=1e-5)

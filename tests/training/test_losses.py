@@ -241,6 +241,31 @@ def test_perceptual_loss_needs_weights(monkeypatch):
         losses.PerceptualLoss()
 
 
+def test_perceptual_loss_of_colours_sees_srgb(tmp_path):
+    _weights_file(tmp_path / "weights.npz")
+    chosen = {"weights": tmp_path / "weights.npz", "layer": "block_1_project_BN"}
+    loss = losses.color_loss("perceptual", **chosen)
+    luminance = np.full((1, 32, 32, 1), 0.5, "float32")
+    red = np.broadcast_to(np.array([0.4, 0.3], "float32"), (1, 32, 32, 2))
+    blue = np.broadcast_to(np.array([0.1, -0.4], "float32"), (1, 32, 32, 2))
+    assert _value(loss(luminance, red, red)) == 0.0
+    seen = backbones.feature_extractor(
+        "mobilenet_v2",
+        ["block_1_project_BN"],
+        weights=tmp_path / "weights.npz",
+        colored=True,
+    )
+    sides = [seen(np.clip(color.lab_to_rgb(luminance, side), 0.0, 1.0)) for side in (red, blue)]
+    true, other = (ops.convert_to_numpy(side) for side in sides)
+    expected = np.mean((true - other) ** 2)
+    assert _value(loss(luminance, red, blue)) == pytest.approx(expected, rel=1e-3)
+    assert expected > 0.0
+    gradient = _gradient(lambda true, given: loss(luminance, true, given), red.copy(), blue.copy())
+    assert np.abs(gradient).max() > 0
+    with pytest.raises(FileNotFoundError, match="nowhere.h5.*--color-losses"):
+        losses.color_loss("perceptual", weights="nowhere.h5")
+
+
 # Two pixels: grey, answered with (0.1, 0.3); and (0.3, 0.4), of length 0.5, answered with grey.
 TRUE_CHROMA = np.array([[0.0, 0.0], [0.3, 0.4]], "float32").reshape(1, 1, 2, 2)
 GUESSED_CHROMA = np.array([[0.1, 0.3], [0.0, 0.0]], "float32").reshape(1, 1, 2, 2)
