@@ -322,7 +322,7 @@ class RefocusGraph(tf.Module):
         run = self.colorizer.signatures[contract.DEFAULT_SIGNATURE]
         shown, part = contrast.stretch_in_graph(small)
         chroma = run(**{contract.LUMINANCE: shown})[contract.CHROMA]
-        chroma *= tf.sqrt(tf.minimum(part / seen.FADED, 1.0))
+        chroma *= tf.minimum(part / seen.FADED, 1.0)
 
         def mean(plane):
             return _mean(plane, 2 * _RADIUS + 1)

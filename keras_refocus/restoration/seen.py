@@ -4,8 +4,8 @@ A colorizer is trained on photos. A white frame around a print is nothing that i
 room from what it does; a print that has faded, or a picture taken in hardly any light, lies in a
 part of the range, and gets colours of skies or of fire. So the frame is cut off, and luminance is
 stretched (`pictures.contrast`, as in training), before the colorizer sees it. What it answers is
-put back where it belongs, with less chroma where the picture has less than half of the contrast of
-a photo: a faded print whose colours had not faded would look painted.
+put back where it belongs, with as much less chroma as the picture has less than 0.6 of the contrast
+of a photo: a faded print whose colours had not faded would look painted.
 
 Pictures without a frame that fill the range are shown as they are, to the bit.
 """
@@ -19,7 +19,7 @@ import numpy as np
 from keras_refocus.pictures import contrast, paper
 
 # Contrast below which chroma is taken back with it.
-FADED = 0.5
+FADED = 0.6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Seen:
             `picture`, 0 where there is paper.
         """
         if self.contrast < FADED:
-            chroma = chroma * np.float32((self.contrast / FADED) ** 0.5)
+            chroma = chroma * np.float32(self.contrast / FADED)
         if self.luminance is self.picture or self.box == _whole(self.picture):
             return chroma
         whole = np.zeros((*self.picture.shape[:2], 2), np.float32)

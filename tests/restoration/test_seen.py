@@ -67,7 +67,7 @@ def test_of_little_contrast_there_is_less_chroma():
     _, pale = shown_of(scene(low=0.62, high=0.95))
     for chroma in (vivid, faded):
         assert np.abs(chroma[..., 0]).mean() == pytest.approx(0.2, abs=0.005)
-    expected = 0.2 * np.sqrt(0.33 / 0.9 / 0.5)
+    expected = 0.2 * 0.33 / 0.9 / 0.6
     assert np.abs(pale[..., 0]).mean() == pytest.approx(expected, rel=0.05)
 
 
