@@ -415,6 +415,10 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "The rest is as the model restores it: there this does not explain the photo.",
         "Der Rest ist, wie das Modell ihn restauriert: dort erklärt sie das Foto nicht.",
     ),
+    "shake_doubtful": (
+        "It is not certain, so a part of what the model restores stays everywhere.",
+        "Sie ist nicht sicher; überall bleibt ein Teil dessen, was das Modell restauriert.",
+    ),
     "patient_info": (
         "For photos that are shaken all over: looks for the path of the camera. About {time} a "
         "photo.",

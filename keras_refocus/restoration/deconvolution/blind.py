@@ -54,9 +54,9 @@ _FAINT = 0.05
 _FITS, _SOLVER_STEPS = 4, 25
 # What evenness of directions counts beside sparsity, and from where on more of it is no better.
 _EVENNESS, _EVEN_ENOUGH = 0.2, 0.6
-# Of the starts that were half-way so many go on, and of those that are as like as `_SAME` one. From
+# Of the starts that were half-way so many go on, and of those that are as like as `SAME` one. From
 # a similarity of `_ALIKE` on one counts as a vote for the other.
-_BEAM, _SAME, _ALIKE = 4, 0.9, 0.7
+_BEAM, SAME, _ALIKE = 4, 0.9, 0.7
 
 Check = Callable[[], None]
 
@@ -339,7 +339,7 @@ def search(light: np.ndarray, side: int, check: Check = lambda: None) -> list[Fo
         climbs = sorted(pool.map(begin, STARTS), key=lambda one: one[0].cost)
         chosen: list[tuple[Found, _Climb]] = []
         for one, climb in climbs:
-            if all(kernels.similarity(one.kernel, other.kernel) < _SAME for other, _ in chosen):
+            if all(kernels.similarity(one.kernel, other.kernel) < SAME for other, _ in chosen):
                 chosen.append((one, climb))
         found = pool.map(finish, [climb for _, climb in chosen[:_BEAM]])
         return sorted(found, key=lambda one: one.cost)

@@ -24,6 +24,7 @@ class Reason(enum.StrEnum):
     ROUGHER = "The picture became rougher, or streaky, not sharper."
     NOT_THE_PHOTO = "Blurred again, the result is not the photo."
     PARTLY = "Where it does not explain the photo the plain result is."
+    DOUBTFUL = "The kernel is not certain, so a part of the plain result stays everywhere."
 
 
 @dataclasses.dataclass(frozen=True)

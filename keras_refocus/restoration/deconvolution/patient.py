@@ -31,7 +31,7 @@ _WINDOW_AREA = 320 * 480
 # By how much the cost of a picture must fall for its kernel to be believed (`blind.Found.cost`).
 _GAIN = 0.12
 # So many starts must have been on the way to the kernel, or one like it so far must have come of
-# another, or of the plain result.
+# another, for no search to be made with other room.
 _VOTES, _AGREEMENT = 3, 0.7
 # A search had room enough if the kernel covers no more of its side.
 _COVERED = 0.6
@@ -146,18 +146,21 @@ class _Work:
         found = self._search(part, window)
         if isinstance(found, Reason):
             return self.plain, nothing(found, self.kernel)
-        found, gain, alone = found
+        found, gain, agreement = found
         self.kernel = self._refined(part, found.kernel)
         self.done()
+        edges = color.luminance_to_light(self.plain[..., 0])[window]
+        if acceptance.removed(part, edges, self.kernel, _room(self.kernel)):
+            return self.plain, nothing(Reason.NO_SHAKE, self.kernel)
         sharp = self._sharp()
         self.best = acceptance.choose(
-            self.light, sharp, self.plain, self.kernel, gain=gain, alone=alone
+            self.light, sharp, self.plain, self.kernel, gain=gain, agreement=agreement
         )
         self.done()
         return self.best
 
     def _search(self, part, window):
-        """The best kernel, by how much sparser it makes the picture, and whether it is alone.
+        """The best kernel, by how much sparser it makes the picture, and how alike others are.
 
         Or why there is none.
         """
@@ -185,7 +188,7 @@ class _Work:
         if kernels.extent(best.kernel).length < acceptance.SHORTEST:
             return Reason.NO_SHAKE
         gain = blind.judged(part, kernels.dot(3), self.check).cost - best.cost
-        return (best, gain, not _supported(found)) if gain >= _GAIN else Reason.NO_KERNEL
+        return (best, gain, _agreement(found)) if gain >= _GAIN else Reason.NO_KERNEL
 
     def _refined(self, part, kernel):
         """The kernel, fitted to the edges of what the restorer makes of the picture it gives."""
@@ -239,6 +242,18 @@ def _supported(found: list[blind.Found]) -> bool:
     best, *others = found
     alike = (kernels.similarity(best.kernel, other.kernel) >= _AGREEMENT for other in others)
     return best.votes >= _VOTES or any(alike)
+
+
+def _agreement(found: list[blind.Found]) -> float:
+    """Greatest similarity of the first of what was found to the others.
+
+    Starts that were the same half-way went on as one (`blind.search`), so that what all of them led
+    to has no other beside it but what the edges of the plain result led to.
+    """
+    best, *others = found
+    alike = max(kernels.similarity(best.kernel, other.kernel) for other in others)
+    merged = len(others) == 1 and best.votes == len(blind.STARTS)
+    return max(alike, blind.SAME) if merged else alike
 
 
 def _room(kernel: np.ndarray) -> int:

@@ -140,27 +140,62 @@ def test_noise_is_no_error(shaken, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("gain", "alone", "right", "half"),
+    ("gain", "agreement", "right", "half"),
     [
-        (0.30, False, True, True),
-        (0.15, False, True, False),
-        (0.15, True, True, False),
-        (0.07, True, False, False),
+        # What is half right leaves a residual whose neighbours correlate by about 0.4.
+        (0.40, 0.6, True, True),
+        (0.30, 0.8, True, True),
+        (0.15, 0.8, True, False),
+        (0.24, 0.6, True, False),
+        (0.18, 0.9, True, True),
+        (0.00, 0.9, True, False),
+        (0.13, 0.6, False, False),
+        (0.03, 0.8, False, False),
     ],
 )
-def test_the_less_was_gained_the_more_like_noise_the_residual_must_be(
-    shaken, gain, alone, right, half
+def test_the_less_others_agree_the_sparser_or_the_more_like_noise_it_must_be(
+    shaken, gain, agreement, right, half
 ):
     light, truth, plain = shaken
     light = with_noise(light, 0.003)
     near = plain + np.float32(0.85) * (truth - plain)
     for sharp, taken in ((truth, right), (near, half)):
-        mixed, found = acceptance.choose(light, sharp, plain, KERNEL, gain=gain, alone=alone)
+        mixed, found = acceptance.choose(
+            light, sharp, plain, KERNEL, gain=gain, agreement=agreement
+        )
         assert (found.changed > 0) == taken
         if not taken:
             assert mixed is plain
-            expected = Reason.DISAGREEMENT if alone else Reason.NOT_THE_PHOTO
-            assert found.reason is expected
+            alone = agreement < 0.75
+            assert found.reason is (Reason.DISAGREEMENT if alone else Reason.NOT_THE_PHOTO)
+
+
+def test_of_what_there_is_little_evidence_for_a_part_of_the_plain_result_stays(shaken):
+    light, truth, plain = shaken
+    mixed, found = acceptance.choose(light, truth, plain, KERNEL, gain=0.05)
+    assert found.reason is Reason.DOUBTFUL
+    assert found.changed == pytest.approx(acceptance._DOUBTED, abs=0.01)
+    np.testing.assert_allclose(mixed, plain + acceptance._DOUBTED * (truth - plain), atol=0.02)
+    assert acceptance.choose(light, truth, plain, KERNEL, gain=0.07)[1].changed > 0.95
+    # Whoever named the kernel does not doubt it.
+    found = acceptance.choose(light, truth, plain, KERNEL, gain=0.05, given=True)[1]
+    assert found.changed > 0.95 and found.reason is not Reason.DOUBTFUL
+
+
+@pytest.mark.parametrize("amount", [0.0, 0.002])
+def test_a_blur_that_the_restorer_removed_is_told_from_one_that_it_left(amount):
+    light, truth = blurred(scene((200, 240)), KERNEL)
+    light = with_noise(light, amount)
+    side = max(KERNEL.shape) + 4
+    # It took all of it away, nothing, or the half of its length.
+    assert acceptance.removed(light, truth, KERNEL, side)
+    assert not acceptance.removed(light, light, KERNEL, side)
+    half, _ = blurred(scene((200, 240)), kernels.motion_kernel(9, 20))
+    cut = (len(half) - len(light)) // 2
+    half = half[cut : len(light) + cut, cut : light.shape[1] + cut]
+    assert not acceptance.removed(light, half, KERNEL, side)
+    # Another kernel than the one that it removed.
+    assert not acceptance.removed(light, truth, kernels.motion_kernel(15, 110), side)
 
 
 def test_where_the_error_is_not_small_a_part_of_the_plain_result_stays(shaken):

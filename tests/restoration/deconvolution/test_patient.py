@@ -77,6 +77,29 @@ def test_another_search_is_made_where_the_first_was_narrow_or_found_the_kernel_o
     assert patient._enough([long], [61, 45])
 
 
+def test_how_alike_the_first_kernel_is_to_any_other():
+    found = [blind.Found(kernels.motion_kernel(15, angle), 0.3, 0.6) for angle in (0, 90, 15)]
+    best, across, near = found
+    likeness = kernels.similarity(best.kernel, near.kernel)
+    assert patient._agreement(found) == likeness
+    assert patient._agreement([best, across]) == kernels.similarity(best.kernel, across.kernel)
+    # All starts led to it, so that there is no other but what came of the plain result.
+    merged = dataclasses.replace(best, votes=len(blind.STARTS))
+    assert patient._agreement([merged, across]) == blind.SAME
+    assert patient._agreement([merged, across, near]) == likeness
+
+
+def test_a_shake_that_the_restorer_has_removed_is_left_to_it(shaken, monkeypatch):
+    photo, truth = shaken
+    found = blind.Found(KERNEL, 0.1, 0.6, votes=8)
+    monkeypatch.setattr(patient._Work, "_search", lambda *_: (found, 0.5, 1.0))
+    better, said = patient.improve(photo, truth, lambda plane: plane)
+    assert better is truth and said.reason is Reason.NO_SHAKE and said.changed == 0
+    # The same kernel where the plain result is as the photo.
+    better, said = patient.improve(photo, photo, lambda plane: plane)
+    assert said.changed > 0.8 and psnr(better, truth) > psnr(photo, truth) + 2
+
+
 def test_of_a_kernel_that_is_not_found_in_two_ways_more_is_asked(shaken, monkeypatch):
     photo, truth = shaken
 
