@@ -150,11 +150,18 @@ class _Work:
         self.kernel = self._refined(part, found.kernel)
         self.done()
         edges = color.luminance_to_light(self.plain[..., 0])[window]
-        if acceptance.removed(part, edges, self.kernel, _room(self.kernel)):
+        seen = acceptance.seen(part, edges, self.kernel, _room(self.kernel))
+        if seen >= acceptance.REMOVED:
             return self.plain, nothing(Reason.NO_SHAKE, self.kernel)
         sharp = self._sharp()
         self.best = acceptance.choose(
-            self.light, sharp, self.plain, self.kernel, gain=gain, agreement=agreement
+            self.light,
+            sharp,
+            self.plain,
+            self.kernel,
+            gain=gain,
+            agreement=agreement,
+            already=seen,
         )
         self.done()
         return self.best

@@ -187,15 +187,40 @@ def test_a_blur_that_the_restorer_removed_is_told_from_one_that_it_left(amount):
     light, truth = blurred(scene((200, 240)), KERNEL)
     light = with_noise(light, amount)
     side = max(KERNEL.shape) + 4
-    # It took all of it away, nothing, or the half of its length.
-    assert acceptance.removed(light, truth, KERNEL, side)
-    assert not acceptance.removed(light, light, KERNEL, side)
     half, _ = blurred(scene((200, 240)), kernels.motion_kernel(9, 20))
     cut = (len(half) - len(light)) // 2
     half = half[cut : len(light) + cut, cut : light.shape[1] + cut]
-    assert not acceptance.removed(light, half, KERNEL, side)
-    # Another kernel than the one that it removed.
-    assert not acceptance.removed(light, truth, kernels.motion_kernel(15, 110), side)
+    # It took all of it away; nothing; the half of its length; all of it, but another was found.
+    assert acceptance.seen(light, truth, KERNEL, side) >= acceptance.REMOVED
+    across = kernels.motion_kernel(15, 110)
+    for plain, kernel in ((light, KERNEL), (truth, across)):
+        assert acceptance.seen(light, plain, kernel, side) < acceptance._NOT_REMOVED
+    assert acceptance.seen(light, half, KERNEL, side) < acceptance.REMOVED
+
+
+@pytest.mark.parametrize(
+    ("agreement", "already", "taken"),
+    [(0.9, 0.5, True), (0.9, 0.82, False), (0.8, 0.5, False)],
+)
+def test_errors_may_be_larger_where_others_agree_and_the_restorer_left_the_blur(
+    shaken, agreement, already, taken
+):
+    light, truth, plain = shaken
+    # Above a twelfth of what was moved is wrong.
+    near = plain + np.float32(0.8) * (truth - plain)
+    mixed, found = acceptance.choose(
+        light, near, plain, KERNEL, gain=0.5, agreement=agreement, already=already
+    )
+    assert (found.changed > 0) == taken
+    if taken:
+        assert found.reason is Reason.DOUBTFUL and found.changed <= acceptance._DOUBTED + 0.01
+    else:
+        assert mixed is plain and found.reason is Reason.NOT_THE_PHOTO
+    # What is wrong is not taken for all that.
+    _, found = acceptance.choose(
+        light, truth[::-1].copy(), plain, KERNEL, agreement=1.0, already=0.0
+    )
+    assert found.changed == 0
 
 
 def test_where_the_error_is_not_small_a_part_of_the_plain_result_stays(shaken):
