@@ -146,10 +146,10 @@ def test_noise_is_no_error(shaken, monkeypatch):
         (0.40, 0.6, True, True),
         (0.30, 0.8, True, True),
         (0.15, 0.8, True, False),
-        (0.24, 0.6, True, False),
+        (0.18, 0.6, True, False),
         (0.18, 0.9, True, True),
         (0.00, 0.9, True, False),
-        (0.13, 0.6, False, False),
+        (0.08, 0.6, False, False),
         (0.03, 0.8, False, False),
     ],
 )
