@@ -308,6 +308,12 @@ def feature_extractor(
     if weights not in (None, "imagenet"):
         _log.info("%s starts from the weights in %s.", backbone.application, weights)
 
+    given, picture = _network_input(backbone, dtype, colored)
+    return keras.Model(given, trunk(picture), name=f"{name}_features")
+
+
+def _network_input(backbone, dtype, colored):
+    """Input of luminance or sRGB, and the three channels that the network expects."""
     given = keras.Input(
         (None, None, 3 if colored else 1), dtype="float32", name="srgb" if colored else "luminance"
     )
@@ -322,4 +328,4 @@ def feature_extractor(
         )
     ]
     picture = keras.layers.Concatenate(dtype=dtype, name="channels")(channels)
-    return keras.Model(given, trunk(picture), name=f"{name}_features")
+    return given, picture
