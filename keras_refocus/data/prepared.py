@@ -413,7 +413,7 @@ def _augment(
         exponent = (1.0 + tone) ** (2.0 * draws[6] - 1.0)
         sides[0] = tf.clip_by_value(sides[0], 0.0, 1.0) ** exponent
     if stretched:
-        sides[0], _ = contrast.stretch_in_graph(sides[0])
+        sides[0], _ = contrast.stretch_in_graph(tf, sides[0])
     if degradations is not None:
         degrade = functools.partial(_degrade, seed=seed, degradations=degradations)
         sides[0] = tf.numpy_function(degrade, (sides[0], position), tf.float32)

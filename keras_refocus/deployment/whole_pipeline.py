@@ -320,7 +320,7 @@ class RefocusGraph(tf.Module):
         """Chroma as lines in luminance, [size, size, 4]: what `chroma.GuidedChroma` fits."""
         small = _shrink(luminance)[tf.newaxis]
         run = self.colorizer.signatures[contract.DEFAULT_SIGNATURE]
-        shown, part = contrast.stretch_in_graph(small)
+        shown, part = contrast.stretch_in_graph(tf, small)
         chroma = run(**{contract.LUMINANCE: shown})[contract.CHROMA]
         chroma *= tf.minimum(part / seen.FADED, 1.0)
 

@@ -43,17 +43,16 @@ def stretch(luminance: np.ndarray) -> tuple[np.ndarray, float]:
     return np.clip(stretched, 0.0, 1.0).astype(np.float32), contrast
 
 
-def stretch_in_graph(luminance: Any) -> tuple[Any, Any]:
+def stretch_in_graph(tf: Any, luminance: Any) -> tuple[Any, Any]:
     """Do as `stretch` does, in a graph of TensorFlow.
 
     Args:
+        tf: The module `tensorflow`, which this package does not know.
         luminance: float32 tensor in [0, 1] of one picture.
 
     Returns:
         Tuple `(stretched, contrast)` of float32 tensors: of the same shape, and a scalar.
     """
-    import tensorflow as tf
-
     ascending = tf.sort(tf.reshape(tf.cast(luminance, tf.float64), [-1]))
     last = tf.size(ascending) - 1
 

@@ -62,6 +62,6 @@ def test_the_graph_does_the_same(low, high):
     tf = pytest.importorskip("tensorflow")
     plane = ramp(low, high)
     expected, part = contrast.stretch(plane)
-    stretched, share = tf.function(contrast.stretch_in_graph)(plane)
+    stretched, share = tf.function(contrast.stretch_in_graph)(tf, plane)
     np.testing.assert_allclose(stretched, expected, atol=2e-6)
     assert float(share) == pytest.approx(part, rel=1e-5)
