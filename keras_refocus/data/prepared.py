@@ -18,7 +18,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from keras_refocus.blur import exposure
-from keras_refocus.pictures import color, contrast
+from keras_refocus.pictures import color
 from keras_refocus.system import files
 
 # Memory for examples that wait to be drawn, as they are stored.
@@ -59,7 +59,6 @@ class TfdsBatches:
             to `size`, as the colorizer sees pictures.
         tone: For colour: how much the tone curve of the luminance varies; see
             `sampling.ColorSampler`.
-        stretched: For colour: whether luminance is given the contrast of a photo; see there.
         degradations: Name of an entry of `exposure.SETTINGS` whose vignetting, noise, scratches and
             JPEG are put on the blurred side alone; `None` adds nothing. For pairs only.
         echo: Number of batches in a row that are cut out of the same pictures, which are then
@@ -90,7 +89,6 @@ class TfdsBatches:
         flip: bool = True,
         smallest_part: float | None = None,
         tone: float = 0.0,
-        stretched: bool = False,
         degradations: Any = None,
         echo: int = 1,
         part: tuple[int, int] = (0, 1),
@@ -106,12 +104,10 @@ class TfdsBatches:
                 "Degradations are for the blurred side of pairs. Received: "
                 f"degradations={degradations!r} for {name!r}, which has none. Leave them out."
             )
-        for_colour = {"smallest_part": smallest_part, "tone": tone, "stretched": stretched}
-        if any(for_colour.values()) and self._source.keys[0] != "luminance":
-            given = ", ".join(f"{key}={value}" for key, value in for_colour.items() if value)
+        if (smallest_part is not None or tone) and self._source.keys[0] != "luminance":
             raise ValueError(
-                "Parts of whole scenes, tone curves and stretching are for colour. Received: "
-                f"{given} for {name!r}. Leave them out."
+                "Parts of whole scenes and tone curves are for colour. Received: "
+                f"smallest_part={smallest_part}, tone={tone} for {name!r}. Leave them out."
             )
         if batch_size % part[1]:
             raise ValueError(
@@ -126,7 +122,6 @@ class TfdsBatches:
             flip=flip,
             smallest_part=smallest_part,
             tone=tone,
-            stretched=stretched,
             degradations=degradations,
         )
         self._seed, self._batch_size, self._part = seed, batch_size, part
@@ -216,7 +211,6 @@ def validation_arrays(
             flip=False,
             smallest_part=1.0 if whole else None,
             tone=0.0,
-            stretched=whole,
             degradations=None,
         )
     )
@@ -377,9 +371,7 @@ def _mixed(seed, stream, number):
     )
 
 
-def _augment(
-    sides, position, *, size, seed, crop, flip, smallest_part, tone, stretched, degradations
-):
+def _augment(sides, position, *, size, seed, crop, flip, smallest_part, tone, degradations):
     """Cut, turn and mirror both sides alike."""
     position = tf.cast(position, tf.int64)
     draws = tf.random.stateless_uniform(
@@ -412,8 +404,6 @@ def _augment(
     if tone:
         exponent = (1.0 + tone) ** (2.0 * draws[6] - 1.0)
         sides[0] = tf.clip_by_value(sides[0], 0.0, 1.0) ** exponent
-    if stretched:
-        sides[0], _ = contrast.stretch_in_graph(tf, sides[0])
     if degradations is not None:
         degrade = functools.partial(_degrade, seed=seed, degradations=degradations)
         sides[0] = tf.numpy_function(degrade, (sides[0], position), tf.float32)

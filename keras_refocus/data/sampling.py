@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 
 from keras_refocus.blur import exposure
-from keras_refocus.pictures import aging, color, contrast, images
+from keras_refocus.pictures import aging, color, images
 
 _log = logging.getLogger(__name__)
 
@@ -392,15 +392,12 @@ class ColorSampler(Sampler):
             `1 / (1 + tone)` and `1 + tone`, because film is not a sensor.
         old_prints: Share of the photos whose luminance is that of an old print made of them
             (`pictures.aging`), instead of bent by `tone`; their chroma stays that of the photo.
-        stretched: Whether luminance is given the contrast of a photo (`pictures.contrast`), as a
-            picture is shown when it is coloured; chroma stays, so the two need not lie in sRGB.
         gray: `ColorSource` of grey pictures, for unpaired training; their colours are not used.
             `None` gives pairs.
     """
 
     tone: float = 0.0
     old_prints: float = 0.0
-    stretched: bool = False
     gray: ColorSource | None = None
     cache_bytes: int = 4_000_000_000
 
@@ -432,8 +429,6 @@ class ColorSampler(Sampler):
             luminance = aging.age(rgb, own)
         elif self.tone:
             luminance = np.clip(luminance, 0.0, 1.0) ** np.float32(exponent)
-        if self.stretched:
-            luminance, _ = contrast.stretch(luminance)
         if rng.integers(2) and self.flip:
             luminance, chroma = luminance[:, ::-1], chroma[:, ::-1]
         return luminance, chroma

@@ -23,8 +23,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_refocus.engines import contract, store
-from keras_refocus.pictures import color, contrast, grayscale
-from keras_refocus.restoration import means, seen
+from keras_refocus.pictures import color, grayscale
+from keras_refocus.restoration import means
 from keras_refocus.restoration.chroma import WORKING_SIZE
 from keras_refocus.restoration.tiling import ALIGNMENT, ROOM, SMALL, TILE, default_overlap, ramp
 
@@ -320,9 +320,7 @@ class RefocusGraph(tf.Module):
         """Chroma as lines in luminance, [size, size, 4]: what `chroma.GuidedChroma` fits."""
         small = _shrink(luminance)[tf.newaxis]
         run = self.colorizer.signatures[contract.DEFAULT_SIGNATURE]
-        shown, part = contrast.stretch_in_graph(tf, small)
-        chroma = run(**{contract.LUMINANCE: shown})[contract.CHROMA]
-        chroma *= tf.minimum(part / seen.FADED, 1.0)
+        chroma = run(**{contract.LUMINANCE: small})[contract.CHROMA]
 
         def mean(plane):
             return _mean(plane, 2 * _RADIUS + 1)

@@ -18,7 +18,6 @@ Floor 1; of its floor it may use `system`. Only `color` knows of 100, 110 and 25
     color       sRGB, linear light and CIELAB; gamut
     grayscale   the grey gate: grey, or grey in one tint, or coloured
     paper       the light paper around a print
-    contrast    luminance stretched to what a colorizer is shown
     aging       photos made to look like old prints
     color_bins  chroma as 313 colours, and how rare each is
     catalogue   the pictures and pairs below a folder, and which half of a set they are

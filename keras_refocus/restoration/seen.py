@@ -2,12 +2,12 @@
 
 A colorizer is trained on photos. A white frame around a print is nothing that it knows, and takes
 room from what it does; a print that has faded, or a picture taken in hardly any light, lies in a
-part of the range, and gets colours of skies or of fire. So the frame is cut off, and luminance is
-stretched (`pictures.contrast`, as in training), before the colorizer sees it. What it answers is
-put back where it belongs, with as much less chroma as the picture has less than 0.6 of the contrast
-of a photo: a faded print whose colours had not faded would look painted.
+part of the range where photos never lie, and gets colours of skies or of fire. So the frame is cut
+off, and luminance is stretched, before the colorizer sees it. What it answers is put back where it
+belongs, with as much less chroma as the picture has less contrast: a faded print whose colours had
+not faded would look painted.
 
-Pictures without a frame that fill the range are shown as they are, to the bit.
+Pictures without a frame and with the contrast of a photo are shown as they are, to the bit.
 """
 
 import dataclasses
@@ -16,10 +16,15 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from keras_refocus.pictures import contrast, paper
+from keras_refocus.pictures import paper
 
-# Contrast below which chroma is taken back with it.
-FADED = 0.6
+# The darkest and lightest 1% of photos lie below and above these. Where they do not, they are moved
+# so many times as far beyond as they were short of it, but no farther than the second pair. A plain
+# wall in the middle of the range is no faded print.
+_DARK, _LIGHT = 0.5, 0.4
+_STEEP = 4.0
+_DARKEST, _LIGHTEST = 0.05, 0.95
+_LEAST_CHROMA = 0.4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,8 +53,8 @@ class Seen:
             The same where all of the picture was shown as it is; otherwise an array of the size of
             `picture`, 0 where there is paper.
         """
-        if self.contrast < FADED:
-            chroma = chroma * np.float32(self.contrast / FADED)
+        if self.contrast < 1.0:
+            chroma = chroma * np.float32(max(self.contrast, _LEAST_CHROMA))
         if self.luminance is self.picture or self.box == _whole(self.picture):
             return chroma
         whole = np.zeros((*self.picture.shape[:2], 2), np.float32)
@@ -94,8 +99,28 @@ def look(
             box = _whole(small)
         else:
             shown = shrink(inner)
-    stretched, part = contrast.stretch(shown)
-    return Seen(stretched, small, box, part)
+    stretched, contrast = with_contrast(shown)
+    return Seen(stretched, small, box, contrast)
+
+
+def with_contrast(luminance: np.ndarray) -> tuple[np.ndarray, float]:
+    """Stretch luminance that lies where that of photos does not.
+
+    Args:
+        luminance: float32 in [0, 1].
+
+    Returns:
+        The same, or stretched, float32 in [0, 1]; and the contrast that it had as a part of what it
+        has.
+    """
+    dark, light = (float(end) for end in np.quantile(luminance, (0.01, 0.99)))
+    new_dark = dark if dark <= _DARK else max(_DARK - _STEEP * (dark - _DARK), _DARKEST)
+    new_light = light if light >= _LIGHT else min(_LIGHT + _STEEP * (_LIGHT - light), _LIGHTEST)
+    if (new_dark, new_light) == (dark, light) or light - dark < 1e-3:
+        return luminance, 1.0
+    contrast = (light - dark) / (new_light - new_dark)
+    stretched = new_dark + (luminance - np.float32(dark)) * np.float32(1.0 / contrast)
+    return np.clip(stretched, 0.0, 1.0).astype(np.float32), contrast
 
 
 def _whole(small: np.ndarray) -> tuple[slice, slice]:

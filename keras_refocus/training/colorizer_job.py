@@ -171,16 +171,11 @@ class ColorizerJob(TrainingJob):
             tone=self.config.tone,
             # Discriminators judge the whole picture, which is to be one of today.
             old_prints=0.0 if phase.adversarial else self.config.old_prints,
-            stretched=not phase.adversarial,
         )
 
-    def prepared_options(self, phase: Any) -> dict[str, Any]:
+    def prepared_options(self) -> dict[str, Any]:
         """What a prepared data set is asked for; see `TrainingJob`."""
-        return {
-            "smallest_part": self.config.smallest_part,
-            "tone": self.config.tone,
-            "stretched": not phase.adversarial,
-        }
+        return {"smallest_part": self.config.smallest_part, "tone": self.config.tone}
 
     def validation(self, pictures: Any) -> tuple[np.ndarray, np.ndarray]:
         """Whole photos as the pipeline shows them; see `TrainingJob`."""
@@ -195,7 +190,6 @@ class ColorizerJob(TrainingJob):
             seed=0,
             crop="center",
             flip=False,
-            stretched=True,
         )
         return workers.validation_arrays(sampler, min(len(source), self.validation_count))
 

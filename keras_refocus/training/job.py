@@ -166,7 +166,7 @@ class TrainingJob:
     - `collect()`: find and check the pictures; returns `Pictures`;
     - `build(pictures)`: build and compile the `gan.GAN`;
     - `sampler(pictures, phase)`: `sampling.Sampler` of a `Phase`;
-    - `prepared_options(phase)`: what `prepared.TfdsBatches` takes from the configuration;
+    - `prepared_options()`: what `prepared.TfdsBatches` takes from the configuration;
     - `validation(pictures)`: tuple of arrays `(input, target)`;
     - `input_scores(validation)`: JSON-ready dict of what the input itself scores;
     - `draw(model, validation)`: samples as a uint8 array;
@@ -330,7 +330,7 @@ class TrainingJob:
             seed=self.config.seed,
             flip=self.config.flip,
             workers=self.workers,
-            **self.prepared_options(phase),
+            **self.prepared_options(),
             **place,
         )
 

@@ -74,7 +74,7 @@ class RestorerJob(TrainingJob):
             echo=self.config.echo or sampling.default_echo(pictures.decoded_bytes),
         )
 
-    def prepared_options(self, phase: Any) -> dict[str, Any]:
+    def prepared_options(self) -> dict[str, Any]:
         from keras_refocus.data import prepared
 
         echo = self.config.echo or prepared.DEFAULT_ECHO

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from keras_refocus.data import sampling
-from keras_refocus.pictures import catalogue, color, contrast, images
+from keras_refocus.pictures import catalogue, color, images
 
 
 def save(path, rgb):
@@ -394,15 +394,6 @@ def test_tone_changes_luminance_alone(photos):
         np.testing.assert_allclose(one, one.mean(), rtol=1e-3)
         assert 1 / 1.5 <= one.mean() <= 1.5
     assert np.ptp(exponents.mean(axis=(1, 2, 3))) > 0.01
-
-
-def test_stretched_luminance_is_what_the_colorizer_is_shown(photos):
-    plain, stretched = (
-        color_sampler(photos, tone=0.5, stretched=given).batch(0) for given in (False, True)
-    )
-    np.testing.assert_array_equal(plain[1], stretched[1])
-    expected = np.stack([contrast.stretch(one)[0] for one in plain[0]])
-    np.testing.assert_array_equal(stretched[0], expected)
 
 
 def test_old_prints_change_a_share_of_the_luminance_alone(photos):

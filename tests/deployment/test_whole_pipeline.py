@@ -121,17 +121,6 @@ def test_strength(signatures, restorer, strength, grey):
         assert np.array_equal(image, rgb)
 
 
-@pytest.mark.parametrize(("scale", "offset"), [(0.45, 70), (0.2, 100), (0.06, 120), (0.0, 90)])
-def test_faded_prints_are_coloured_as_in_the_pipeline(signatures, restorer, scale, offset):
-    rgb = (scale * picture(90, 120, grey=True) + offset).astype(np.uint8)
-    expected = from_pipeline(restorer, rgb).image
-    image, is_grayscale = run_image(signatures, rgb)
-    assert is_grayscale
-    # What differs by rounding is stretched with the rest, by up to four times.
-    assert difference(image, expected) <= 4
-    assert np.abs(image.astype(int) - expected).mean() < 0.5
-
-
 def test_a_picture_of_several_bands(models, signatures, restorer, monkeypatch):
     """Colours are computed a band of rows at a time; the bands join without a seam."""
     monkeypatch.setattr(servable, "_BAND", 1000)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from keras_refocus.restoration.chroma import guess, shrink
+from keras_refocus.restoration.seen import with_contrast
 
 
 def scene(size=(300, 400), low=0.02, high=0.98):
@@ -56,19 +57,54 @@ def test_paper_is_not_shown_and_gets_no_colour(widths, paper):
     assert np.abs(paper_alone).max() < 0.02
 
 
-def test_a_faded_print_is_shown_with_the_contrast_of_a_photo():
-    seen, _ = shown_of(scene(low=0.3, high=0.7))
-    np.testing.assert_allclose(np.quantile(seen, (0.01, 0.99)), (0.05, 0.95), atol=1e-3)
+def test_faded_and_dark_pictures_are_stretched():
+    for low, high in ((0.6, 0.95), (0.0, 0.3), (0.56, 0.7)):
+        plane = np.linspace(low, high, 1000, dtype=np.float32).reshape(10, 100, 1)
+        stretched, contrast = with_contrast(plane)
+        dark, light = np.quantile(stretched, (0.01, 0.99))
+        assert dark <= 0.3 and light >= 0.69
+        expected = (high - low) * 0.98 / (light - dark)
+        assert contrast == pytest.approx(expected, rel=0.02) and contrast < 1
+        assert (np.diff(stretched.ravel()) >= 0).all()
 
 
-def test_of_little_contrast_there_is_less_chroma():
+@pytest.mark.parametrize(
+    ("low", "high", "dark", "light"),
+    [
+        # Blacks at 0.6035, a tenth above the middle: four times as far below it.
+        (0.6, 0.95, 0.5 - 4 * 0.1035, 0.9465),
+        (0.0, 0.3, 0.003, 0.4 + 4 * 0.103),
+        (0.8, 0.9, 0.05, 0.899),  # but no farther
+        (0.1, 0.2, 0.101, 0.95),
+        (0.3, 0.6, 0.303, 0.597),  # a photo
+    ],
+)
+def test_contrast_by_hand(low, high, dark, light):
+    plane = np.linspace(low, high, 1001, dtype=np.float32).reshape(7, 143, 1)
+    stretched, contrast = with_contrast(plane)
+    np.testing.assert_allclose(np.quantile(stretched, (0.01, 0.99)), (dark, light), atol=1e-4)
+    assert contrast == pytest.approx(0.98 * (high - low) / (light - dark), rel=1e-3)
+
+
+def test_stretching_sets_in_softly():
+    """A picture hardly darker than another is shown hardly otherwise."""
+    for low, high in ((0.49, 0.95), (0.5, 0.95), (0.0, 0.41), (0.0, 0.4)):
+        plane = np.linspace(low, high, 1000, dtype=np.float32).reshape(10, 100, 1)
+        stretched, contrast = with_contrast(plane)
+        assert np.abs(stretched - plane).max() < 0.06 and contrast > 0.9
+
+
+def test_a_plane_of_one_tone_is_left():
+    for tone in (0.0, 0.45, 1.0):
+        plane = np.full((10, 10, 1), tone, np.float32)
+        np.testing.assert_array_equal(with_contrast(plane)[0], plane)
+
+
+def test_of_less_contrast_there_is_less_chroma():
     _, vivid = shown_of(scene())
-    _, faded = shown_of(scene(low=0.2, high=0.75))
     _, pale = shown_of(scene(low=0.62, high=0.95))
-    for chroma in (vivid, faded):
-        assert np.abs(chroma[..., 0]).mean() == pytest.approx(0.2, abs=0.005)
-    expected = 0.2 * 0.33 / 0.9 / 0.6
-    assert np.abs(pale[..., 0]).mean() == pytest.approx(expected, rel=0.05)
+    assert np.abs(vivid[..., 0]).mean() == pytest.approx(0.2, abs=0.005)
+    assert 0.07 < np.abs(pale[..., 0]).mean() < 0.12
 
 
 def test_places_on_paper_are_the_nearest_of_the_photo():
