@@ -9,6 +9,9 @@ import numpy as np
 
 from keras_refocus.restoration.deconvolution.kernels import disk_kernel, motion_kernel
 
+# Light below which what Richardson-Lucy would divide by is rounding.
+_ROUNDING = 1e-6
+
 
 def kernel(text: str) -> np.ndarray:
     """Make the kernel of a description.
@@ -87,7 +90,11 @@ def richardson_lucy(
     margin = 4 * max(point_spread.shape)
     padded = np.pad(luminance[..., 0], margin, mode="symmetric")
     inside = np.s_[margin:-margin, margin:-margin]
-    return _clipped(restoration.richardson_lucy(padded, point_spread, num_iter=iterations)[inside])
+    # Where all is black the convolution, by FFT, is rounding of either sign: nothing to divide by.
+    made = restoration.richardson_lucy(
+        padded, point_spread, num_iter=iterations, filter_epsilon=_ROUNDING
+    )
+    return _clipped(made[inside])
 
 
 def wiener(luminance: np.ndarray, point_spread: np.ndarray, *, balance: float) -> np.ndarray:

@@ -14,10 +14,11 @@ and small beside what was changed. Noise is no error: it is smoothed away before
 And what a right kernel leaves is noise, in which neighbours do not resemble each other; what a
 wrong one leaves has the shapes of the picture. So the less sparser than the photo a kernel made the
 picture, the more like noise the residual must be (`gain` less a part of their correlation is the
-evidence). How much evidence is asked for depends on how well other ways of the search agree with
-the kernel: what several of them end at is hardly an accident, even where the blur differs a little
-from place to place, so that something of the picture is left over; what each has for itself mostly
-is one.
+evidence). How much evidence is asked for depends on two things. A camera moves along one path: of
+shaken photos, kernels that are right hang together, and most wrong ones, which took edges of the
+scene for the shake, are in pieces. And what several ways of the search end at is hardly an
+accident, even where the blur differs a little from place to place, so that something of the picture
+is left over; what each has for itself mostly is one.
 
 All of this tells a right kernel from a wrong one, but not whether it was needed. Blur of the kind
 that the restorer has learned it takes away better than an inversion does, and the kernel is right
@@ -60,17 +61,21 @@ _FIT, _FIT_OF_ALL, _LEFT, _NOISE = 0.3, 0.3**2, 0.06**2, 1.5
 # What each unit by which neighbours correlate in the residual takes of the evidence, which is how
 # much sparser the picture is than the photo (`blind.Found.cost`).
 _RESEMBLANCE = 0.35
-# Least similarity of the kernel to another that was found, and the evidence it then takes; and what
-# it takes where none is as similar.
-_EVIDENCE = ((0.82, -0.1), (0.75, 0.06))
+# Share of the kernel that must hang together (`kernels.wholeness`): below the first it is no path,
+# from the second on it is one.
+_BROKEN, _ONE_PATH = 0.9, 0.96
+# Least similarity of the kernel to another that was found, and the evidence it then takes, of one
+# path and of others; and what it takes where none is as similar.
+_EVIDENCE_PATH = ((0.75, -0.11), (0.55, -0.05))
+_EVIDENCE = ((0.75, 0.06),)
 _EVIDENCE_ALONE = 0.1
 # Evidence below which the kernel is in doubt, and what of the deconvolved picture is left then.
 _DOUBT, _DOUBTED = 0.06, 0.75
 # Similarity (`seen`) from which on the kernel is that of what the restorer took away by itself.
 REMOVED = 0.85
-# Below which it surely is not; what then is asked of the errors of a kernel that others agree with,
-# in the place of `_FIT_OF_ALL` and `_LEFT`.
-_NOT_REMOVED, _FIT_AGREED, _LEFT_AGREED = 0.8, 0.4**2, 0.14**2
+# Below which it surely is not; what then is asked of the errors of one path to which another that
+# was found is similar, in the place of `_FIT_OF_ALL` and `_LEFT`, and how similar that must be.
+_NOT_REMOVED, _FIT_AGREED, _LEFT_AGREED, _AGREED = 0.8, 0.45**2, 0.2**2, 0.65
 # How much less sparse than the plain result a picture may be that is not rougher.
 _ROUGHNESS = 0.05
 # Root of the error over that of the plain result from which on some of the plain result stays; how
@@ -112,6 +117,9 @@ def choose(
     found = kernels.extent(kernel)
     if found.length < SHORTEST and not given:
         return plain, nothing(Reason.NO_SHAKE, kernel)
+    whole = kernels.wholeness(kernel)
+    if whole < _BROKEN and not given:
+        return plain, nothing(Reason.NO_PATH, kernel)
     cost, plain_cost = (
         blind.measured(color.luminance_to_light(side[..., 0]), kernel).cost
         for side in (sharp, plain)
@@ -128,14 +136,16 @@ def choose(
     left, moved = error[sure].sum(), (sharp - plain)[sure] ** 2
     nearer, least = left / max(plain_error[sure].sum(), 1e-12), left / max(moved.sum(), 1e-12)
     strictly = nearer < _FIT_OF_ALL and least < _LEFT
-    agreed = agreement >= _EVIDENCE[0][0] and already < _NOT_REMOVED
+    one_path = whole >= _ONE_PATH
+    agreed = one_path and agreement >= _AGREED and already < _NOT_REMOVED
     fits = strictly or (agreed and nearer < _FIT_AGREED and least < _LEFT_AGREED)
     if changed < _LEAST or not (given or (fits and sure.mean() > _MOST)):
         return plain, nothing(Reason.NOT_THE_PHOTO, kernel)
     resemblance = product[sure].sum() / max(power[sure].sum(), 1e-12)
     evidence = np.inf if given else gain - _RESEMBLANCE * max(resemblance, 0)
-    if evidence < _asked(agreement):
-        alone = agreement < _EVIDENCE[-1][0]
+    rules = _EVIDENCE_PATH if one_path else _EVIDENCE
+    if evidence < _asked(agreement, rules):
+        alone = agreement < rules[-1][0]
         return plain, nothing(Reason.DISAGREEMENT if alone else Reason.NOT_THE_PHOTO, kernel)
     reason = Reason.NONE if changed > 0.995 else Reason.PARTLY
     if not given and (evidence < _DOUBT or not strictly):
@@ -162,9 +172,9 @@ def seen(light: np.ndarray, plain: np.ndarray, kernel: np.ndarray, side: int) ->
     return kernels.similarity(blind.refine(light, plain, side), kernel)
 
 
-def _asked(agreement: float) -> float:
+def _asked(agreement: float, rules: tuple[tuple[float, float], ...]) -> float:
     """Evidence that a kernel takes to be believed."""
-    enough = (evidence for least, evidence in _EVIDENCE if agreement >= least)
+    enough = (evidence for least, evidence in rules if agreement >= least)
     return next(enough, _EVIDENCE_ALONE)
 
 

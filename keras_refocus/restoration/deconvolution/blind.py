@@ -284,7 +284,12 @@ def _shrunk(light: np.ndarray, size: int, side: int) -> np.ndarray:
 
 
 def refine(
-    light: np.ndarray, sharp: np.ndarray, side: int, check: Check = lambda: None
+    light: np.ndarray,
+    sharp: np.ndarray,
+    side: int,
+    check: Check = lambda: None,
+    *,
+    strength: float = 1.0,
 ) -> np.ndarray:
     """Fit the kernel that takes what a network takes for sharp to the photo.
 
@@ -293,12 +298,13 @@ def refine(
         sharp: Of the same shape.
         side: Of the kernel, odd.
         check: Called before the fit.
+        strength: Factor on the size from which on edges count.
     """
     check()
     scale = _Scale(light, side)
     wide = fourier.extend(sharp, scale.shape)
     gradients = fourier.across(wide), fourier.down(wide)
-    kernel = scale.fit(*gradients, scale.threshold(*gradients), _SMOOTH)
+    kernel = scale.fit(*gradients, strength * scale.threshold(*gradients), _SMOOTH)
     return kernels.centred(kernels.pruned(kernel, faint=_FAINT))
 
 

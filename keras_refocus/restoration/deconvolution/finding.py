@@ -20,6 +20,7 @@ class Reason(enum.StrEnum):
     NO_TIME = "There was not enough time."
     NO_SHAKE = "There is no shake that the plain result leaves."
     NO_KERNEL = "No kernel was found with which the picture becomes plainly sharper."
+    NO_PATH = "The kernel that was found is in pieces, not the path of a camera."
     DISAGREEMENT = "Two ways of looking for the kernel found different ones."
     ROUGHER = "The picture became rougher, or streaky, not sharper."
     NOT_THE_PHOTO = "Blurred again, the result is not the photo."

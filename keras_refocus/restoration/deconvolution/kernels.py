@@ -20,6 +20,9 @@ LARGEST = 95
 _SUPERSAMPLING = 16
 # What of a kernel counts as its path, of its largest value.
 _VISIBLE = 0.1
+# Sigma in pixels of the smoothing after which a thread is whole, and what of its largest value is
+# bright then.
+_THREAD, _BRIGHT = 1.0, 0.1
 
 _FORMS = "FILE.png, motion:LENGTH,ANGLE or disk:RADIUS"
 
@@ -237,6 +240,22 @@ def extent(kernel: np.ndarray) -> Extent:
     xx, yy, xy = (mass @ x**2, mass @ y**2, mass @ (x * y))
     direction = math.degrees(0.5 * math.atan2(2 * xy, xx - yy)) % 180
     return Extent(length=length, direction=direction)
+
+
+def wholeness(kernel: np.ndarray) -> float:
+    """Say how much of a kernel hangs together: a camera leaves one path.
+
+    What a search finds that has mistaken edges of the scene for the shake is in pieces.
+
+    Returns:
+        Share, 0 to 1, of the light that lies in the largest piece of what is left where it is
+        bright, smoothed by about a pixel.
+    """
+    smooth = cv2.GaussianBlur(kernel, (0, 0), _THREAD, borderType=cv2.BORDER_CONSTANT)
+    bright = (smooth >= _BRIGHT * smooth.max()).astype(np.uint8)
+    count, labels = cv2.connectedComponents(bright, connectivity=8)
+    masses = np.bincount(labels.ravel(), kernel.ravel().astype(np.float64), minlength=count)
+    return float(masses[1:].max() / masses.sum())
 
 
 def similarity(first: np.ndarray, second: np.ndarray) -> float:

@@ -38,8 +38,15 @@ _COVERED = 0.6
 # So many kernels are tried, each fitted to what the network makes of the picture of the one before,
 # as long as the error grows by no more than this factor: it hardly tells good kernels apart.
 _REFINED, _WORSE = 4, 1.25
-# Of what the network makes of a deconvolved picture the kernel is fitted this much wider.
-_WIDER = 1.25
+# Of what the network makes of a deconvolved picture the kernel is fitted this much wider, and to
+# edges this much stronger than those of which there are just enough: weak ones it makes up.
+_WIDER, _STRONGER = 1.25, 2.0
+# What is left of a kernel that shrinks below this share of its length, fitted again, is a dot, which
+# explains any photo; the rest was not there.
+_SHRUNK = 0.4
+# With a kernel that was found the picture is the mean of two, one as smooth as with one that is
+# known and one smoother: what the kernel's errors make of them differs, what is right does not.
+_WEIGHTS = (known.WEIGHT, 3 * known.WEIGHT)
 
 Sharpen = Callable[[np.ndarray], np.ndarray]
 
@@ -149,11 +156,14 @@ class _Work:
         found, gain, agreement = found
         self.kernel = self._refined(part, found.kernel)
         self.done()
+        lengths = (kernels.extent(kernel).length for kernel in (self.kernel, found.kernel))
+        if next(lengths) < _SHRUNK * next(lengths):
+            return self.plain, nothing(Reason.NO_PATH, self.kernel)
         edges = color.luminance_to_light(self.plain[..., 0])[window]
         seen = acceptance.seen(part, edges, self.kernel, _room(self.kernel))
         if seen >= acceptance.REMOVED:
             return self.plain, nothing(Reason.NO_SHAKE, self.kernel)
-        sharp = self._sharp()
+        sharp = self._sharp(_WEIGHTS)
         self.best = acceptance.choose(
             self.light,
             sharp,
@@ -209,11 +219,12 @@ class _Work:
                 break
             least, best = min(error, least), kernel
             edges = color.luminance_to_light(made)
-            kernel = blind.refine(part, edges, _room(kernel), self.check)
+            kernel = blind.refine(part, edges, _room(kernel), self.check, strength=_STRONGER)
         return best
 
-    def _sharp(self):
-        sharp = deconvolve(self.light, self.kernel, self.check)
+    def _sharp(self, weights=(known.WEIGHT,)):
+        made = (deconvolve(self.light, self.kernel, self.check, weight=w) for w in weights)
+        sharp = sum(made) / len(weights)
         return self.sharpen(color.light_to_luminance(sharp)[..., np.newaxis])
 
 

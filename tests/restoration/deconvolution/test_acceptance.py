@@ -140,22 +140,26 @@ def test_noise_is_no_error(shaken, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("gain", "agreement", "right", "half"),
+    ("whole", "gain", "agreement", "right", "half"),
     [
         # What is half right leaves a residual whose neighbours correlate by about 0.4.
-        (0.40, 0.6, True, True),
-        (0.30, 0.8, True, True),
-        (0.15, 0.8, True, False),
-        (0.18, 0.6, True, False),
-        (0.18, 0.9, True, True),
-        (0.00, 0.9, True, False),
-        (0.08, 0.6, False, False),
-        (0.03, 0.8, False, False),
+        (0.94, 0.40, 0.6, True, True),
+        (0.94, 0.30, 0.8, True, True),
+        (0.94, 0.15, 0.8, True, False),
+        (0.94, 0.18, 0.6, True, False),
+        (0.94, 0.08, 0.6, False, False),
+        (0.94, 0.03, 0.9, False, False),
+        (1.0, 0.18, 0.8, True, True),
+        (1.0, 0.00, 0.8, True, False),
+        (1.0, -0.02, 0.6, True, False),
+        (1.0, -0.08, 0.6, False, False),
+        (1.0, 0.08, 0.5, False, False),
     ],
 )
-def test_the_less_others_agree_the_sparser_or_the_more_like_noise_it_must_be(
-    shaken, gain, agreement, right, half
+def test_the_less_sure_the_path_the_sparser_or_the_more_like_noise_it_must_be(
+    shaken, monkeypatch, whole, gain, agreement, right, half
 ):
+    monkeypatch.setattr(kernels, "wholeness", lambda kernel: whole)
     light, truth, plain = shaken
     light = with_noise(light, 0.003)
     near = plain + np.float32(0.85) * (truth - plain)
@@ -166,8 +170,20 @@ def test_the_less_others_agree_the_sparser_or_the_more_like_noise_it_must_be(
         assert (found.changed > 0) == taken
         if not taken:
             assert mixed is plain
-            alone = agreement < 0.75
+            alone = agreement < (0.75 if whole < 1 else 0.55)
             assert found.reason is (Reason.DISAGREEMENT if alone else Reason.NOT_THE_PHOTO)
+
+
+def test_a_kernel_in_pieces_is_no_path_unless_it_was_given(shaken):
+    pieces = np.zeros((31, 31), np.float32)
+    pieces[5, 3:9] = pieces[15, 12:18] = pieces[25, 22:28] = 1
+    light, truth = blurred(scene((200, 240)), kernels.centred(pieces / pieces.sum()))
+    plain = color.light_to_luminance(light)[..., np.newaxis]
+    truth = color.light_to_luminance(truth)[..., np.newaxis]
+    pieces = kernels.centred(pieces / pieces.sum())
+    mixed, found = acceptance.choose(light, truth, plain, pieces)
+    assert mixed is plain and found.changed == 0 and found.reason is Reason.NO_PATH
+    assert acceptance.choose(light, truth, plain, pieces, given=True)[1].changed > 0.95
 
 
 def test_of_what_there_is_little_evidence_for_a_part_of_the_plain_result_stays(shaken):
@@ -200,7 +216,7 @@ def test_a_blur_that_the_restorer_removed_is_told_from_one_that_it_left(amount):
 
 @pytest.mark.parametrize(
     ("agreement", "already", "taken"),
-    [(0.9, 0.5, True), (0.9, 0.82, False), (0.8, 0.5, False)],
+    [(0.9, 0.5, True), (0.9, 0.82, False), (0.7, 0.5, True), (0.6, 0.5, False)],
 )
 def test_errors_may_be_larger_where_others_agree_and_the_restorer_left_the_blur(
     shaken, agreement, already, taken

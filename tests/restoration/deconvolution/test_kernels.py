@@ -1,5 +1,6 @@
 """Kernels: read, cleaned, centred, measured."""
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -194,3 +195,20 @@ def test_what_is_trimmed_stays_around_its_middle():
     tall = np.zeros((9, 1), np.float32)
     tall[1] = 1
     np.testing.assert_array_equal(kernels.trimmed(tall), tall[1:8])
+
+
+def test_a_path_hangs_together_and_pieces_do_not():
+    path = np.zeros((41, 41), np.float32)
+    cv2.polylines(path, [np.array([[4, 6], [20, 10], [22, 30], [36, 34]])], False, 1.0)
+    assert kernels.wholeness(path / path.sum()) > 0.98
+    # A gap of a pixel, where the camera was fast, is none.
+    gap = path.copy()
+    gap[20] = 0
+    assert kernels.wholeness(gap / gap.sum()) > 0.98
+    # Three pieces of 6, 8 and 10 pixels.
+    pieces = np.zeros((41, 41), np.float32)
+    pieces[5, 3:9] = pieces[20, 12:20] = pieces[35, 28:38] = 1
+    assert kernels.wholeness(pieces / pieces.sum()) == pytest.approx(10 / 24, abs=1e-6)
+    # What is faint beside the rest does not tie it together.
+    pieces[5:36, 15] = np.maximum(pieces[5:36, 15], 0.02)
+    assert kernels.wholeness(pieces / pieces.sum()) < 0.5
