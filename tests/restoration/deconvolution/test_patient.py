@@ -100,6 +100,37 @@ def test_a_shake_that_the_restorer_has_removed_is_left_to_it(shaken, monkeypatch
     assert said.changed > 0.8 and psnr(better, truth) > psnr(photo, truth) + 2
 
 
+def test_what_shrinks_to_a_dot_when_it_is_fitted_again_was_no_path(shaken, monkeypatch):
+    photo, _ = shaken
+    found = blind.Found(KERNEL, 0.1, 0.6, votes=8)
+    monkeypatch.setattr(patient._Work, "_search", lambda *_: (found, 0.5, 1.0))
+    lengths = {7: False, 5: True}
+    for length, refused in lengths.items():
+        short = kernels.motion_kernel(length, 20)
+        monkeypatch.setattr(patient._Work, "_refined", lambda *_, short=short: short)
+        better, said = patient.improve(photo, photo, lambda plane: plane)
+        assert (said.reason is Reason.NO_PATH) == refused
+        assert better is photo or not refused
+
+
+def test_with_a_found_kernel_the_picture_is_the_mean_of_two(shaken):
+    photo, _ = shaken
+    work = patient._Work(photo, photo, lambda plane: plane, None, lambda: None, lambda: None)
+    work.kernel = KERNEL
+    one, other = (
+        patient.deconvolve(work.light, KERNEL, weight=weight) for weight in patient._WEIGHTS
+    )
+    np.testing.assert_allclose(
+        work._sharp(patient._WEIGHTS)[..., 0],
+        color.light_to_luminance((one + other) / 2),
+        atol=1e-6,
+    )
+    # A kernel that was named is inverted once, as sharply as can be.
+    np.testing.assert_allclose(
+        work._sharp()[..., 0], color.light_to_luminance(patient.deconvolve(work.light, KERNEL))
+    )
+
+
 def test_of_a_kernel_that_is_not_found_in_two_ways_more_is_asked(shaken, monkeypatch):
     photo, truth = shaken
 
