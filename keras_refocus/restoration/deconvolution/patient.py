@@ -41,8 +41,8 @@ _REFINED, _WORSE = 4, 1.25
 # Of what the network makes of a deconvolved picture the kernel is fitted this much wider, and to
 # edges this much stronger than those of which there are just enough: weak ones it makes up.
 _WIDER, _STRONGER = 1.25, 2.0
-# What is left of a kernel that, fitted again, shrinks below this share of its length is a dot, which
-# explains any photo: the rest was not there.
+# A kernel that, fitted again, shrinks below this share of its length is a dot, which explains any
+# photo: the rest was not there.
 _SHRUNK = 0.4
 # With a kernel that was found the picture is the mean of two, one as smooth as with one that is
 # known and one smoother: what the kernel's errors make of them differs, what is right does not.
