@@ -397,6 +397,12 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "Kein Weg wurde gefunden, mit dem das Foto deutlich schärfer wird; es ist, wie das Modell "
         "es restauriert.",
     ),
+    "shake_no_path": (
+        "What was found is in pieces, not the path of a camera, so the photo is as the model "
+        "restores it.",
+        "Was gefunden wurde, ist zerstückelt, nicht der Weg einer Kamera; das Foto ist, wie das "
+        "Modell es restauriert.",
+    ),
     "shake_disagreement": (
         "Two ways of looking for it found different ones, so the photo is as the model restores "
         "it.",

@@ -23,8 +23,10 @@ is left over; what each has for itself mostly is one.
 All of this tells a right kernel from a wrong one, but not whether it was needed. Blur of the kind
 that the restorer has learned it takes away better than an inversion does, and the kernel is right
 all the same. So the restorer is asked: the kernel that takes its plain result to the photo is what
-it took away by itself. Where that is the one that was found, it has seen this blur (`seen`). Where
-it is plainly another, and other ways of the search agree, the errors may be larger.
+it took away by itself. Where that is the one that was found, it has seen this blur (`seen`), and
+its result stands, unless errors are small and the evidence is good: then the inversion is the
+better one even so. Where it is plainly another, and the kernel one path that others agree with, the
+errors may be larger.
 
 Kernels fitted again to the halves of the picture were tried as evidence and are none: those of two
 halves were 0.47 to 0.97 alike with twelve right kernels, and 0.82 to 0.88 with three wrong ones.
@@ -71,8 +73,9 @@ _EVIDENCE = ((0.75, 0.06),)
 _EVIDENCE_ALONE = 0.1
 # Evidence below which the kernel is in doubt, and what of the deconvolved picture is left then.
 _DOUBT, _DOUBTED = 0.06, 0.75
-# Similarity (`seen`) from which on the kernel is that of what the restorer took away by itself.
-REMOVED = 0.85
+# Similarity (`seen`) from which on the kernel is that of what the restorer took away by itself, and
+# the evidence that it takes then for the deconvolved picture to be the better one all the same.
+REMOVED, _EVIDENCE_REMOVED = 0.85, 0.06
 # Below which it surely is not; what then is asked of the errors of one path to which another that
 # was found is similar, in the place of `_FIT_OF_ALL` and `_LEFT`, and how similar that must be.
 _NOT_REMOVED, _FIT_AGREED, _LEFT_AGREED, _AGREED = 0.8, 0.45**2, 0.2**2, 0.65
@@ -94,7 +97,7 @@ def choose(
     given: bool = False,
     gain: float = np.inf,
     agreement: float = 1.0,
-    already: float = 1.0,
+    already: float = _NOT_REMOVED,
 ) -> tuple[np.ndarray, Finding]:
     """Blend the deconvolved and the plain picture by which of them is better where.
 
@@ -109,7 +112,7 @@ def choose(
             (`blind.Found.cost`).
         agreement: Greatest similarity of the kernel to one that was found in another way, 0 to 1:
             the less, the more is asked of it.
-        already: `seen`, if it is known.
+        already: `seen`; as long as it is not known, in between.
 
     Returns:
         Tuple of luminance, float32 (height, width, 1) in [0, 1], and what is to be said of it.
@@ -139,10 +142,13 @@ def choose(
     one_path = whole >= _ONE_PATH
     agreed = one_path and agreement >= _AGREED and already < _NOT_REMOVED
     fits = strictly or (agreed and nearer < _FIT_AGREED and least < _LEFT_AGREED)
+    removed = already >= REMOVED and not given
     if changed < _LEAST or not (given or (fits and sure.mean() > _MOST)):
-        return plain, nothing(Reason.NOT_THE_PHOTO, kernel)
+        return plain, nothing(Reason.NO_SHAKE if removed else Reason.NOT_THE_PHOTO, kernel)
     resemblance = product[sure].sum() / max(power[sure].sum(), 1e-12)
     evidence = np.inf if given else gain - _RESEMBLANCE * max(resemblance, 0)
+    if removed and evidence < _EVIDENCE_REMOVED:
+        return plain, nothing(Reason.NO_SHAKE, kernel)
     rules = _EVIDENCE_PATH if one_path else _EVIDENCE
     if evidence < _asked(agreement, rules):
         alone = agreement < rules[-1][0]

@@ -161,8 +161,6 @@ class _Work:
             return self.plain, nothing(Reason.NO_PATH, self.kernel)
         edges = color.luminance_to_light(self.plain[..., 0])[window]
         seen = acceptance.seen(part, edges, self.kernel, _room(self.kernel))
-        if seen >= acceptance.REMOVED:
-            return self.plain, nothing(Reason.NO_SHAKE, self.kernel)
         sharp = self._sharp(_WEIGHTS)
         self.best = acceptance.choose(
             self.light,

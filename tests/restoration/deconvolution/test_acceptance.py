@@ -198,6 +198,23 @@ def test_of_what_there_is_little_evidence_for_a_part_of_the_plain_result_stays(s
     assert found.changed > 0.95 and found.reason is not Reason.DOUBTFUL
 
 
+def test_what_the_restorer_has_removed_takes_small_errors_and_evidence(shaken):
+    light, truth, plain = shaken
+    near = plain + np.float32(0.8) * (truth - plain)
+
+    def said(sharp, gain, already):
+        return acceptance.choose(light, sharp, plain, KERNEL, gain=gain, already=already)[1]
+
+    for gain, already, taken in ((0.05, 0.84, True), (0.05, 0.86, False), (0.07, 0.86, True)):
+        found = said(truth, gain, already)
+        assert (found.changed > 0) == taken
+        assert taken or found.reason is Reason.NO_SHAKE
+    assert said(near, 0.5, 0.7).changed > 0
+    assert said(near, 0.5, 0.9).reason is Reason.NO_SHAKE
+    # Whoever names the kernel has seen the plain result.
+    assert acceptance.choose(light, near, plain, KERNEL, given=True, already=0.9)[1].changed > 0
+
+
 @pytest.mark.parametrize("amount", [0.0, 0.002])
 def test_a_blur_that_the_restorer_removed_is_told_from_one_that_it_left(amount):
     light, truth = blurred(scene((200, 240)), KERNEL)

@@ -92,12 +92,13 @@ def test_how_alike_the_first_kernel_is_to_any_other():
 def test_a_shake_that_the_restorer_has_removed_is_left_to_it(shaken, monkeypatch):
     photo, truth = shaken
     found = blind.Found(KERNEL, 0.1, 0.6, votes=8)
-    monkeypatch.setattr(patient._Work, "_search", lambda *_: (found, 0.5, 1.0))
+    gain = 0.05
+    monkeypatch.setattr(patient._Work, "_search", lambda *_: (found, gain, 1.0))
     better, said = patient.improve(photo, truth, lambda plane: plane)
     assert better is truth and said.reason is Reason.NO_SHAKE and said.changed == 0
     # The same kernel where the plain result is as the photo.
     better, said = patient.improve(photo, photo, lambda plane: plane)
-    assert said.changed > 0.8 and psnr(better, truth) > psnr(photo, truth) + 2
+    assert said.changed > 0.7 and psnr(better, truth) > psnr(photo, truth) + 2
 
 
 def test_what_shrinks_to_a_dot_when_it_is_fitted_again_was_no_path(shaken, monkeypatch):
