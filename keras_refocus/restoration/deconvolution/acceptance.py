@@ -165,9 +165,9 @@ def seen(light: np.ndarray, plain: np.ndarray, kernel: np.ndarray, side: int) ->
     """Say how like the kernel is to that of what the restorer took away by itself, 0 to 1.
 
     That is the kernel that takes its result to the photo. Of a heavy shake
-    the restorer takes away a part, and what is left is another kernel: with 29 that were found in
-    shaken photos the similarity was 0.83 at most. On nine crops of GoPro and REDS, where they did
-    harm, it was 0.86 at least, but for two of which the result, blurred again, was not the photo.
+    the restorer takes away a part, and what is left is another kernel: with most kernels that were
+    found in shaken photos the similarity was below 0.83, with three 0.88 to 0.97. On
+    crops of GoPro and REDS where a kernel was found it mostly was above 0.85.
 
     Args:
         light: The photo, float32 (height, width), linear light in [0, 1].
