@@ -120,8 +120,7 @@ def choose(
     found = kernels.extent(kernel)
     if found.length < SHORTEST and not given:
         return plain, nothing(Reason.NO_SHAKE, kernel)
-    whole = kernels.wholeness(kernel)
-    if whole < _BROKEN and not given:
+    if not given and not is_path(kernel):
         return plain, nothing(Reason.NO_PATH, kernel)
     cost, plain_cost = (
         blind.measured(color.luminance_to_light(side[..., 0]), kernel).cost
@@ -139,7 +138,7 @@ def choose(
     left, moved = error[sure].sum(), (sharp - plain)[sure] ** 2
     nearer, least = left / max(plain_error[sure].sum(), 1e-12), left / max(moved.sum(), 1e-12)
     strictly = nearer < _FIT_OF_ALL and least < _LEFT
-    one_path = whole >= _ONE_PATH
+    one_path = kernels.wholeness(kernel) >= _ONE_PATH
     agreed = one_path and agreement >= _AGREED and already < _NOT_REMOVED
     fits = strictly or (agreed and nearer < _FIT_AGREED and least < _LEFT_AGREED)
     removed = already >= REMOVED and not given
@@ -161,13 +160,18 @@ def choose(
     return mixed, Finding(kernel, found.length, found.direction, changed, reason, share)
 
 
+def is_path(kernel: np.ndarray) -> bool:
+    """Whether a kernel that was found can be the path of a camera: it is not in pieces."""
+    return kernels.wholeness(kernel) >= _BROKEN
+
+
 def seen(light: np.ndarray, plain: np.ndarray, kernel: np.ndarray, side: int) -> float:
     """Say how like the kernel is to that of what the restorer took away by itself, 0 to 1.
 
-    That is the kernel that takes its result to the photo. Of a heavy shake
-    the restorer takes away a part, and what is left is another kernel: with most kernels that were
-    found in shaken photos the similarity was below 0.83, with three 0.88 to 0.97. On
-    crops of GoPro and REDS where a kernel was found it mostly was above 0.85.
+    That is the kernel that takes its result to the photo. Of a heavy shake the restorer takes away
+    a part, and what is left is another kernel: with most kernels that were found in shaken photos
+    the similarity was below 0.83, with three 0.88 to 0.97. On crops of GoPro and REDS where a
+    kernel was found it mostly was above 0.85.
 
     Args:
         light: The photo, float32 (height, width), linear light in [0, 1].

@@ -156,8 +156,9 @@ class _Work:
         found, gain, agreement = found
         self.kernel = self._refined(part, found.kernel)
         self.done()
-        lengths = (kernels.extent(kernel).length for kernel in (self.kernel, found.kernel))
-        if next(lengths) < _SHRUNK * next(lengths):
+        shrunk = _SHRUNK * kernels.extent(found.kernel).length
+        # Before all of the picture is inverted and restored for nothing.
+        if kernels.extent(self.kernel).length < shrunk or not acceptance.is_path(self.kernel):
             return self.plain, nothing(Reason.NO_PATH, self.kernel)
         edges = color.luminance_to_light(self.plain[..., 0])[window]
         seen = acceptance.seen(part, edges, self.kernel, _room(self.kernel))
